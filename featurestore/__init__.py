@@ -1,0 +1,1 @@
+"""Ground floor: sources in, point-in-time features out."""

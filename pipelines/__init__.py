@@ -1,0 +1,1 @@
+"""Research to promotion: studies, runs, ledger, sweeps, gates, bundles."""

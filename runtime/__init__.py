@@ -1,0 +1,1 @@
+"""The compact engine: bundle contract, inference, guardrails, routing, journal."""

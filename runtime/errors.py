@@ -1,0 +1,43 @@
+"""What can go wrong in the runtime, each error named for what happened."""
+
+from featurestore.errors import PlatformError
+
+
+class RuntimeFault(PlatformError):
+    """The runtime refused or could not finish; state is what the journal says."""
+
+
+class OrderInvalid(RuntimeFault):
+    """An order, fill or amount breaks a rule of the domain."""
+
+
+class BundleRefused(RuntimeFault):
+    """A bundle did not verify; the text names the file and the reason. The previous one runs on."""
+
+
+class DecisionInvalid(RuntimeFault):
+    """Inputs or outputs of the decision graph are missing, stale, not finite or out of range."""
+
+
+class PolicyInvalid(RuntimeFault):
+    """The guardrail policy file is unreadable, incomplete or contradicts itself."""
+
+
+class JournalBroken(RuntimeFault):
+    """The hash chain or the double entry does not hold; the text names the sequence number."""
+
+
+class VenueUnknownOutcome(RuntimeFault):
+    """A venue did not answer; the order must be asked about by client id, never resent blindly."""
+
+
+class ReconciliationBreak(RuntimeFault):
+    """Our books and the venue's record differ; no new risk until explained."""
+
+
+class RegistryConflict(RuntimeFault):
+    """A promotion or roll-back contradicts the registry's history."""
+
+
+class DatabaseUnavailable(RuntimeFault):
+    """The database could not be opened or does not answer."""

@@ -1,0 +1,89 @@
+"""What a decision function may see, declared by name, and the one way to gather it.
+
+Backtest, gates and engine all call `gather`: what was backtested is what trades.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import DecisionInvalid
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window", tag_field="kind"):
+    """History of one field, shape (n, length): oldest bar first, the newest bar known at t last."""
+
+    feature: str  # "view.field"
+    length: int  # bars, at least 1
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise DecisionInvalid(f"window of {self.feature}: length must be >= 1, was {self.length}")
+
+
+class Latest(msgspec.Struct, frozen=True, kw_only=True, tag="latest", tag_field="kind"):
+    """The newest known value of one field, shape (n,)."""
+
+    feature: str  # "view.field"
+
+
+class CurrentWeights(msgspec.Struct, frozen=True, kw_only=True, tag="current", tag_field="kind"):
+    """Weights held now, drifted with prices, shape (n,); cash is what is missing from one."""
+
+
+Input: TypeAlias = Window | Latest | CurrentWeights
+
+
+class PointInTime(Protocol):
+    """The store's face towards a decision: nothing that was not known at `at` can be read."""
+
+    def window(
+        self, feature: str, symbols: Sequence[str], *, length: int, at: datetime
+    ) -> Array:
+        """Return shape (n, length), float64; HistoryMissing if any bar is absent or unknown at `at`."""
+        ...
+
+
+def gather(
+    reader: PointInTime,
+    inputs: Mapping[str, Input],
+    symbols: Sequence[str],
+    *,
+    at: datetime,
+    current: Array,
+) -> dict[str, Array]:
+    """Collect every declared input as known at `at`.
+
+    Args:
+        reader: point-in-time face of the store.
+        inputs: declared inputs by name.
+        symbols: universe at this tick, length n; row order of every array.
+        at: UTC decision time; only rows with known_at <= at are seen.
+        current: drifted weights held at `at`, shape (n,).
+
+    Returns:
+        name -> float64, C-contiguous array; (n, length) for windows, (n,) otherwise.
+
+    Raises:
+        HistoryMissing: a bar is absent or not yet known.
+        DecisionInvalid: a value is not finite.
+    """
+    gathered: dict[str, Array] = {}
+    for name, declared in inputs.items():
+        match declared:
+            case Window(feature=feature, length=length):
+                values = reader.window(feature, symbols, length=length, at=at)
+            case Latest(feature=feature):
+                values = reader.window(feature, symbols, length=1, at=at)[:, 0]
+            case CurrentWeights():
+                values = current
+        if not np.isfinite(values).all():
+            raise DecisionInvalid(f"input {name} at {at.isoformat()} holds a value that is not finite")
+        gathered[name] = np.ascontiguousarray(values, dtype=np.float64)
+    return gathered

@@ -1,0 +1,1 @@
+"""REST, CLI and desk: the only place that reads settings and picks adapters."""
