@@ -1,0 +1,104 @@
+"""The bundle contract: what a manifest says. Written by promotion, checked and obeyed by the runtime.
+
+Nothing volatile is in it: the same inputs give the same bytes and so the same bundle hash.
+"""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from runtime.inputs import CurrentWeights, Latest, Window
+
+SCHEMA_VERSION = 1
+
+Stage = Literal["staging", "production", "retired"]
+
+
+class DeclaredInput(msgspec.Struct, frozen=True, kw_only=True):
+    """One input of the graph and the contract of the view it reads."""
+
+    name: str
+    source: Window | Latest | CurrentWeights
+    view_hash: str | None  # version hash of the feature view; None for current weights
+
+
+class SizingPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How target weights become orders; the same figures are used by backtest and runtime."""
+
+    invested: float = 0.98  # fraction of equity that the target weights are scaled by
+    cost_rate: float = 0.0005  # all-in cost per traded notional assumed by the backtest
+    lot: int = 1  # units
+    minimum_notional: str = "500.00"  # USD; smaller orders are left out
+    collar: str = "0.05"  # limit price of a market order: reference * (1 +- collar)
+
+
+class DataSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The lake as the candidate saw it."""
+
+    versions: dict[str, int]  # table -> Delta version
+    hash: str  # SHA-256 over the contents, hex
+
+
+class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What one gate says of the candidate; the evidence is in report.html and returns.parquet."""
+
+    gate: str  # "lookahead", "parity", "spa", "dsr", "pbo"
+    passed: bool
+    statistic: float | None
+    threshold: float | None
+    comparison: Literal["<=", ">=", "=="]
+    reason: str  # one sentence
+    would_change: str  # what would change the verdict, in words
+    figures: dict[str, float | int | str | None] = {}  # raw figures beside the judged one
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that names a bundle; its canonical bytes are hashed and signed."""
+
+    schema_version: int
+    study: str
+    trial: str  # trial key, hex
+    notebook: str  # repository path of the notebook
+    parameters: dict[str, int | float | str | bool]
+    universe: str
+    symbols: tuple[str, ...]
+    calendar: str  # "XNYS"
+    schedule: str  # "month_end"
+    inputs: tuple[DeclaredInput, ...]
+    sizing: SizingPolicy
+    price_feature: str  # "view.field" that marks and fills are made on
+    snapshot: DataSnapshot
+    files: dict[str, str]  # file name -> SHA-256, hex; every file but manifest.json and signature
+    notebook_hash: str
+    code_hash: str
+    git_commit: str
+    lock_hash: str
+    trials: int
+    verdicts: tuple[GateVerdict, ...]
+    stage: Stage
+    decide_cell: int  # 0-based index of the notebook cell that decides
+    research_window: tuple[str, str]  # ISO dates, inclusive
+    holdout_window: tuple[str, str]
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """Ed25519 over the manifest's bytes and the promotion facts; the only volatile file of a bundle."""
+
+    manifest_hash: str
+    signer: str
+    signed_at: str  # ISO 8601, UTC
+    version: int  # monotonic per study
+    stage: Stage
+    public_key: str  # hex
+    signature: str  # hex, over `signed_bytes`
+
+
+def canonical(value: object) -> bytes:
+    """Return the one JSON encoding of a value: sorted keys, no white space, decimals as strings."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def manifest_hash(manifest: Manifest) -> str:
+    """Return the bundle's name: SHA-256 over the manifest's canonical bytes, hex."""
+    return hashlib.sha256(canonical(manifest)).hexdigest()

@@ -1,0 +1,185 @@
+"""The nouns of trading: signals, orders, fills and verdicts; frozen, exact, invalid states refused."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from runtime.errors import OrderInvalid
+
+
+class Side(StrEnum):
+    """Direction of an order or fill; quantities are always positive."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """Return +1 for a buy and -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+
+class OrderType(StrEnum):
+    """How an order is priced (market-rules, section 7)."""
+
+    MARKET = "market"  # leaves as a marketable limit with a collar
+    LIMIT = "limit"
+
+
+class TimeInForce(StrEnum):
+    """How long an order may rest."""
+
+    DAY = "day"
+    IOC = "ioc"
+
+
+class OrderState(StrEnum):
+    """Where an order stands; UNKNOWN is not REJECTED."""
+
+    PENDING = "pending"  # journalled, not yet acknowledged by a venue
+    WORKING = "working"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"  # by the venue
+    DENIED = "denied"  # by a guardrail, never sent
+    UNKNOWN = "unknown"  # no answer: ask by client order id
+
+    @property
+    def terminal(self) -> bool:
+        """Say whether no further fill is expected."""
+        return self not in (OrderState.PENDING, OrderState.WORKING, OrderState.UNKNOWN)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise OrderInvalid(message)
+
+
+def order_id(bundle: str, tick: str, symbol: str, leg: int) -> str:
+    """Derive the client order id: the same decision always asks for the same order.
+
+    Args:
+        bundle: bundle hash, hex.
+        tick: tick name, e.g. "2017-01-31".
+        symbol: instrument.
+        leg: 0-based index of the child order within its route.
+
+    Returns:
+        24 hex digits of SHA-256 over the four, separated by unit separators.
+    """
+    text = "\x1f".join((bundle, tick, symbol, str(leg)))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """What the decision function says about one symbol."""
+
+    symbol: str
+    score: float
+    weight: float  # target fraction of equity before sizing policy; negative = short
+    confidence: float  # 0..1, cross-sectional rank of |score|; information only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedOrder:
+    """What today's plan asks for, before guardrails and routing."""
+
+    symbol: str
+    side: Side
+    quantity: Decimal  # units, positive
+    order_type: OrderType
+    limit_price: Decimal  # USD per unit; the collar for MARKET orders
+    reference_price: Decimal  # USD per unit, the close the plan was sized on
+    reason: str  # in words: from which weight to which
+
+    def __post_init__(self) -> None:
+        _require(self.quantity > 0, f"{self.symbol}: quantity must be positive, was {self.quantity}")
+        _require(self.limit_price > 0, f"{self.symbol}: limit price must be positive")
+        _require(self.reference_price > 0, f"{self.symbol}: reference price must be positive")
+
+    @property
+    def notional(self) -> Decimal:
+        """Return quantity times reference price, USD."""
+        return self.quantity * self.reference_price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One guardrail's answer about one order."""
+
+    check: str  # "1 authority" ... "8 health"
+    passed: bool
+    limit: str  # the limit in force, as text
+    observed: str  # the figure that was compared
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A child order as it leaves for a venue."""
+
+    order_id: str
+    bundle: str
+    tick: str
+    symbol: str
+    leg: int
+    venue: str
+    side: Side
+    quantity: Decimal  # units, positive
+    order_type: OrderType
+    limit_price: Decimal  # USD per unit
+    time_in_force: TimeInForce
+    created_at: datetime  # UTC
+
+    def __post_init__(self) -> None:
+        _require(self.quantity > 0, f"{self.symbol}: quantity must be positive, was {self.quantity}")
+        _require(self.limit_price > 0, f"{self.symbol}: limit price must be positive")
+        _require(self.created_at.tzinfo is not None, "created_at must carry a time zone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """One execution, as the venue reports it; (venue, execution_id) identifies it for ever."""
+
+    venue: str
+    execution_id: str
+    order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal  # units, positive
+    price: Decimal  # USD per unit, up to 6 places
+    fee: Decimal  # USD, rounded to the cent by the venue's schedule, >= 0
+    executed_at: datetime  # UTC
+
+    def __post_init__(self) -> None:
+        _require(self.quantity > 0, f"{self.symbol}: fill quantity must be positive")
+        _require(self.price > 0, f"{self.symbol}: fill price must be positive")
+        _require(self.fee >= 0, f"{self.symbol}: fee must not be negative")
+        _require(self.executed_at.tzinfo is not None, "executed_at must carry a time zone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One symbol's bar at a session's close, as the feed published it."""
+
+    symbol: str
+    close: Decimal  # USD per unit
+    event_time: datetime  # UTC
+    known_at: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What a venue shows for one symbol: best price each way, size, fee."""
+
+    venue: str
+    symbol: str
+    bid: Decimal  # USD per unit
+    ask: Decimal  # USD per unit
+    size: Decimal  # units available at each side
+    fee_rate: Decimal  # fraction of notional
+    at: datetime  # UTC
