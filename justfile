@@ -68,9 +68,8 @@ _venv level:
     command -v uv >/dev/null || { echo "uv is missing: pip install rust-just uv" >&2; exit 1; }
     [ -x .venv/bin/python ] || { echo "Creating .venv (Python 3.11 or newer)"; uv venv -q --python '>=3.11' .venv; }
     echo "Installing the locked {{ level }} dependencies from requirements/{{ level }}.txt (hashes checked)"
-    uv pip install -q --require-hashes -r requirements/{{ level }}.txt -r requirements/build.txt
+    uv pip install -q --compile-bytecode --require-hashes -r requirements/{{ level }}.txt -r requirements/build.txt
     uv pip install -q --no-deps --no-build-isolation -e .
-    {{ bin }}/python -m compileall -q .venv/lib featurestore runtime pipelines service || true
     fingerprint {{ level }} > .venv/.installed-{{ level }}
 
 # Chromium for the tests of the desk
