@@ -1,0 +1,104 @@
+"""What an operator may set: read once from an environment mapping that is passed in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from featurestore.errors import PlatformError
+
+DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
+
+
+class SettingsInvalid(PlatformError):
+    """An environment variable holds a value that cannot be used; the text names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that differs between a laptop and production.
+
+    URLs left empty in the environment point into the workspace (SQLite files, a local lake).
+    """
+
+    workspace: Path
+    database_url: str  # journal and registry
+    ledger_url: str  # runs and trials
+    lake_url: str  # folder or object-store URL of the Delta tables
+    policy: Path | None  # guardrail limits; None = the packaged default
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """Return the URL a browser on this host opens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def bundles(self) -> Path:
+        """Return the folder that holds one folder per bundle hash."""
+        return self.workspace / "bundles"
+
+    @property
+    def trusted_keys(self) -> Path:
+        """Return the file of public keys whose signatures count."""
+        return self.workspace / "keys" / "trusted.json"
+
+
+def read_settings(environ: Mapping[str, str], *, workspace: Path | None = None) -> Settings:
+    """Read every SLUICE_* variable.
+
+    Args:
+        environ: the environment; nothing else is looked at.
+        workspace: takes the place of SLUICE_WORKSPACE when a command line names one.
+
+    Raises:
+        SettingsInvalid: the first value that cannot be used, by variable name.
+    """
+    named = environ.get("SLUICE_WORKSPACE", "").strip() or ".sluice/demo"
+    folder = (workspace or Path(named)).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise SettingsInvalid(f"SLUICE_WORKSPACE: {folder} is a file; name a folder")
+    return Settings(
+        workspace=folder,
+        database_url=_database(environ, "SLUICE_DATABASE_URL", folder / "runtime.db"),
+        ledger_url=_database(environ, "SLUICE_LEDGER_URL", folder / "research.db"),
+        lake_url=environ.get("SLUICE_LAKE_URL", "").strip() or str(folder / "lake"),
+        policy=_file(environ, "SLUICE_POLICY"),
+        host=environ.get("SLUICE_HOST", "").strip() or "127.0.0.1",
+        port=_port(environ, "SLUICE_PORT", 8080),
+    )
+
+
+def _database(environ: Mapping[str, str], name: str, default: Path) -> str:
+    url = environ.get(name, "").strip()
+    if not url:
+        return f"sqlite:///{default}"
+    scheme = urlsplit(url).scheme
+    if scheme not in DATABASE_SCHEMES:
+        # The URL may hold a password, so only its scheme is repeated.
+        raise SettingsInvalid(
+            f"{name}: scheme {scheme!r} is not a database we speak;"
+            " write sqlite:////path/file.db or postgresql://user@host/name"
+        )
+    return url
+
+
+def _file(environ: Mapping[str, str], name: str) -> Path | None:
+    text = environ.get(name, "").strip()
+    if not text:
+        return None
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise SettingsInvalid(f"{name}: there is no file {path}; unset it for the packaged default")
+    return path
+
+
+def _port(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise SettingsInvalid(f"{name}: {text!r} is not a port; write a number from 1 to 65535")
+    return int(text)
