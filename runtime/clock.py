@@ -35,5 +35,7 @@ class ReplayClock:
     def advance(self, to: datetime) -> None:
         """Move forward to `to`; ValueError if that lies in the past or has no time zone."""
         if to.tzinfo is None or to < self.at:
-            raise ValueError(f"cannot move the clock from {self.at.isoformat()} to {to.isoformat()}")
+            raise ValueError(
+                f"cannot move the clock from {self.at.isoformat()} to {to.isoformat()}"
+            )
         self.at = to

@@ -97,7 +97,9 @@ class PlannedOrder:
     reason: str  # in words: from which weight to which
 
     def __post_init__(self) -> None:
-        _require(self.quantity > 0, f"{self.symbol}: quantity must be positive, was {self.quantity}")
+        _require(
+            self.quantity > 0, f"{self.symbol}: quantity must be positive, was {self.quantity}"
+        )
         _require(self.limit_price > 0, f"{self.symbol}: limit price must be positive")
         _require(self.reference_price > 0, f"{self.symbol}: reference price must be positive")
 
@@ -136,7 +138,9 @@ class Order:
     created_at: datetime  # UTC
 
     def __post_init__(self) -> None:
-        _require(self.quantity > 0, f"{self.symbol}: quantity must be positive, was {self.quantity}")
+        _require(
+            self.quantity > 0, f"{self.symbol}: quantity must be positive, was {self.quantity}"
+        )
         _require(self.limit_price > 0, f"{self.symbol}: limit price must be positive")
         _require(self.created_at.tzinfo is not None, "created_at must carry a time zone")
 

@@ -41,3 +41,7 @@ class RegistryConflict(RuntimeFault):
 
 class DatabaseUnavailable(RuntimeFault):
     """The database could not be opened or does not answer."""
+
+
+class ScheduleUnknown(RuntimeFault):
+    """No decision schedule has that name; the text lists what exists."""

@@ -24,7 +24,9 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window", tag_field=
 
     def __post_init__(self) -> None:
         if self.length < 1:
-            raise DecisionInvalid(f"window of {self.feature}: length must be >= 1, was {self.length}")
+            raise DecisionInvalid(
+                f"window of {self.feature}: length must be >= 1, was {self.length}"
+            )
 
 
 class Latest(msgspec.Struct, frozen=True, kw_only=True, tag="latest", tag_field="kind"):
@@ -43,9 +45,7 @@ Input: TypeAlias = Window | Latest | CurrentWeights
 class PointInTime(Protocol):
     """The store's face towards a decision: nothing that was not known at `at` can be read."""
 
-    def window(
-        self, feature: str, symbols: Sequence[str], *, length: int, at: datetime
-    ) -> Array:
+    def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
         """Return shape (n, length), float64; HistoryMissing if any bar is absent or unknown at `at`."""
         ...
 
@@ -84,6 +84,8 @@ def gather(
             case CurrentWeights():
                 values = current
         if not np.isfinite(values).all():
-            raise DecisionInvalid(f"input {name} at {at.isoformat()} holds a value that is not finite")
+            raise DecisionInvalid(
+                f"input {name} at {at.isoformat()} holds a value that is not finite"
+            )
         gathered[name] = np.ascontiguousarray(values, dtype=np.float64)
     return gathered

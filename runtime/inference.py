@@ -1,0 +1,112 @@
+"""The decision graph at work: one warmed onnxruntime session, one thread, every output checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from runtime.errors import BundleRefused, DecisionInvalid
+from runtime.graphs import check_graph
+from runtime.inputs import Array
+
+OUTPUTS = ("score", "weight")
+GROSS_LIMIT = 1.0 + 1e-9  # sum of |weight|; the slack is rounding of a sum that is meant to be one
+
+_ORT_FAULTS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    ort_errors.EPFail,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What the graph says at one tick; rows in universe order."""
+
+    score: Array  # shape (n,), no unit; larger = more attractive
+    weight: Array  # shape (n,), fraction of equity; negative = short; sum of |weight| <= 1
+
+
+class DecisionSession:
+    """One decision graph, loaded once and run date by date by backtest and engine alike.
+
+    A single thread computes in a fixed order, so the same inputs give the same bits.
+    """
+
+    def __init__(self, graph: bytes) -> None:
+        """Check our limits on the graph, then load it; BundleRefused says what is wrong."""
+        check_graph(graph)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.use_deterministic_compute = True
+        options.log_severity_level = 4  # failures are raised, not printed
+        try:
+            self._session = onnxruntime.InferenceSession(
+                graph, sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except _ORT_FAULTS as error:
+            raise BundleRefused(f"graph.onnx: onnxruntime does not load it ({error})") from error
+        self.input_names = tuple(value.name for value in self._session.get_inputs())
+        outputs = tuple(value.name for value in self._session.get_outputs())
+        if sorted(outputs) != sorted(OUTPUTS):
+            raise BundleRefused(f"graph.onnx: outputs must be score and weight, were {outputs}")
+
+    def run(self, inputs: Mapping[str, Array]) -> Decided:
+        """Decide once.
+
+        Args:
+            inputs: name -> float64, C-contiguous; shape (n,) or (n, length), the same n in all.
+
+        Returns:
+            Scores and weights, shape (n,) each, float64.
+
+        Raises:
+            DecisionInvalid: an input is missing, surplus, or not float64; the graph fails on
+                these shapes; an output is not finite, misshapen, or leaves -1..1 or gross 1.
+        """
+        symbols = self._check_inputs(inputs)
+        try:
+            score, weight = self._session.run(OUTPUTS, inputs)
+        except _ORT_FAULTS as error:
+            raise DecisionInvalid(f"the graph failed on these inputs: {error}") from error
+        _check_output("score", score, symbols)
+        _check_output("weight", weight, symbols)
+        gross = float(np.abs(weight).sum())
+        if gross > GROSS_LIMIT:
+            raise DecisionInvalid(f"weights add up to {gross:.9f} gross, at most 1 is allowed")
+        return Decided(score=score, weight=weight)
+
+    def _check_inputs(self, inputs: Mapping[str, Array]) -> int:
+        if inputs.keys() != set(self.input_names):
+            raise DecisionInvalid(
+                f"the graph wants the inputs {sorted(self.input_names)}, was given {sorted(inputs)}"
+            )
+        symbols = -1
+        for name, value in inputs.items():
+            if value.dtype != np.float64 or value.ndim not in (1, 2):
+                raise DecisionInvalid(
+                    f"input {name} must be float64 of shape (n,) or (n, length), "
+                    f"was {value.dtype} {value.shape}"
+                )
+            symbols = len(value) if symbols < 0 else symbols
+            if len(value) != symbols:
+                raise DecisionInvalid(f"input {name} has {len(value)} rows, others have {symbols}")
+        return symbols
+
+
+def _check_output(name: str, value: Array, symbols: int) -> None:
+    if value.shape != (symbols,) or value.dtype != np.float64:
+        raise DecisionInvalid(
+            f"output {name} must be float64 of shape ({symbols},), was {value.dtype} {value.shape}"
+        )
+    if not np.isfinite(value).all():
+        raise DecisionInvalid(f"output {name} holds a value that is not finite")
