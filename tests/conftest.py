@@ -1,0 +1,51 @@
+"""Fixtures shared by every test: a private PostgreSQL, fresh databases of both kinds, hypothesis.
+
+`postgres_server`  one private server per test process (so `-n 2` has two), gone at the end
+`database_url`     runs the test twice, on a fresh SQLite file and on a fresh PostgreSQL database
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.servers import PostgresServer, private_postgres
+
+# Examples are the same in every run: a red test today is red tomorrow. `thorough` is for exploring.
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    max_examples=40,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile(
+    "thorough", settings.get_profile("steady"), derandomize=False, max_examples=1000
+)
+settings.load_profile(os.environ.get("SLUICE_HYPOTHESIS", "steady"))
+
+if (Path(__file__).parent / "conftest_market.py").exists():
+    pytest_plugins = ["tests.conftest_market"]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A private PostgreSQL for this test process."""
+    with private_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """SQLAlchemy URL of a fresh, empty database; the test runs once per kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'fresh.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with server.database() as url:
+        yield url

