@@ -25,3 +25,35 @@ class WorkspaceMissing(ResearchError):
 
 class CrossCheckFailed(ResearchError):
     """Two accountings of the same orders differ; neither is believed."""
+
+
+class ParameterInvalid(NotebookInvalid):
+    """A given parameter is not among the declared ones, or has another type; no kernel started."""
+
+
+class TrialPruned(ResearchError):
+    """Raised by a definition to give a configuration up early; the trial is recorded as pruned."""
+
+
+class LedgerBroken(ResearchError):
+    """The ledger's chain, its anchored head or a stored return series does not hold."""
+
+
+class LedgerRefused(ResearchError):
+    """An entry contradicts what the ledger already says; nothing was written."""
+
+
+class HoldoutSpent(LedgerRefused):
+    """The study's sealed holdout was looked at before; the text says by whom and when."""
+
+
+class StudyUnknown(ResearchError):
+    """The ledger knows no study of that name; the text lists those it knows."""
+
+
+class EvidenceMissing(ResearchError):
+    """A study has no completed trial to judge."""
+
+
+class SweepFailed(ResearchError):
+    """A sweep could not start or go on; trials already recorded stay recorded."""
