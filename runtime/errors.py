@@ -45,3 +45,7 @@ class DatabaseUnavailable(RuntimeFault):
 
 class ScheduleUnknown(RuntimeFault):
     """No decision schedule has that name; the text lists what exists."""
+
+
+class EntryConflict(RuntimeFault):
+    """A chained log already holds that key with other content; entries are never changed."""

@@ -1,0 +1,312 @@
+"""An append-only log chained by SHA-256, under the journal, the registry and the ledger.
+
+Hash of an entry = SHA-256(previous hash || seq || at || kind || key || payload), each text and the
+payload preceded by its length. Sequence numbers start at 1 and have no gap.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+
+from runtime.database import WRITES, reading, transaction
+from runtime.errors import EntryConflict, JournalBroken
+
+_PAGE = 20_000  # entries read at a time
+_HEADER = struct.Struct(">QqIII")  # seq, at, length of kind, key and payload
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What a caller wants appended; (kind, key) is unique for ever."""
+
+    kind: str
+    key: str
+    at: datetime  # UTC, from the caller's clock
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry as it stands in the log."""
+
+    seq: int  # 1, 2, 3, ... without a gap
+    kind: str
+    key: str
+    at: datetime  # UTC
+    payload: bytes
+    hash: str  # hex
+    fresh: bool  # True if the call that returned it wrote it, False if it was there before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where a log stands: its last sequence number (0 = empty) and that entry's hash."""
+
+    seq: int
+    hash: str  # hex
+
+
+def micros(at: datetime) -> int:
+    """Return microseconds since 1970 in UTC, exactly; ValueError if `at` carries no time zone."""
+    if at.tzinfo is None:
+        raise ValueError(f"{at.isoformat()} must carry a time zone")
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def instant(at: int) -> datetime:
+    """Return the UTC instant of `at` microseconds since 1970."""
+    return _EPOCH + at * _MICROSECOND
+
+
+def genesis(table: str) -> bytes:
+    """Return the hash that stands before the first entry of a log; no two logs share it."""
+    return hashlib.sha256(f"sluice chain of {table}".encode()).digest()
+
+
+def link(previous: bytes, seq: int, at: int, kind: str, key: str, payload: bytes) -> bytes:
+    """Return the hash of an entry; `at` is in microseconds since 1970 UTC."""
+    kind_bytes, key_bytes = kind.encode(), key.encode()
+    header = _HEADER.pack(seq, at, len(kind_bytes), len(key_bytes), len(payload))
+    return hashlib.sha256(b"".join((previous, header, kind_bytes, key_bytes, payload))).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class HeadAnchor:
+    """A small file outside the database that remembers heads, so that a cut-off tail is noticed."""
+
+    path: Path
+
+    def record(self, head: Head) -> None:
+        """Append a head durably; the same head twice in a row is written once."""
+        line = f"{head.seq} {head.hash}\n".encode()
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        if lines and lines[-1] == line:
+            return
+        torn = b"" if not lines or lines[-1].endswith(b"\n") else b"\n"
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, torn + line)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def heads(self) -> tuple[Head, ...]:
+        """Return every complete head recorded; a line torn by a crash is left out."""
+        if not self.path.exists():
+            return ()
+        pairs = (line.split() for line in self.path.read_text().splitlines())
+        return tuple(
+            Head(seq=int(pair[0]), hash=pair[1])
+            for pair in pairs
+            if len(pair) == 2 and pair[0].isdigit() and len(pair[1]) == 64
+        )
+
+
+class ChainedLog:
+    """One hash-chained table in a database; several logs may share the database."""
+
+    def __init__(self, engine: Engine, table: str) -> None:
+        """Open the log, making its table if it is not there; `table` is a plain lower-case name."""
+        if not (table.isascii() and table.isidentifier() and table == table.lower()):
+            raise ValueError(f"{table!r} is not a plain lower-case table name")
+        self.engine, self.table = engine, table
+        self._genesis = genesis(table)
+        self._postgres = engine.dialect.name == "postgresql"
+        mark = "%s" if self._postgres else "?"
+        columns = "seq, kind, key, at, payload, hash"
+        self._columns = f"SELECT {columns} FROM {table}"
+        self._mark = mark
+        self._insert = f"INSERT INTO {table} ({columns}) VALUES ({', '.join([mark] * 6)})"
+        self._last = f"SELECT seq, hash FROM {table} ORDER BY seq DESC LIMIT 1"
+        # A 63-bit name for PostgreSQL's advisory lock: one writer at a time per log.
+        self._lock = int.from_bytes(self._genesis[:8], "big") >> 1
+        self._create()
+
+    def _create(self) -> None:
+        whole, blob = ("BIGINT", "BYTEA") if self._postgres else ("INTEGER", "BLOB")
+        with transaction(self.engine) as connection:
+            self.lock(connection)
+            connection.exec_driver_sql(
+                f"CREATE TABLE IF NOT EXISTS {self.table} (seq {whole} PRIMARY KEY, "
+                "kind TEXT NOT NULL, key TEXT NOT NULL, at BIGINT NOT NULL, "
+                f"payload {blob} NOT NULL, hash {blob} NOT NULL, UNIQUE (kind, key))"
+            )
+
+    def lock(self, connection: Connection) -> None:
+        """Become the only writer of this log until the caller's transaction ends.
+
+        Raises:
+            JournalBroken: the connection is not inside `runtime.database.transaction`.
+        """
+        if not connection.get_execution_options().get(WRITES, False):
+            raise JournalBroken(
+                f"{self.table}: an append needs a writing transaction, runtime.database.transaction"
+            )
+        if self._postgres:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._lock,))
+
+    def append(
+        self, connection: Connection, kind: str, key: str, at: datetime, payload: bytes
+    ) -> Entry:
+        """Append one entry inside the caller's transaction; see `append_many`."""
+        return self.append_many(connection, [Draft(kind=kind, key=key, at=at, payload=payload)])[0]
+
+    def append_many(self, connection: Connection, drafts: Sequence[Draft]) -> list[Entry]:
+        """Append entries in order inside the caller's transaction; repeats change nothing.
+
+        Args:
+            connection: from `runtime.database.transaction`.
+            drafts: what to append.
+
+        Returns:
+            One entry per draft, in order; `fresh` is False where (kind, key) was there already.
+
+        Raises:
+            EntryConflict: (kind, key) is there already with another payload.
+        """
+        self.lock(connection)
+        try:
+            with connection.begin_nested():
+                return self._write(connection, drafts)
+        except IntegrityError:
+            return self._write_missing(connection, drafts)
+
+    def _write(self, connection: Connection, drafts: Sequence[Draft]) -> list[Entry]:
+        seq, previous = self._raw_head(connection)
+        rows = []
+        for draft in drafts:
+            seq += 1
+            at = micros(draft.at)
+            previous = link(previous, seq, at, draft.kind, draft.key, draft.payload)
+            rows.append((seq, draft.kind, draft.key, at, draft.payload, previous))
+        if rows:
+            connection.exec_driver_sql(self._insert, rows)
+        return [_entry(row, fresh=True) for row in rows]
+
+    def _write_missing(self, connection: Connection, drafts: Sequence[Draft]) -> list[Entry]:
+        """Append one by one, answering repeats with what stands."""
+        entries = []
+        for draft in drafts:
+            standing = self.find(draft.kind, draft.key, connection)
+            if standing is None:
+                entries += self._write(connection, [draft])
+            elif standing.payload != draft.payload:
+                raise EntryConflict(
+                    f"{self.table}: entry {standing.seq} already holds {draft.kind} {draft.key} "
+                    "with other content; entries are never changed, append a correction instead"
+                )
+            else:
+                entries.append(standing)
+        return entries
+
+    def _raw_head(self, connection: Connection) -> tuple[int, bytes]:
+        row = connection.exec_driver_sql(self._last).fetchone()
+        return (0, self._genesis) if row is None else (row[0], bytes(row[1]))
+
+    def _connection(self, connection: Connection | None) -> AbstractContextManager[Connection]:
+        return reading(self.engine) if connection is None else nullcontext(connection)
+
+    def head(self, connection: Connection | None = None) -> Head:
+        """Return where the log stands; on a connection of its own if none is given."""
+        with self._connection(connection) as open_connection:
+            seq, value = self._raw_head(open_connection)
+        return Head(seq=seq, hash=value.hex())
+
+    def find(self, kind: str, key: str, connection: Connection | None = None) -> Entry | None:
+        """Return the entry under (kind, key), or None."""
+        query = f"{self._columns} WHERE kind = {self._mark} AND key = {self._mark}"
+        with self._connection(connection) as open_connection:
+            row = open_connection.exec_driver_sql(query, (kind, key)).fetchone()
+        return None if row is None else _entry(row, fresh=False)
+
+    def entries(
+        self, kind: str | None = None, after: int = 0, connection: Connection | None = None
+    ) -> Iterator[Entry]:
+        """Yield entries in order, of one kind or all, with a sequence number above `after`."""
+        only = "" if kind is None else f" AND kind = {self._mark}"
+        query = f"{self._columns} WHERE seq > {self._mark}{only} ORDER BY seq LIMIT {_PAGE}"
+        while True:
+            arguments = (after,) if kind is None else (after, kind)
+            with self._connection(connection) as open_connection:
+                rows = open_connection.exec_driver_sql(query, arguments).fetchall()
+            yield from (_entry(row, fresh=False) for row in rows)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
+
+    def verify(self, anchors: Iterable[Head] = ()) -> Head:
+        """Recompute the whole chain.
+
+        Args:
+            anchors: heads remembered outside the database (`HeadAnchor.heads`); each must be met.
+
+        Returns:
+            The head.
+
+        Raises:
+            JournalBroken: names the first sequence number that is missing, changed or cut off.
+        """
+        expected = {anchor.seq: anchor.hash for anchor in anchors}
+        expected.setdefault(0, self._genesis.hex())
+        seq, previous = 0, self._genesis
+        query = f"{self._columns} WHERE seq > {self._mark} ORDER BY seq LIMIT {_PAGE}"
+        while True:
+            with reading(self.engine) as connection:
+                rows = connection.exec_driver_sql(query, (seq,)).fetchall()
+            for row in rows:
+                seq += 1
+                if row[0] != seq:
+                    raise JournalBroken(f"{self.table}: entry {seq} is missing, {row[0]} follows")
+                recomputed = _recomputed(previous, row)
+                if recomputed is None:
+                    raise JournalBroken(
+                        f"{self.table}: entry {seq} ({row[1]} {row[2]}) was changed"
+                    )
+                previous = recomputed
+                if expected.pop(seq, previous.hex()) != previous.hex():
+                    raise JournalBroken(
+                        f"{self.table}: entry {seq} is not the one that was anchored outside"
+                    )
+            if len(rows) < _PAGE:
+                break
+        expected.pop(0, None)
+        if expected:
+            raise JournalBroken(
+                f"{self.table}: entry {min(expected)} was anchored outside but the log ends at "
+                f"{seq}"
+            )
+        return Head(seq=seq, hash=previous.hex())
+
+
+def _recomputed(previous: bytes, row: Sequence[Any]) -> bytes | None:
+    """Return the entry's hash if what is stored still gives it, None if anything was changed."""
+    seq, kind, key, at, payload, value = row
+    try:  # a forger may have stored another type than the column's; SQLite lets him
+        expected = link(previous, seq, at, kind, key, payload)
+        return expected if expected == value else None
+    except (TypeError, ValueError, AttributeError, struct.error):
+        return None
+
+
+def _entry(row: Sequence[Any], *, fresh: bool) -> Entry:
+    seq, kind, key, at, payload, value = row
+    return Entry(
+        seq=seq,
+        kind=kind,
+        key=key,
+        at=instant(at),
+        payload=bytes(payload),
+        hash=bytes(value).hex(),
+        fresh=fresh,
+    )

@@ -1,0 +1,126 @@
+"""Opens the database of ledger, registry or journal: SQLite embedded, PostgreSQL in production."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError
+from sqlalchemy.exc import OperationalError as Unreachable
+
+from runtime.errors import DatabaseUnavailable
+
+BUSY_TIMEOUT_MS = 30_000  # how long a writer waits for another one
+WRITES = "sluice_writes"  # execution option of a connection that holds the writer's lock
+_SQLITE_PRAGMAS = (
+    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",  # first: the switch to WAL may have to wait
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # a commit that returned survives a power cut
+    "PRAGMA foreign_keys=ON",
+)
+
+
+def open_database(url: str) -> Engine:
+    """Open a database and make sure that it answers.
+
+    Args:
+        url: "sqlite:////absolute/file.db" or "postgresql://user@host/name".
+
+    Returns:
+        An engine whose SQLite connections use WAL and synchronous=FULL, and whose transactions
+        begin where we say so (the driver's own implicit BEGIN is switched off).
+
+    Raises:
+        DatabaseUnavailable: the URL is malformed, names another database, or does not answer.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise DatabaseUnavailable(
+            "the database URL cannot be read; write sqlite:////path/file.db or postgresql://host/name"
+        ) from None
+    shown = parsed.render_as_string(hide_password=True)
+    try:
+        match parsed.get_backend_name():
+            case "sqlite":
+                engine = _open_sqlite(parsed, shown)
+            case "postgresql":
+                engine = create_engine(
+                    parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True
+                )
+            case other:
+                raise DatabaseUnavailable(
+                    f"{shown}: {other} is not supported; use sqlite or postgresql"
+                )
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+    except (Unreachable, InterfaceError, NoSuchModuleError) as error:
+        raise DatabaseUnavailable(
+            f"{shown} does not answer: {_cause(error)}; does the server run, does the folder exist?"
+        ) from error
+    return engine
+
+
+def _open_sqlite(url: URL, shown: str) -> Engine:
+    """Return an engine over one SQLite file; a private in-memory database would lose the record."""
+    if url.database in (None, "", ":memory:"):
+        raise DatabaseUnavailable(f"{shown} would keep the record in memory only; name a file")
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver must not begin on its own
+        for pragma in _SQLITE_PRAGMAS:
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _cause(error: Exception) -> str:
+    """Return the driver's own words on one line, without the statement and its parameters."""
+    original = getattr(error, "orig", None) or error
+    return " ".join(str(original).split())
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection inside one writing transaction: all of the block is kept, or none of it.
+
+    On SQLite the writer's lock is taken at once (BEGIN IMMEDIATE), so what the block reads cannot
+    change under it. On PostgreSQL a `ChainedLog` takes its own lock at its first append.
+
+    Raises:
+        DatabaseUnavailable: the database went away, is full or stayed locked; nothing is known to
+            be written, and repeating the same idempotent writes is safe.
+    """
+    try:
+        with engine.connect() as connection:
+            connection = connection.execution_options(**{WRITES: True})
+            with connection.begin():
+                yield connection
+    except (Unreachable, InterfaceError) as error:
+        raise DatabaseUnavailable(
+            f"{engine.url.render_as_string(hide_password=True)}: {_cause(error)}; "
+            "nothing is known to be written, the same call may be repeated"
+        ) from error
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection for reads; it never holds the writer's lock.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer.
+    """
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise DatabaseUnavailable(
+            f"{engine.url.render_as_string(hide_password=True)}: {_cause(error)}"
+        ) from error
