@@ -1,0 +1,1 @@
+"""What people read of a verdict: the gate report with its pictures, and the model card."""
