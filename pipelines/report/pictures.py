@@ -84,9 +84,14 @@ def equity(
         if holdout_from is not None:
             axes.axvspan(*_axis([holdout_from, days[-1]]), color=OURS, alpha=0.07, lw=0)
             axes.annotate(
-                "sealed until promotion", (_axis([holdout_from])[0], 0.03),
-                xycoords=("data", "axes fraction"), xytext=(6, 0), textcoords="offset points", color=MUTED, fontsize=9,
-            )  # fmt: skip
+                "sealed until promotion",
+                (_axis([holdout_from])[0], 0.03),
+                xycoords=("data", "axes fraction"),
+                xytext=(6, 0),
+                textcoords="offset points",
+                color=MUTED,
+                fontsize=9,
+            )
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylabel("growth of 1 USD (log)")
