@@ -49,3 +49,7 @@ class ScheduleUnknown(RuntimeFault):
 
 class EntryConflict(RuntimeFault):
     """A chained log already holds that key with other content; entries are never changed."""
+
+
+class KeyUnusable(RuntimeFault):
+    """A signing key or the list of trusted signers is missing, malformed or unprotected."""
