@@ -67,10 +67,9 @@ class ReportData:
 
 def annual_sharpe(returns: Array) -> float:
     """Return mean over standard deviation (ddof 1) times the root of 252; NaN if it never moves."""
-    deviation = float(returns.std(ddof=1)) if returns.size > 1 else 0.0
-    if deviation == 0.0:
+    if returns.size < 2 or np.ptp(returns) == 0:
         return float("nan")
-    return float(returns.mean()) / deviation * float(np.sqrt(pictures.SESSIONS_PER_YEAR))
+    return float(returns.mean() / returns.std(ddof=1) * np.sqrt(pictures.SESSIONS_PER_YEAR))
 
 
 def key_figures(track: Track) -> dict[str, dict[str, float]]:
