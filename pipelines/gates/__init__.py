@@ -1,0 +1,1 @@
+"""Significance and integrity gates: pure functions of evidence, thresholds in policy.toml."""
