@@ -2,12 +2,9 @@
 
 from collections.abc import Callable
 from datetime import date
-from typing import TYPE_CHECKING
 
+from featurestore.calendars import Calendar, Session
 from runtime.errors import ScheduleUnknown
-
-if TYPE_CHECKING:
-    from featurestore.calendars import Calendar, Session
 
 
 def _month(day: date) -> tuple[int, int]:
@@ -30,8 +27,8 @@ SCHEDULES = tuple(_PERIODS)
 
 
 def decision_sessions(
-    schedule: str, calendar: "Calendar", start: date, end: date
-) -> "tuple[Session, ...]":
+    schedule: str, calendar: Calendar, start: date, end: date
+) -> tuple[Session, ...]:
     """Return the sessions at whose close a bundle on this schedule decides.
 
     Args:
@@ -57,7 +54,7 @@ def decision_sessions(
     )
 
 
-def is_due(schedule: str, calendar: "Calendar", day: date) -> bool:
+def is_due(schedule: str, calendar: Calendar, day: date) -> bool:
     """Say whether a bundle on this schedule decides at the close of session `day`."""
     period = _period(schedule)
     return calendar.is_session(day) and period(day) != period(calendar.next(day).day)

@@ -1,0 +1,170 @@
+"""The decision session: limits on graphs, determinism, and refusal of what is out of range."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from runtime.errors import BundleRefused, DecisionInvalid
+from runtime.inference import DecisionSession
+from tests.fakes.graphs import WINDOW, graph_bytes, tilt_graph
+
+N = 6
+
+
+def example(n: int = N, seed: int = 0) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return {"prices": random.uniform(50, 150, (n, WINDOW)), "current": np.full(n, 0.9 / n)}
+
+
+def passthrough(weight: np.ndarray | None = None) -> bytes:
+    """A graph whose weights are its input, or a constant."""
+    nodes = [helper.make_node("Identity", ["current"], ["score"])]
+    if weight is None:
+        nodes.append(helper.make_node("Identity", ["current"], ["weight"]))
+        constants = {}
+    else:
+        nodes.append(helper.make_node("Identity", ["fixed"], ["weight"]))
+        constants = {"fixed": weight}
+    return graph_bytes(
+        nodes, constants, inputs={"current": ("n",)}, outputs={"score": ("n",), "weight": ("m",)}
+    )
+
+
+def test_the_graph_says_what_numpy_says():
+    inputs = example()
+    decided = DecisionSession(tilt_graph()).run(inputs)
+    score = inputs["prices"][:, -1] / inputs["prices"][:, 0] - 1
+    share = np.exp(8 * score) / np.exp(8 * score).sum()
+    np.testing.assert_allclose(decided.score, score, rtol=1e-12)
+    np.testing.assert_allclose(decided.weight, 0.9 * share + 0.1 * inputs["current"], rtol=1e-12)
+
+
+def test_every_repeat_and_every_session_gives_the_same_bits():
+    inputs, first = example(), DecisionSession(tilt_graph()).run(example())
+    for _ in range(50):
+        again = DecisionSession(tilt_graph()).run(inputs)
+        assert again.weight.tobytes() == first.weight.tobytes()
+        assert again.score.tobytes() == first.score.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda i: i.pop("current"), "wants the inputs"),
+        (lambda i: i.update(extra=np.zeros(N)), "wants the inputs"),
+        (lambda i: i.update(current=np.zeros(N, dtype=np.float32)), "float64"),
+        (lambda i: i.update(current=np.zeros(N + 1)), "rows"),
+        (lambda i: i.update(current=np.zeros((N, 2, 2))), "shape"),
+        (lambda i: i.update(prices=np.ones((N, WINDOW + 1))), "failed"),
+        (lambda i: i["prices"].__setitem__((0, 0), 0.0), "not finite"),
+        (lambda i: i["prices"].__setitem__((0, 0), np.nan), "not finite"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(change, words):
+    inputs = example()
+    change(inputs)
+    with pytest.raises(DecisionInvalid, match=words):
+        DecisionSession(tilt_graph()).run(inputs)
+
+
+def test_weights_beyond_gross_one_are_refused_and_one_exactly_is_not():
+    session = DecisionSession(passthrough())
+    session.run({"current": np.array([0.5, -0.5])})
+    with pytest.raises(DecisionInvalid, match="gross"):
+        session.run({"current": np.array([0.5, -0.5001])})
+    with pytest.raises(DecisionInvalid, match="not finite"):
+        session.run({"current": np.array([0.5, np.inf])})
+
+
+def test_weights_for_another_number_of_symbols_are_refused():
+    session = DecisionSession(passthrough(np.array([0.1, 0.1])))
+    with pytest.raises(DecisionInvalid, match=r"shape \(3,\)"):
+        session.run({"current": np.zeros(3)})
+
+
+def with_model(change) -> bytes:
+    model = onnx.load_model_from_string(tilt_graph())
+    change(model)
+    return model.SerializeToString()
+
+
+def external(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+
+
+def set_constant(model: onnx.ModelProto, name: str, value: np.ndarray) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(value, name))
+
+
+def hidden_in_a_branch(model: onnx.ModelProto) -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Leak", [], ["leak"], domain="evil")],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("leak", TensorProto.DOUBLE, ())],
+    )
+    model.graph.node.append(
+        helper.make_node("If", ["flag"], ["unused"], then_branch=branch, else_branch=branch)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (external, "outside the file"),
+        (lambda m: set_constant(m, "tilt", np.array(np.nan)), "not finite"),
+        (lambda m: set_constant(m, "tilt", np.array([1.0, np.inf])), "not finite"),
+        (lambda m: m.opset_import.append(helper.make_opsetid("evil", 1)), "domain 'evil'"),
+        (lambda m: setattr(m.graph.node[0], "domain", "evil"), "unknown domain"),
+        (hidden_in_a_branch, "unknown domain"),
+        (lambda m: setattr(m.graph.node[5], "op_type", "RandomNormalLike"), "random"),
+        (lambda m: m.functions.add(), "functions"),
+        (lambda m: m.graph.ClearField("node"), "no operator"),
+        (
+            lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", TensorProto.FLOAT),
+            "float64",
+        ),
+        (
+            lambda m: setattr(
+                m.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", 20_000_000_000
+            ),
+            "20000000000 values",
+        ),
+        (lambda m: setattr(m.graph.node[3], "op_type", "NoSuchOperator"), "does not load"),
+    ],
+)
+def test_graphs_outside_our_limits_are_refused(change, words):
+    with pytest.raises(BundleRefused, match=rf"graph\.onnx.*{words}"):
+        DecisionSession(with_model(change))
+
+
+def test_bytes_that_are_no_model_are_refused():
+    for junk in (b"", b"not a model", tilt_graph()[:100]):
+        with pytest.raises(BundleRefused, match=r"graph\.onnx"):
+            DecisionSession(junk)
+
+
+def test_outputs_under_other_names_are_refused():
+    graph = graph_bytes(
+        [helper.make_node("Identity", ["current"], ["mood"])],
+        {},
+        inputs={"current": ("n",)},
+        outputs={"mood": ("n",)},
+    )
+    with pytest.raises(BundleRefused, match="score and weight"):
+        DecisionSession(graph)
+
+
+def test_a_scalar_mask_value_is_allowed_because_outputs_are_checked():
+    model = onnx.load_model_from_string(tilt_graph())
+    mask = onnx.numpy_helper.from_array(np.array(np.nan), "mask")
+    model.graph.node.append(helper.make_node("Constant", [], ["mask"], value=mask))
+    DecisionSession(model.SerializeToString()).run(example())
