@@ -1,0 +1,284 @@
+"""The ledger: the append-only, hash-chained record of every study, run and trial.
+
+A trial is opened before it is evaluated; one that never closes counts as crashed. N of a study is
+the number of distinct configurations ever opened, and nothing that can be appended lowers it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from sqlalchemy import Connection, Engine
+
+from pipelines.errors import HoldoutSpent, LedgerRefused
+from pipelines.ledger_reading import LedgerReading
+from pipelines.ledger_records import (
+    HoldoutPayload,
+    HoldoutRecord,
+    Judgement,
+    Promotion,
+    Returns,
+    RunClosed,
+    RunOpened,
+    StudyEvidence,
+    StudyRecord,
+    TrialClosed,
+    TrialOpened,
+    TrialRecord,
+    trial_key,
+)
+from pipelines.ledger_state import (
+    HOLDOUT_RESULT,
+    HOLDOUT_SPENT,
+    JUDGED,
+    PROMOTED,
+    RUN_CLOSED,
+    RUN_OPENED,
+    STUDY,
+    TRIAL_CLOSED,
+    TRIAL_OPENED,
+    ClosePayload,
+    HoldoutFigures,
+    LedgerState,
+    StudyPayload,
+)
+from runtime.chain import HeadAnchor
+from runtime.clock import Clock
+from runtime.contract import canonical
+from runtime.database import open_database, transaction
+from runtime.inputs import Array
+
+__all__ = [
+    "HoldoutRecord",
+    "Judgement",
+    "Ledger",
+    "Promotion",
+    "Returns",
+    "RunClosed",
+    "RunOpened",
+    "StudyEvidence",
+    "StudyRecord",
+    "TrialClosed",
+    "TrialOpened",
+    "TrialRecord",
+    "open_ledger",
+    "trial_key",
+]
+
+
+def open_ledger(url: str, *, clock: Clock, anchor: Path | None) -> "Ledger":
+    """Open the ledger in a database; `anchor` is the file that remembers its head, if any.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer.
+        LedgerBroken: the database lacks entries that the anchor file remembers.
+    """
+    return Ledger(
+        open_database(url), clock=clock, anchor=None if anchor is None else HeadAnchor(anchor)
+    )
+
+
+class Ledger(LedgerReading):
+    """One ledger; any number of processes may hold one over the same database."""
+
+    def __init__(self, engine: Engine, *, clock: Clock, anchor: HeadAnchor | None) -> None:
+        """Open the tables, making them if they are not there, and check the anchored head."""
+        super().__init__(engine, anchor=anchor)
+        self._clock = clock
+
+    # ---- studies and runs
+
+    def declare_study(self, declaration: object) -> StudyRecord:
+        """Record a study with its search space; the same declaration again changes nothing.
+
+        Args:
+            declaration: a mapping, dataclass or msgspec struct with a `name`.
+
+        Returns:
+            The study; `version` grows by one whenever the declaration differs from the last.
+        """
+        content: dict[str, Any] = msgspec.json.decode(canonical(_plain(declaration)))
+        name = content.get("name")
+        if not isinstance(name, str) or not name:
+            raise LedgerRefused("a study's declaration needs a name")
+        with self._writing() as connection:
+            known = self._state.studies.get(name)
+            if known is None or known.declaration != content:
+                version = 1 if known is None else known.version + 1
+                payload = StudyPayload(name=name, version=version, declaration=content)
+                self._append(connection, STUDY, f"{name}/{version}", payload)
+        return self.study(name)
+
+    def open_run(self, opened: RunOpened) -> None:
+        """Record a run before its first cell."""
+        with self._writing() as connection:
+            if opened.run in self._state.runs:
+                raise LedgerRefused(f"run {opened.run} was opened before")
+            self._append(connection, RUN_OPENED, opened.run, opened)
+
+    def close_run(self, run: str, closed: RunClosed) -> None:
+        """Record how a run ended."""
+        with self._writing() as connection:
+            known = self._state.runs.get(run)
+            if known is None or known.closed is not None:
+                state = "was never opened" if known is None else "is closed already"
+                raise LedgerRefused(f"run {run} {state}")
+            self._append(connection, RUN_CLOSED, run, closed)
+
+    # ---- trials
+
+    def open_trial(self, opened: TrialOpened) -> str:
+        """Record a configuration before its evaluation begins.
+
+        Returns:
+            The trial key, for `close_trial`.
+
+        Raises:
+            StudyUnknown: the study was not declared first.
+        """
+        return self.open_trials([opened])[0]
+
+    def open_trials(self, opened: Sequence[TrialOpened]) -> list[str]:
+        """Record several configurations in one transaction, before any of them is evaluated."""
+        with self._writing() as connection:
+            for trial in opened:
+                self._known(trial.study)
+                known = self._state.trials.get(trial.key)
+                attempt = 1 if known is None else known.attempts + 1
+                self._append(connection, TRIAL_OPENED, f"{trial.key}/{attempt}", trial)
+        return [trial.key for trial in opened]
+
+    def close_trial(self, key: str, closed: TrialClosed) -> None:
+        """Record how an evaluation ended, with its daily returns; done before any result is shown.
+
+        Raises:
+            LedgerRefused: the trial was never opened, or each of its attempts is closed.
+        """
+        blobs: tuple[bytes, bytes, bytes] | None = None
+        if closed.status == "complete":
+            dates = np.asarray(closed.dates, dtype="datetime64[D]").astype("<i8")
+            blobs = (dates.tobytes(), _floats(closed.net), _floats(closed.benchmark))
+        with self._writing() as connection:
+            attempts = self._state.open_attempts.get(key)
+            if not attempts:
+                state = "was never opened" if attempts is None else "is closed already"
+                raise LedgerRefused(f"trial {key[:12]} {state}")
+            series = None
+            if blobs is not None:
+                days, net, benchmark = (self._blobs.put(connection, blob) for blob in blobs)
+                series = (days, net, benchmark)
+            payload = ClosePayload(
+                trial=key,
+                attempt=min(attempts),
+                status=closed.status,
+                reason=closed.reason,
+                days=0 if blobs is None else len(closed.net),
+                series=series,
+                figures={name: float(value) for name, value in closed.figures.items()},
+            )
+            self._append(connection, TRIAL_CLOSED, f"{key}/{payload.attempt}", payload)
+
+    # ---- holdout, judgement, promotion
+
+    def spend_holdout(self, study: str, trial: str, by: str, at: datetime) -> HoldoutRecord:
+        """Record the one look at a study's sealed holdout, before it is taken.
+
+        Raises:
+            HoldoutSpent: it was spent before; the text says by whom, when and for which trial.
+        """
+        with self._writing() as connection:
+            self._known(study)
+            spent = self._state.holdouts.get(study)
+            if spent is not None:
+                raise HoldoutSpent(
+                    f"the holdout of {study} was spent on {spent.at:%Y-%m-%d %H:%M} UTC by "
+                    f"{spent.by} for trial {spent.trial[:12]}; it cannot be looked at twice, "
+                    "declare a new study with a later holdout"
+                )
+            self._known_trial(study, trial)
+            payload = HoldoutPayload(study=study, trial=trial, by=by)
+            self._append(connection, HOLDOUT_SPENT, study, payload, at)
+        record = self.holdout(study)
+        assert record is not None
+        return record
+
+    def record_holdout(
+        self, study: str, figures: Mapping[str, float | int | str | None]
+    ) -> HoldoutRecord:
+        """Record what the holdout showed, once; the same figures again change nothing."""
+        with self._writing() as connection:
+            spent = self._state.holdouts.get(study)
+            if spent is None:
+                raise LedgerRefused(f"the holdout of {study} was not spent; spend it first")
+            if spent.figures is not None and spent.figures != dict(figures):
+                raise LedgerRefused(f"the holdout of {study} has its result already")
+            if spent.figures is None:
+                payload = HoldoutFigures(study=study, figures=dict(figures))
+                self._append(connection, HOLDOUT_RESULT, study, payload)
+        record = self.holdout(study)
+        assert record is not None
+        return record
+
+    def record_judgement(self, judgement: Judgement) -> None:
+        """Record what the gates said of a candidate; the same words as last time change nothing."""
+        with self._writing() as connection:
+            self._known_trial(judgement.study, judgement.trial)
+            said = [j for j in self._state.judgements if j.trial == judgement.trial]
+            if not said or said[-1] != judgement:
+                key = f"{judgement.study}/{judgement.trial}/{len(said) + 1}"
+                self._append(connection, JUDGED, key, judgement)
+
+    def record_promotion(self, promotion: Promotion) -> None:
+        """Record that a candidate became a bundle; the same promotion again changes nothing."""
+        with self._writing() as connection:
+            self._known_trial(promotion.study, promotion.trial)
+            if promotion not in self._state.promotions:
+                key = f"{promotion.study}/{promotion.bundle}/{promotion.stage}/{promotion.version}"
+                self._append(connection, PROMOTED, key, promotion)
+
+    # ---- inside
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """Yield a locked, caught-up transaction; anchor its head when it is kept."""
+        with self._guard:
+            try:
+                with transaction(self._engine) as connection:
+                    self._log.lock(connection)
+                    for entry in self._log.entries(after=self._state.seq, connection=connection):
+                        self._state.apply(entry)
+                    yield connection
+            except BaseException:
+                self._state = LedgerState()  # it may hold entries that were rolled back
+                raise
+            if self._anchor is not None:
+                self._anchor.record(self._log.head())
+
+    def _append(
+        self,
+        connection: Connection,
+        kind: str,
+        key: str,
+        payload: msgspec.Struct,
+        at: datetime | None = None,
+    ) -> None:
+        moment = self._clock.now() if at is None else at
+        entry = self._log.append(connection, kind, key, moment, canonical(payload))
+        self._state.apply(entry)
+
+
+def _plain(declaration: object) -> dict[str, Any]:
+    """Return a declaration as a plain mapping; LedgerRefused if it is none."""
+    plain = msgspec.to_builtins(declaration)
+    if not isinstance(plain, dict):
+        raise LedgerRefused(f"a study is declared by a mapping, was given {type(declaration)}")
+    return plain
+
+
+def _floats(values: Sequence[float] | Array) -> bytes:
+    """Return float64 values as little-endian bytes."""
+    return np.ascontiguousarray(values, dtype="<f8").tobytes()

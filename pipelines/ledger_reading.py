@@ -1,0 +1,210 @@
+"""Reading the ledger: studies, trials, return matrices, and the proof that nothing was changed."""
+
+import threading
+
+import msgspec
+import numpy as np
+from sqlalchemy import Engine
+
+from pipelines.errors import EvidenceMissing, LedgerBroken, LedgerRefused, StudyUnknown
+from pipelines.ledger_blobs import BlobTable
+from pipelines.ledger_records import (
+    HoldoutRecord,
+    Judgement,
+    LedgerRun,
+    Promotion,
+    Returns,
+    StudyEvidence,
+    StudyRecord,
+    TrialRecord,
+)
+from pipelines.ledger_state import TRIAL_CLOSED, ClosePayload, LedgerState
+from runtime.chain import ChainedLog, Head, HeadAnchor
+from runtime.database import reading
+from runtime.errors import JournalBroken
+
+
+class LedgerReading:
+    """What may be asked of a ledger; safe to share between threads."""
+
+    def __init__(self, engine: Engine, *, anchor: HeadAnchor | None) -> None:
+        """Open the tables, making them if they are not there, and check the anchored head."""
+        self._anchor, self._engine = anchor, engine
+        self._log = ChainedLog(engine, "ledger")
+        self._blobs = BlobTable(engine, "ledger_blobs")
+        self._state = LedgerState()
+        self._guard = threading.RLock()
+        self._check_tail()
+
+    def studies(self) -> tuple[StudyRecord, ...]:
+        """Return every declared study, in order of first declaration."""
+        with self._guard:
+            state = self._refreshed()
+            return tuple(state.counted(study) for study in state.studies.values())
+
+    def study(self, name: str) -> StudyRecord:
+        """Return one study; StudyUnknown lists the declared ones."""
+        with self._guard:
+            self._refreshed()
+            return self._state.counted(self._known(name))
+
+    def trials(self, study: str) -> tuple[TrialRecord, ...]:
+        """Return a study's trials in order of first opening; StudyUnknown if undeclared."""
+        with self._guard:
+            self._refreshed()
+            self._known(study)
+            return tuple(self._state.of_study(study))
+
+    def trial(self, key: str) -> TrialRecord:
+        """Return one trial by its key or an unambiguous beginning of it."""
+        with self._guard:
+            state = self._refreshed()
+            if key in state.trials:
+                return state.trials[key]
+            found = [trial for name, trial in state.trials.items() if key and name.startswith(key)]
+        if len(found) != 1:
+            raise LedgerRefused(f"{len(found)} trials begin with {key!r}; give more of the key")
+        return found[0]
+
+    def returns(self, key: str) -> Returns:
+        """Return the daily returns of a complete trial."""
+        return self._series(self.trial(key))
+
+    def _series(self, trial: TrialRecord) -> Returns:
+        if trial.series is None:
+            raise EvidenceMissing(
+                f"trial {trial.key[:12]} of {trial.study} has no returns: "
+                f"{trial.status}, {trial.reason}"
+            )
+        content = self._blobs.get(trial.series)
+        days, net, benchmark = (content[name] for name in trial.series)
+        return Returns(
+            dates=np.frombuffer(days, dtype="<i8").astype("datetime64[D]"),
+            net=np.frombuffer(net, dtype="<f8"),
+            benchmark=np.frombuffer(benchmark, dtype="<f8"),
+        )
+
+    def evidence(self, study: str) -> StudyEvidence:
+        """Return the return matrix of a study and N.
+
+        Raises:
+            StudyUnknown: no such study.
+            EvidenceMissing: no trial yet, none complete, or no day common to all of them.
+        """
+        trials = self.trials(study)
+        complete = sorted(
+            (trial for trial in trials if trial.series is not None), key=lambda trial: trial.key
+        )
+        if not complete:
+            what = f"{len(trials)} trials, none of them complete" if trials else "no trial yet"
+            raise EvidenceMissing(f"study {study} has {what}; run its notebook or sweep it first")
+        series = [self._series(trial) for trial in complete]
+        dates = series[0].dates
+        for one in series[1:]:
+            if not np.array_equal(one.dates, dates):
+                dates = np.intersect1d(dates, one.dates, assume_unique=True)
+        if dates.size == 0:
+            raise EvidenceMissing(f"the {len(series)} complete trials of {study} share no day")
+        rows = [np.searchsorted(one.dates, dates) for one in series]
+        return StudyEvidence(
+            study=study,
+            trials=len(trials),
+            names=tuple(trial.key for trial in complete),
+            dates=dates,
+            net=np.column_stack([one.net[row] for one, row in zip(series, rows, strict=True)]),
+            benchmarks=np.column_stack(
+                [one.benchmark[row] for one, row in zip(series, rows, strict=True)]
+            ),
+        )
+
+    def runs(self) -> tuple[LedgerRun, ...]:
+        """Return every run, oldest first."""
+        with self._guard:
+            return tuple(self._refreshed().runs.values())
+
+    def run(self, run: str) -> LedgerRun:
+        """Return one run by its id."""
+        with self._guard:
+            runs = self._refreshed().runs
+        if run not in runs:
+            raise LedgerRefused(f"no run {run}; the last ones are {', '.join(list(runs)[-3:])}")
+        return runs[run]
+
+    def holdout(self, study: str) -> HoldoutRecord | None:
+        """Return the one look at a study's holdout, or None if it is still sealed."""
+        with self._guard:
+            self._refreshed()
+            self._known(study)
+            return self._state.holdouts.get(study)
+
+    def judgements(self, study: str) -> tuple[Judgement, ...]:
+        """Return what the gates said of a study's candidates, oldest first."""
+        with self._guard:
+            self._refreshed()
+            self._known(study)
+            return tuple(j for j in self._state.judgements if j.study == study)
+
+    def promotions(self) -> tuple[Promotion, ...]:
+        """Return every promotion, oldest first."""
+        with self._guard:
+            return tuple(self._refreshed().promotions)
+
+    def head(self) -> Head:
+        """Return sequence number and hash of the newest entry."""
+        return self._log.head()
+
+    def verify(self) -> Head:
+        """Prove the whole ledger: every link, the anchored heads, every stored series.
+
+        Returns:
+            The head.
+
+        Raises:
+            LedgerBroken: names what was changed, removed or cut off.
+        """
+        anchors = () if self._anchor is None else self._anchor.heads()
+        try:
+            head = self._log.verify(anchors)
+        except JournalBroken as broken:
+            raise LedgerBroken(str(broken)) from None
+        if self._anchor is not None and head.seq and not anchors:
+            raise LedgerBroken(
+                f"{self._anchor.path} is missing: without it a cut-off tail cannot be noticed"
+            )
+        for entry in self._log.entries(TRIAL_CLOSED):
+            series = msgspec.json.decode(entry.payload, type=ClosePayload).series
+            if series is not None:
+                self._blobs.get(series)
+        return head
+
+    def _refreshed(self) -> LedgerState:
+        with reading(self._engine) as connection:
+            for entry in self._log.entries(after=self._state.seq, connection=connection):
+                self._state.apply(entry)
+        return self._state
+
+    def _known(self, study: str) -> StudyRecord:
+        known = self._state.studies.get(study)
+        if known is None:
+            names = ", ".join(sorted(self._state.studies)) or "none yet"
+            raise StudyUnknown(
+                f"the ledger knows no study {study!r}; declared are: {names}. "
+                "Run the study's notebook or sweep it first"
+            )
+        return known
+
+    def _known_trial(self, study: str, trial: str) -> None:
+        known = self._state.trials.get(trial)
+        if known is None or known.study != study:
+            raise LedgerRefused(f"study {study} has no trial {trial[:12]}")
+
+    def _check_tail(self) -> None:
+        heads = () if self._anchor is None else self._anchor.heads()
+        if heads:
+            newest = max(heads, key=lambda head: head.seq)
+            head = self._log.head()
+            if head.seq < newest.seq:
+                raise LedgerBroken(
+                    f"the ledger ends at entry {head.seq}, but entry {newest.seq} was anchored in "
+                    f"{self._anchor.path if self._anchor else ''}: its tail was cut off"
+                )
