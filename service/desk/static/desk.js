@@ -1,0 +1,217 @@
+// The desk: which session is shown, and everything that follows from it. The address keeps the session (#2018-03-29).
+
+import { ask, askOrNull, fetchJson, forget } from "./api.js";
+import { draw } from "./chart.js";
+import { openDecision, openHealth } from "./decision.js";
+import { byId, dayLong, dayShort, el, fill, percent, plural, short } from "./format.js";
+import * as panels from "./panels.js";
+import { figuresAt, monthTable } from "./series.js";
+
+const POLL = 10_000; // ms between looks at a running service
+const PLAY = 420; // ms a decision is shown while playing
+const LISTED = 8; // decisions in the list
+
+const state = { curve: null, index: 0, year: null, log: false, health: null, playing: null, turn: 0 };
+
+async function start() {
+  theme(localStorage.getItem("theme"));
+  wire();
+  await refresh();
+  setInterval(() => refresh().catch(lost), POLL);
+}
+
+// Look at the service again; keep the session that is shown unless it was the latest one.
+async function refresh() {
+  const health = await fetchJson("/health");
+  const moved = JSON.stringify(health) !== JSON.stringify(state.health);
+  state.health = health;
+  if (moved) forget();
+  showHealth(health);
+  if (!moved && state.curve) return;
+  const equity = await askOrNull("/equity");
+  if (!equity || !equity.days.length) return showEmpty(health);
+  const follow = !state.curve || state.index === state.curve.days.length - 1;
+  const day = state.curve?.days[state.index];
+  state.curve = { days: equity.days, equity: equity.equity.map(Number), benchmark: equity.benchmark.map(Number), decisions: new Set(equity.decisions) };
+  byId("empty").hidden = true;
+  byId("main").hidden = false;
+  years();
+  await showBundle();
+  const wanted = follow ? location.hash.slice(1) : day;
+  state.index = wanted ? indexOf(wanted) : equity.days.length - 1;
+  await show();
+}
+
+const indexOf = (day) => {
+  const at = state.curve.days.findLastIndex((d) => d <= day);
+  return at < 0 ? state.curve.days.length - 1 : at;
+};
+
+function lost() {
+  byId("health").className = "health failed";
+  byId("health").lastElementChild.textContent = "No answer";
+}
+
+function showHealth(health) {
+  byId("health").className = `health ${health.ready ? "fine" : "failed"}`;
+  byId("health").lastElementChild.textContent = health.ready ? "Ready" : "Not ready";
+}
+
+function showEmpty(health) {
+  byId("main").hidden = true;
+  byId("empty").hidden = false;
+  byId("empty-text").textContent = "This host’s journal holds no session. Replay some years, or let the schedule run; the page fills itself.";
+  byId("empty-command").textContent = "sluice replay";
+  fill("empty-checks", ...health.checks.map((check) => el(`li${check.passed ? "" : ".failed"}`, {}, el("i.mark"), el("b", {}, check.name), el("span", {}, check.reason))));
+}
+
+async function showBundle() {
+  const bundles = await askOrNull("/bundles");
+  const active = bundles?.active;
+  fill("bundle", ...(active ? [el("b", {}, active.study), el(`span.stage.${active.stage}`, {}, active.stage === "staging" ? "staging, paper only" : active.stage), el("code", { title: active.bundle }, `v${active.version} ${short(active.bundle, 8)}`)] : []));
+}
+
+// Draw at once what is known; fetch the rest; drop answers that come after the user has moved on.
+async function show() {
+  const { curve, index } = state;
+  const day = curve.days[index];
+  const turn = (state.turn += 1);
+  byId("day").textContent = dayLong(day);
+  history.replaceState(null, "", index === curve.days.length - 1 ? location.pathname : `#${day}`);
+  redraw();
+  const at = figuresAt(curve, index);
+  const [signals, plan, positions, sessions, decisions] = await Promise.all([
+    askOrNull("/signals", { day }), askOrNull("/plan", { day }), askOrNull("/positions", { day }),
+    askOrNull("/sessions", { day, limit: 1 }), askOrNull("/decisions", { day, limit: LISTED }),
+  ]);
+  if (turn !== state.turn) return;
+  fill("figures", ...panels.figures(at, positions, sessions?.items[0]));
+  fill("months", panels.months(monthTable(curve, index), day, (to) => go(indexOf(to))));
+  showSignals(signals, day);
+  showPlan(plan);
+  showPositions(positions);
+  fill("decisions", ...(decisions?.items.length ? panels.decisions(decisions.items, signals?.tick, openDecision) : [quiet("No decision up to this session.")]));
+  document.documentElement.dataset.day = day;
+}
+
+const quiet = (text) => el("p.quiet-text", {}, text);
+
+function showSignals(signals, day) {
+  fill("signals", signals ? panels.signals(signals) : quiet("The first decision is still ahead. Step forward to see it."));
+  byId("signals-note").textContent = signals ? dayShort(signals.tick) : "";
+  byId("day-note").textContent = !signals ? "Before the first decision" : signals.tick === day ? "A decision was taken at this close" : `Holding the decision of ${dayShort(signals.tick)}`;
+}
+
+function showPlan(plan) {
+  const lines = plan?.lines ?? [];
+  fill("checks", ...panels.checks(lines));
+  fill("plan", lines.length ? panels.plan(plan, (symbol) => openDecision(plan.decision_id, symbol)) : quiet(plan ? "Already where the decision wants it: no order was needed." : "Nothing planned yet."));
+  byId("plan-note").textContent = plan ? `${plural(lines.length, "order")} of ${dayShort(plan.tick)}` : "";
+}
+
+function showPositions(positions) {
+  const held = positions?.positions ?? [];
+  fill("positions", held.length ? panels.positions(positions) : quiet("All in cash."));
+  const invested = held.reduce((sum, position) => sum + position.weight, 0);
+  byId("positions-note").textContent = held.length ? `${held.length} held, ${percent(invested)} invested` : "";
+}
+
+function range() {
+  const { days } = state.curve;
+  if (!state.year) return [0, days.length - 1];
+  const first = days.findIndex((day) => day.startsWith(state.year));
+  return [Math.max(0, first - 1), days.findLastIndex((day) => day.startsWith(state.year))];
+}
+
+function redraw() {
+  if (!state.curve) return;
+  const { curve, index } = state;
+  if (state.year && !curve.days[index].startsWith(state.year)) {
+    state.year = curve.days[index].slice(0, 4);
+    years();
+  }
+  const [from, to] = range();
+  const scrub = byId("scrub");
+  Object.assign(scrub, { min: from, max: to });
+  scrub.value = index;
+  scrub.setAttribute("aria-valuetext", dayLong(curve.days[index]));
+  draw(byId("chart"), { curve, from, to, index, log: state.log, onPick: go });
+  fill("legend", ...[["strategy", "Strategy"], ["benchmark", "Equal-weighted universe"]].map(([key, text]) => el("span", {}, el(`i.key.${key}`), text)));
+}
+
+function years() {
+  const found = [...new Set(state.curve.days.map((day) => day.slice(0, 4)))];
+  const choose = (year) => () => {
+    state.year = year;
+    years();
+    const [from, to] = range();
+    if (state.index < from || state.index > to) go(to);
+    else redraw();
+  };
+  const button = (text, year) => el("button", { type: "button", "aria-pressed": String(state.year === year), onclick: choose(year) }, text);
+  fill("years", button("All", null), ...found.map((year) => button(year, year)));
+}
+
+function go(index) {
+  state.index = Math.min(state.curve.days.length - 1, Math.max(0, index));
+  show().catch(lost);
+}
+
+// The next or previous session at which something was decided.
+function goDecision(direction) {
+  const { days, decisions } = state.curve;
+  for (let i = state.index + direction; i >= 0 && i < days.length; i += direction) {
+    if (decisions.has(days[i])) return go(i);
+  }
+  return go(direction < 0 ? 0 : days.length - 1);
+}
+
+function play() {
+  if (state.playing) {
+    clearInterval(state.playing);
+    state.playing = null;
+  } else {
+    if (state.index === state.curve.days.length - 1) go(0);
+    state.playing = setInterval(() => (state.index === state.curve.days.length - 1 ? play() : goDecision(1)), PLAY);
+  }
+  byId("play").textContent = state.playing ? "Pause" : "Play";
+  byId("play").setAttribute("aria-pressed", String(Boolean(state.playing)));
+}
+
+function theme(wanted) {
+  if (wanted) document.documentElement.dataset.theme = wanted;
+}
+
+function wire() {
+  const on = (id, event, act) => byId(id).addEventListener(event, act);
+  on("scrub", "input", (event) => go(Number(event.target.value)));
+  on("back", "click", () => goDecision(-1));
+  on("forth", "click", () => goDecision(1));
+  on("latest", "click", () => go(state.curve.days.length - 1));
+  on("play", "click", play);
+  on("scale", "click", (event) => {
+    state.log = !state.log;
+    event.target.setAttribute("aria-pressed", String(state.log));
+    redraw();
+  });
+  on("health", "click", () => state.health && openHealth(state.health));
+  on("theme", "click", () => {
+    const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    theme(dark ? "light" : "dark");
+    localStorage.setItem("theme", dark ? "light" : "dark");
+  });
+  on("drawer", "click", (event) => event.target === byId("drawer") && byId("drawer").close());
+  addEventListener("hashchange", () => state.curve && go(indexOf(location.hash.slice(1))));
+  addEventListener("keydown", keys);
+  new ResizeObserver(() => redraw()).observe(byId("chart"));
+}
+
+function keys(event) {
+  if (!state.curve || byId("drawer").open || event.ctrlKey || event.metaKey || event.target.matches("input, button, summary")) return;
+  const act = { ArrowLeft: () => go(state.index - 1), ArrowRight: () => go(state.index + 1), "[": () => goDecision(-1), "]": () => goDecision(1), " ": play }[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+
+start().catch(lost);
