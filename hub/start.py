@@ -41,7 +41,7 @@ class HubError(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the hub until it is interrupted; the exit status is 0 after Ctrl-C, 1 after a failure."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)  # an address is never broken in two
     options = _options(arguments)
     workspace = Path(options.workspace).expanduser().resolve()
     try:
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
         _install_proxy(console)
         return _run(console, workspace, port)
     except HubError as failure:
-        Console(stderr=True, highlight=False).print(f"[bold red]hub:[/] {escape(str(failure))}")
+        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        errors.print(f"[bold red]hub:[/] {escape(str(failure))}")
         return 1
 
 
@@ -194,7 +195,7 @@ def _welcome(console: Console, address: str, password: str, workspace: Path, log
     }
     console.print("[bold green]Sluice hub is up[/]")
     for name, text in rows.items():
-        console.print(f"  {name:<10} {text}", soft_wrap=True)  # an address is never broken in two
+        console.print(f"  {name:<10} {text}")
     if not (workspace / "lake").exists():
         console.print("  No market history there yet: run [bold]just demo --no-serve[/] first.")
 
