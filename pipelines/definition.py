@@ -1,0 +1,184 @@
+"""The definition of a notebook: its parameters, study and strategy cells, run without a kernel.
+
+A sweep evaluates hundreds of configurations of one notebook. Only the three cells that define a
+trial are executed, in a fresh namespace; plots and prose are for people.
+"""
+
+import ast
+import hashlib
+import linecache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipelines.errors import NotebookInvalid, ParameterInvalid, ResearchError, StrategyInvalid
+from pipelines.purity import cell_source, normal_form
+from pipelines.strategy import Strategy
+from pipelines.study import Parameter, Study
+
+DEFINITION_TAGS = ("parameters", "study", "strategy")
+# What a recorded trial depends on besides its cell: raised when the backtest's arithmetic changes.
+BACKTEST_VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One configuration, ready to be evaluated."""
+
+    study: Study
+    strategy: Strategy
+    code_hash: str  # SHA-256 of the strategy cell, hex
+    decide_cell: int  # 0-based index of the notebook cell that decides; -1 in a live kernel
+    notebook: str  # path as it was given; empty in a live kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaggedCell:
+    """A code cell that belongs to the definition."""
+
+    index: int  # 0-based position in the notebook
+    source: str
+
+
+def load_definition(notebook: Path | str, parameters: Mapping[str, Parameter]) -> Definition:
+    """Execute a notebook's definition cells with the given parameters.
+
+    Args:
+        notebook: path of the .ipynb file.
+        parameters: values that replace the defaults of the parameters cell; may be partial.
+
+    Returns:
+        Study and strategy as the cells built them.
+
+    Raises:
+        NotebookInvalid: a tagged cell is missing, fails, or leaves no `study` or `strategy`.
+        ParameterInvalid: a parameter is not declared, or has another type.
+        StudyInvalid, StrategyInvalid: the declarations contradict themselves.
+    """
+    path = Path(notebook)
+    cells = definition_cells(path.read_bytes(), path.name)
+    namespace: dict[str, Any] = {"__name__": "__notebook__"}
+    for tag in DEFINITION_TAGS:
+        cell = cells[tag]
+        _execute(cell, f"{path.name} cell {cell.index}", namespace)
+        if tag == "parameters":
+            namespace.update(_overrides(cell, parameters, namespace, path.name))
+    study, strategy = namespace.get("study"), namespace.get("strategy")
+    if not isinstance(study, Study):
+        raise NotebookInvalid(f"{path.name}: the cell tagged study must leave a Study named study")
+    if not isinstance(strategy, Strategy):
+        raise NotebookInvalid(
+            f"{path.name}: the cell tagged strategy must leave a Strategy named strategy"
+        )
+    return Definition(
+        study=study,
+        strategy=strategy,
+        code_hash=code_hash(cells["strategy"].source),
+        decide_cell=cells["strategy"].index,
+        notebook=str(notebook),
+    )
+
+
+def definition_of(study: Study, strategy: Strategy) -> Definition:
+    """Return the definition that a live kernel holds: the same code hash as from the file.
+
+    Raises:
+        StrategyInvalid: the source of `decide` is not to be had.
+    """
+    return Definition(
+        study=study,
+        strategy=strategy,
+        code_hash=code_hash(cell_source(strategy)),
+        decide_cell=-1,
+        notebook="",
+    )
+
+
+def code_hash(source: str) -> str:
+    """Return SHA-256 over a strategy cell and the backtest's version, hex."""
+    text = f"{BACKTEST_VERSION}\x1f{normal_form(source)}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=16)
+def definition_cells(content: bytes, name: str) -> dict[str, TaggedCell]:
+    """Find the tagged code cells of a notebook.
+
+    Args:
+        content: the .ipynb file.
+        name: how messages call it.
+
+    Returns:
+        tag -> cell, for every tag in DEFINITION_TAGS.
+
+    Raises:
+        NotebookInvalid: not a notebook, or a tag is on no cell or on several.
+    """
+    try:
+        cells = msgspec.json.decode(content)["cells"]
+        found: dict[str, list[TaggedCell]] = {tag: [] for tag in DEFINITION_TAGS}
+        for index, cell in enumerate(cells):
+            tags = cell["metadata"].get("tags", ())
+            source = cell["source"]
+            text = source if isinstance(source, str) else "".join(source)
+            for tag in DEFINITION_TAGS:
+                if cell["cell_type"] == "code" and tag in tags:
+                    found[tag].append(TaggedCell(index=index, source=text))
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+        raise NotebookInvalid(f"{name} is not a notebook: {error}") from error
+    for tag, tagged in found.items():
+        if len(tagged) != 1:
+            raise NotebookInvalid(
+                f"{name}: exactly one code cell must be tagged {tag!r}, found {len(tagged)}; "
+                f"add the tag in JupyterLab's property inspector"
+            )
+    return {tag: tagged[0] for tag, tagged in found.items()}
+
+
+def _execute(cell: TaggedCell, name: str, namespace: dict[str, Any]) -> None:
+    """Run one cell; its source is kept so that a traceback and the code hash can read it."""
+    lines = (cell.source.rstrip("\n") + "\n").splitlines(keepends=True)
+    linecache.cache[name] = (len(cell.source), None, lines, name)
+    try:
+        exec(compile("".join(lines), name, "exec"), namespace)
+    except SyntaxError as error:
+        raise NotebookInvalid(f"{name}, line {error.lineno}: {error.msg}") from error
+    except ResearchError:
+        raise
+    except NameError as error:
+        raise StrategyInvalid(
+            f"{name}: {error}; the cells tagged parameters, study and strategy must stand alone"
+        ) from error
+    except Exception as error:
+        raise NotebookInvalid(f"{name}: {type(error).__name__}: {error}") from error
+
+
+def _overrides(
+    cell: TaggedCell, parameters: Mapping[str, Parameter], namespace: Mapping[str, Any], name: str
+) -> dict[str, Parameter]:
+    """Check given parameters against the declared ones: same names, same types."""
+    declared = [
+        target.id
+        for node in ast.parse(cell.source).body
+        for target in (
+            node.targets
+            if isinstance(node, ast.Assign)
+            else [node.target]
+            if isinstance(node, ast.AnnAssign)
+            else []
+        )
+        if isinstance(target, ast.Name)
+    ]
+    for key, value in parameters.items():
+        if key not in declared:
+            raise ParameterInvalid(f"{name} declares {declared}; {key!r} is not a parameter of it")
+        if type(value) is not type(namespace[key]):
+            raise ParameterInvalid(
+                f"{name}: {key} must be {type(namespace[key]).__name__}, "
+                f"was {type(value).__name__} {value!r}"
+            )
+    return dict(parameters)
