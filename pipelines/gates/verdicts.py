@@ -1,0 +1,210 @@
+"""From a statistic to a verdict: threshold, reason and what would change it, in plain words."""
+
+from math import inf, isfinite, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.gates.pbo import Overfitting
+from pipelines.gates.policy import GatePolicy
+from pipelines.gates.sharpe import (
+    Moments,
+    deflated_sharpe,
+    expected_best_sharpe,
+    minimum_track_record,
+    most_trials,
+    probabilistic_sharpe,
+)
+from pipelines.gates.spa import Superiority
+from runtime.contract import GateVerdict
+
+Array = NDArray[np.float64]
+
+MANY = 10**9  # trials; more than anyone runs
+LONG = 200.0  # years; more than anyone waits
+
+
+def not_judged(gate: str, reason: str, remedy: str, policy: GatePolicy) -> GateVerdict:
+    """Return a failed verdict of a statistical gate that had nothing to judge."""
+    threshold = {
+        "spa": policy.spa.alpha,
+        "dsr": policy.dsr.confidence,
+        "pbo": policy.pbo.ceiling,
+    }[gate]
+    return GateVerdict(
+        gate=gate,
+        passed=False,
+        statistic=None,
+        threshold=threshold,
+        comparison=">=" if gate == "dsr" else "<=",
+        reason=reason,
+        would_change=remedy,
+    )
+
+
+def spa_verdict(
+    test: Superiority, alone: Superiority, *, sessions: int, trials: int, policy: GatePolicy
+) -> GateVerdict:
+    """Judge superior predictive ability by the consistent p-value.
+
+    Args:
+        test: over all trials.
+        alone: over the candidate only, on the same resamples.
+        sessions: T.
+        trials: N with returns.
+        policy: thresholds.
+    """
+    form = test.studentised
+    p, alpha = form.p_consistent, policy.spa.alpha
+    passed = p <= alpha
+    years = sessions / policy.sessions_per_year
+    critical = form.critical(alpha)
+    needed = years * (critical / form.statistic) ** 2 if form.statistic > 0 else inf
+    if form.statistic <= 0:
+        reason = f"None of {trials} trials earned more than the benchmark."
+    else:
+        reason = (
+            f"If none of the {trials} trials were better than the benchmark, the best would still "
+            f"look this good in {_percent(p)} of histories; at most {_percent(alpha)} is allowed."
+        )
+    return GateVerdict(
+        gate="spa",
+        passed=passed,
+        statistic=p,
+        threshold=alpha,
+        comparison="<=",
+        reason=reason,
+        would_change=_spa_change(passed, form.statistic, years, needed, alone),
+        figures={
+            "statistic": form.statistic,
+            "critical": critical if isfinite(critical) else None,
+            "p_lower": form.p_lower,
+            "p_consistent": p,
+            "p_upper": form.p_upper,
+            "reality_check_p": test.reality_check_p,
+            "p_alone": alone.studentised.p_consistent,
+            "draws": form.draws,
+            "mean_block": test.mean_block,
+            "years": years,
+            "years_needed": needed if isfinite(needed) else None,
+        },
+    )
+
+
+def _spa_change(
+    passed: bool, statistic: float, years: float, needed: float, alone: Superiority
+) -> str:
+    if statistic <= 0:
+        return "More data would not help: the hypothesis shows no gain over the benchmark to prove."
+    if passed:
+        return f"The same average over fewer than {needed:.1f} of its {years:.1f} years would fail."
+    single = alone.studentised.p_consistent
+    if needed - years > LONG:
+        more = f"No realistic amount of data at the same average (over {LONG:.0f} more years)"
+    else:
+        more = f"About {max(needed - years, 0):.1f} more years of data at the same average"
+    return f"{more}; tried as the only configuration it would have shown p = {single:.3f}."
+
+
+def dsr_verdict(
+    observed: Moments, trial_sharpes: Array, *, counted: int, policy: GatePolicy
+) -> GateVerdict:
+    """Judge the deflated Sharpe ratio of the candidate.
+
+    Args:
+        observed: the candidate's excess returns, per session.
+        trial_sharpes: shape (M,), excess Sharpe ratios of all trials with returns, per session.
+        counted: N, every trial ever opened.
+        policy: thresholds.
+    """
+    confidence, root = policy.dsr.confidence, sqrt(policy.sessions_per_year)
+    dsr = deflated_sharpe(observed, trial_sharpes, counted=counted)
+    hurdle = expected_best_sharpe(trial_sharpes, counted=counted)
+    length = minimum_track_record(observed, hurdle=hurdle, confidence=confidence)
+    flips = most_trials(observed, trial_sharpes, confidence=confidence, ceiling=MANY)
+    years, needed = (n / policy.sessions_per_year for n in (observed.periods, length))
+    passed = dsr >= confidence
+    reason = (
+        f"Its Sharpe ratio above the benchmark is {observed.sharpe * root:.2f} a year; the "
+        f"luckiest of {counted} worthless trials is expected to show {hurdle * root:.2f}. The "
+        f"probability that it is truly better than that is {dsr:.3f}; {confidence:.2f} is asked."
+    )
+    return GateVerdict(
+        gate="dsr",
+        passed=passed,
+        statistic=dsr,
+        threshold=confidence,
+        comparison=">=",
+        reason=reason,
+        would_change=_dsr_change(passed, years, needed, flips, counted),
+        figures={
+            "sharpe": observed.sharpe * root,
+            "hurdle": hurdle * root,
+            "probabilistic_sharpe": probabilistic_sharpe(observed, hurdle=0.0),
+            "skewness": observed.skewness,
+            "kurtosis": observed.kurtosis,
+            "trials_counted": counted,
+            "trials_with_returns": int(trial_sharpes.size),
+            "most_trials": flips,
+            "years": years,
+            "years_needed": needed if isfinite(needed) else None,
+        },
+    )
+
+
+def _dsr_change(passed: bool, years: float, needed: float, flips: int, counted: int) -> str:
+    if passed:
+        trials = f"more than {flips:,}" if flips < MANY else "no realistic number of"
+        return (
+            f"It would fail with {trials} trials counted instead of {counted}, "
+            f"or with fewer than {needed:.1f} of its {years:.1f} years."
+        )
+    tries = (
+        f"had at most {flips} trials been run on the question instead of {counted}"
+        if flips
+        else "no number of trials, not even two, would have been few enough"
+    )
+    if needed - years > LONG:
+        return f"No realistic amount of data would do at this Sharpe ratio; {tries}."
+    return (
+        f"{needed - years:.1f} more years of data at the same Sharpe ratio, skew and kurtosis; "
+        f"or {tries}."
+    )
+
+
+def pbo_verdict(result: Overfitting, *, policy: GatePolicy) -> GateVerdict:
+    """Judge the probability of backtest overfitting."""
+    ceiling, splits = policy.pbo.ceiling, result.splits
+    passed = result.pbo <= ceiling
+    allowed = int(np.floor(ceiling * splits + 1e-9))
+    distance = abs(result.at_or_below_median - allowed)
+    change = (
+        f"It would fail if {distance + 1:,} more of {splits:,} splits fell at or below the median."
+        if passed
+        else f"{distance:,} of {splits:,} splits would have to rise above the median: one "
+        "configuration that leads in most years, or fewer that lead by accident."
+    )
+    return GateVerdict(
+        gate="pbo",
+        passed=passed,
+        statistic=result.pbo,
+        threshold=ceiling,
+        comparison="<=",
+        reason=(
+            f"What was best in one half of history came in at or below the median of all trials in "
+            f"the other half in {_percent(result.pbo)} of {splits:,} splits; at most "
+            f"{_percent(ceiling)} is allowed."
+        ),
+        would_change=change,
+        figures={
+            "splits": splits,
+            "blocks": result.blocks,
+            "median_logit": float(np.median(result.logits)),
+            "degradation_slope": result.slope,
+            "loss_probability": result.loss_probability,
+        },
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %" if share < 0.01 else f"{100 * share:.1f} %"
