@@ -9,7 +9,7 @@ import { figuresAt, monthTable } from "./series.js";
 
 const POLL = 10_000; // ms between looks at a running service
 const PLAY = 420; // ms a decision is shown while playing
-const LISTED = 8; // decisions in the list
+const LISTED = 6; // decisions in the list
 
 const state = { curve: null, index: 0, year: null, log: false, health: null, playing: null, turn: 0 };
 
@@ -68,7 +68,7 @@ function showEmpty(health) {
 async function showBundle() {
   const bundles = await askOrNull("/bundles");
   const active = bundles?.active;
-  fill("bundle", ...(active ? [el("b", {}, active.study), el(`span.stage.${active.stage}`, {}, active.stage === "staging" ? "staging, paper only" : active.stage), el("code", { title: active.bundle }, `v${active.version} ${short(active.bundle, 8)}`)] : []));
+  fill("bundle", ...(active ? [el("b", {}, active.study), el(`span.stage.${active.stage}`, {}, active.stage, active.stage === "staging" ? el("span.long", {}, ", paper only") : null), el("code", { title: active.bundle }, `v${active.version} ${short(active.bundle, 8)}`)] : []));
 }
 
 // Draw at once what is known; fetch the rest; drop answers that come after the user has moved on.
@@ -136,7 +136,7 @@ function redraw() {
   scrub.value = index;
   scrub.setAttribute("aria-valuetext", dayLong(curve.days[index]));
   draw(byId("chart"), { curve, from, to, index, log: state.log, onPick: go });
-  fill("legend", ...[["strategy", "Strategy"], ["benchmark", "Equal-weighted universe"]].map(([key, text]) => el("span", {}, el(`i.key.${key}`), text)));
+  fill("legend", ...[["strategy", "Strategy"], ["benchmark", "Benchmark"]].map(([key, text]) => el("span", {}, el(`i.key.${key}`), text)));
 }
 
 function years() {

@@ -16,7 +16,7 @@ export function figures(at, positions, session) {
     figure("Over benchmark", percent(excess, 1, true), `on the day ${percent(at.dayReturn, 2, true)}`, tone(excess)),
     figure("Drawdown", percent(at.drawdown), `worst ${percent(at.worst)}`),
     figure("Sharpe ratio", ratio(at.sharpe), `benchmark ${ratio(at.benchmarkSharpe)}`),
-    figure("Information ratio", ratio(at.information), "excess over its deviation"),
+    figure("Information ratio", ratio(at.information), "excess, annualised"),
     figure("Books", broken ? plural(broken, "break") : "$0.00", broken ? session.breaks[0] : "apart from the venues", broken ? "down" : ""),
   ];
 }
@@ -34,7 +34,7 @@ export function signals(answer) {
     el("td.num", {}, ratio(s.score, 3)),
     el("td.bar-cell", {}, bar(s)),
     el("td.num", {}, percent(s.weight)),
-    el(`td.num.${tone(round(s.weight - s.current)) || "none"}`, {}, s.weight === s.current ? "" : percent(s.weight - s.current, 1, true)));
+    el(`td.num${round(s.weight - s.current) ? "" : ".none"}`, {}, s.weight === s.current ? "" : percent(s.weight - s.current, 1, true)));
   const head = el("tr", {}, ...[["Symbol"], ["Score", "num"], ["Held to wanted", "bar-cell"], ["Target", "num"], ["Change", "num"]].map(([text, name]) => el(name ? `th.${name}` : "th", { scope: "col" }, text)));
   return el("table.grid.signals", {}, el("thead", {}, head), el("tbody", {}, ...answer.signals.map(row)));
 }
@@ -112,7 +112,7 @@ export function positions(answer) {
     el("td.bar-cell", {}, el("span.bar", {}, el(`i.want${p.weight < 0 ? ".short" : ""}`, { vars: { "--w": `${(Math.abs(p.weight) / widest) * 100}%` } }))),
     el("td.num", {}, percent(p.weight)),
     el(`td.num.${tone(Number(p.unrealised)) || "none"}`, {}, p.unrealised === null ? "–" : signedUsd(p.unrealised)));
-  const head = [["Symbol"], ["Units", "num"], ["Mark", "num"], ["Value", "num"], ["", "bar-cell"], ["Weight", "num"], ["Unrealised", "num"]];
+  const head = [["Symbol"], ["Units", "num"], ["Mark", "num"], ["Value", "num"], ["", "bar-cell"], ["Weight", "num"], ["Gain", "num"]];
   return el("table.grid.positions", {}, el("thead", {}, el("tr", {}, ...head.map(([text, name]) => el(name ? `th.${name}` : "th", { scope: "col" }, text)))), el("tbody", {}, ...answer.positions.map(row)));
 }
 
@@ -125,7 +125,7 @@ export function months(rows, chosen, go) {
     const excess = month.own - month.benchmark;
     const title = `${dayShort(month.day)}: strategy ${percent(month.own, 1, true)}, benchmark ${percent(month.benchmark, 1, true)}`;
     const name = `heat.${excess >= 0 ? "gain" : "loss"}${month.day.slice(0, 7) === chosen.slice(0, 7) ? ".chosen" : ""}`;
-    return el("td", {}, el(`button.${name}`, { type: "button", title, vars: { "--heat": `${Math.round(12 + 70 * Math.min(1, Math.abs(excess) / deepest))}%` }, onclick: () => go(month.day) }, percent(excess).replace("\u202f%", "")));
+    return el("td", {}, el(`button.${name}`, { type: "button", title, vars: { "--heat": `${Math.round(8 + 52 * Math.min(1, Math.abs(excess) / deepest))}%` }, onclick: () => go(month.day) }, percent(excess).replace("\u202f%", "")));
   };
   const row = (r) => el("tr", {}, el("th", { scope: "row" }, String(r.year)), ...r.months.map(cell), el("td.num.strong", {}, percent(r.own - r.benchmark, 1, true)), el("td.num.soft", {}, percent(r.own, 1, true)));
   const head = el("tr", {}, el("th"), ...MONTHS.map((name) => el("th.num", { scope: "col" }, name)), el("th.num", { scope: "col" }, "Over"), el("th.num", { scope: "col" }, "Return"));
@@ -135,7 +135,7 @@ export function months(rows, chosen, go) {
 export function decisions(items, chosen, open) {
   const row = (d) => el(`button.decision${d.tick === chosen ? ".chosen" : ""}`, { type: "button", onclick: () => open(d.decision_id) },
     el("b", {}, dayShort(d.tick)),
-    el("span", {}, `${plural(d.orders, "order")}, ${plural(d.fills, "fill")}${d.denied ? `, ${d.denied} denied` : ""}`),
+    el("span", {}, `${plural(d.orders, "order")}, ${plural(d.fills, "fill")}`, d.denied ? el("em.down", {}, `, ${d.denied} denied`) : null),
     el("span.num", {}, usd(d.traded)),
     el("code", {}, short(d.decision_id, 8)));
   return items.map(row);

@@ -1,0 +1,263 @@
+"""The command line `sluice`: thin commands; whatever is heavy is imported inside them."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.console import OK, Output, reported
+
+RESEARCH, LIVE = "Research", "Live"
+
+app = typer.Typer(
+    name="sluice",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a notebook to a live signal: research, significance gates and a compact runtime.",
+    epilog="Start with [bold]sluice demo[/bold]. Exit status: 0 done, 1 refused, 2 a mistake in"
+    " what was typed or configured.",
+)
+
+Workspace = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace", "-w", help="Folder of lake, ledger, journal and bundles.", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON document on stdout.")]
+Study = Annotated[str, typer.Argument(help="Name of the study, as `sluice studies` lists it.")]
+Notebook = Annotated[Path, typer.Argument(help="The notebook.", show_default=False)]
+
+
+def _settings(workspace: Path | None) -> Any:
+    import os
+
+    from service.settings import read_settings
+
+    return read_settings(os.environ, workspace=workspace)
+
+
+def _finish(status: int) -> None:
+    if status != OK:
+        raise typer.Exit(status)
+
+
+@app.command(
+    rich_help_panel=RESEARCH,
+    epilog="Example: [bold]sluice demo --no-serve --json out.json[/bold]",
+)
+def demo(
+    workspace: Workspace = None,
+    serve: Annotated[bool, typer.Option(help="Serve the desk when all is done.")] = True,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file.")
+    ] = None,
+) -> None:
+    """The whole path on real prices: data, studies, sweep, gates, bundle, replay, desk."""
+    output = Output(as_json=False)
+    with reported(output):
+        from service.research.demo import run_demo
+
+        settings = _settings(workspace)
+        status = run_demo(settings, console=output.console, json_path=json)
+        if status == OK and serve:
+            from service.commands.serve import serve as start
+
+            status = start(settings, output)
+    _finish(status)
+
+
+@app.command(
+    rich_help_panel=RESEARCH,
+    epilog="Example: [bold]sluice run notebooks/strategies/momentum.ipynb -p lookback=252[/bold]",
+)
+def run(
+    notebook: Notebook,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="May be repeated."),
+    ] = None,
+    timeout: Annotated[
+        int, typer.Option(min=1, help="Seconds until a run that hangs is ended.")
+    ] = 900,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Execute a notebook with typed parameters; its trial is in the ledger before any result.
+
+    Ends with 1 if a cell fails or the kernel dies; the cause is named and the notebook is kept.
+    """
+    output = Output(as_json=json)
+    with reported(output):
+        from service.research.run import run_notebook
+
+        status = run_notebook(
+            _settings(workspace), output, notebook, parameter or [], timeout_seconds=timeout
+        )
+    _finish(status)
+
+
+@app.command(
+    rich_help_panel=RESEARCH,
+    epilog="Example: [bold]sluice sweep notebooks/strategies/reversal.ipynb --trials 20[/bold]",
+)
+def sweep(
+    notebook: Notebook,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="At most this many; the whole grid if not given.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Warm worker processes.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of the proposals.")] = 0,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Try configurations of the space the study declares; every one of them is counted."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.research.sweep import sweep_notebook
+
+        status = sweep_notebook(
+            _settings(workspace), output, notebook, trials=trials, workers=workers, seed=seed
+        )
+    _finish(status)
+
+
+@app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice studies --json[/bold]")
+def studies(workspace: Workspace = None, json: Json = False) -> None:
+    """List the studies with their trials, best result, holdout and verdict."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.research.studies import list_studies
+
+        status = list_studies(_settings(workspace), output)
+    _finish(status)
+
+
+@app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice gate momentum[/bold]")
+def gate(study: Study, workspace: Workspace = None, json: Json = False) -> None:
+    """Judge a study over all its trials; ends with 1 if the verdict is refused."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.research.gate import judge_study
+
+        status = judge_study(_settings(workspace), output, study)
+    _finish(status)
+
+
+@app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice promote momentum[/bold]")
+def promote(
+    study: Study,
+    by: Annotated[str, typer.Option(help="Who promotes; signs for the look at the holdout.")] = "",
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Spend the sealed holdout once and sign the candidate into a bundle.
+
+    Ends with 1 if the gates refuse the study or its holdout was spent before.
+    """
+    output = Output(as_json=json)
+    with reported(output):
+        from service.research.promote import promote_study
+
+        status = promote_study(_settings(workspace), output, study, by=by)
+    _finish(status)
+
+
+@app.command(
+    rich_help_panel=LIVE, epilog="Example: [bold]sluice verify .sluice/demo/bundles/3f2a...[/bold]"
+)
+def verify(
+    bundle: Annotated[
+        Path, typer.Argument(help="A bundle's folder or its .tar.zst.", show_default=False)
+    ],
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="File of trusted signers; the workspace's own if not given."),
+    ] = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Check signature, every file, graph and golden rows; ends with 1 and names the file if not."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.commands.verify import verify_bundle
+
+        status = verify_bundle(_settings(workspace), output, bundle, keys=keys)
+    _finish(status)
+
+
+@app.command(
+    rich_help_panel=LIVE,
+    epilog="Example: [bold]sluice replay --from 2017-01-03 --to 2017-12-29[/bold]",
+)
+def replay(
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DAY", help="First session; the holdout's if not given."),
+    ] = None,
+    last: Annotated[
+        str | None,
+        typer.Option("--to", metavar="DAY", help="Last session; the holdout's if not given."),
+    ] = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Trade the active bundle on paper over past sessions; goes on where a killed one stopped."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.commands.replay import replay_sessions
+
+        status = replay_sessions(_settings(workspace), output, first=first, last=last)
+    _finish(status)
+
+
+@app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice serve --port 9000[/bold]")
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Serve the desk, the API and the metrics until interrupted."""
+    output = Output(as_json=json)
+    with reported(output):
+        from dataclasses import replace
+
+        from service.commands.serve import serve as start
+
+        settings = _settings(workspace)
+        settings = replace(settings, host=host or settings.host, port=port or settings.port)
+        status = start(settings, output)
+    _finish(status)
+
+
+@app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice why 5f1c02ab[/bold]")
+def why(
+    identifier: Annotated[
+        str,
+        typer.Argument(
+            metavar="DECISION", help="Decision or order id, or its beginning; or a day."
+        ),
+    ],
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Walk back from an order or decision to the notebook cell that decided it."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.commands.why import explain
+
+        status = explain(_settings(workspace), output, identifier)
+    _finish(status)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What the command line prints and how it ends: tables for people, JSON for machines."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import typer
+
+from featurestore.errors import PlatformError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+OK = 0
+REFUSED = 1  # the platform says no: a verdict, a refused bundle, a broken chain
+MISTAKE = 2  # what was typed or configured cannot be used
+
+# By name, so that the live commands need not import the research floor to know its errors.
+MISTAKES = frozenset(
+    {
+        "NotFound",
+        "SettingsInvalid",
+        "NotebookInvalid",  # and ParameterInvalid below it
+        "StudyInvalid",
+        "StudyUnknown",
+        "StrategyInvalid",
+        "WorkspaceMissing",
+        "ViewUnknown",
+        "CalendarUnknown",
+        "ScheduleUnknown",
+        "PolicyInvalid",
+        "DatabaseUnavailable",
+        "KeyUnusable",
+    }
+)
+
+
+def exit_status(error: PlatformError) -> int:
+    """Return 2 for a user's mistake, 1 for a refusal."""
+    return MISTAKE if MISTAKES & {kind.__name__ for kind in type(error).__mro__} else REFUSED
+
+
+class Output:
+    """Where a command's answer goes: stdout as JSON, or to a reader through rich."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    @property
+    def console(self) -> "Console":
+        """Return the console for people; under --json it writes to stderr, stdout stays JSON."""
+        from rich.console import Console
+
+        return Console(stderr=self.as_json, highlight=False, soft_wrap=False)
+
+    def answer(self, value: Any, render: Callable[["Console"], None]) -> None:
+        """Print `value` as one JSON document, or call `render` with the console."""
+        if self.as_json:
+            encoded = msgspec.json.encode(value)
+            sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
+        else:
+            render(self.console)
+
+
+@contextmanager
+def reported(output: Output) -> Iterator[None]:
+    """Turn a PlatformError into one sentence on stderr (JSON under --json) and an exit status."""
+    try:
+        yield
+    except PlatformError as error:
+        status = exit_status(error)
+        if output.as_json:
+            problem = {"error": type(error).__name__, "detail": str(error), "exit": status}
+            sys.stderr.write(msgspec.json.encode(problem).decode() + "\n")
+        else:
+            word = "error" if status == MISTAKE else "refused"
+            typer.secho(f"{word}: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
+            typer.echo(str(error), err=True)
+        raise typer.Exit(status) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what was recorded stays recorded", err=True)
+        raise typer.Exit(130) from None
