@@ -105,13 +105,11 @@ def configure(c: Any, environ: Mapping[str, str], password: str) -> None:
     c.Spawner.environment = {
         "SLUICE_WORKSPACE": str(workspace),
         "JUPYTER_PATH": str(state / "jupyter"),
+        "JUPYTER_CONFIG_PATH": str(HUB / "lab"),  # news and update checks are off
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")]),
     }
     c.Spawner.args = [
-        # Lab asks no other host for anything: no news, no update check, no package index.
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--LabApp.extension_manager=readonly",
+        "--LabApp.extension_manager=readonly",  # asks no package index
         *(["--allow-root"] if os.geteuid() == 0 else []),
     ]
     c.Spawner.start_timeout = c.Spawner.http_timeout = 60

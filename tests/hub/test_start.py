@@ -112,7 +112,6 @@ def test_the_configuration_keeps_every_address_on_this_host(tmp_path):
         config.ConfigurableHTTPProxy.api_url,
     ):
         assert url.startswith("http://127.0.0.1:")
-    assert "--LabApp.news_url=None" in config.Spawner.args
     assert config.Spawner.environment["SLUICE_WORKSPACE"] == str(tmp_path)
     assert "a long password" not in str(config.Spawner)
     config.Spawner.pre_spawn_hook(SimpleNamespace(user=SimpleNamespace(name="alice")))
