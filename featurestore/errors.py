@@ -31,3 +31,11 @@ class SnapshotUnknown(FeatureStoreError):
 
 class CalendarUnknown(FeatureStoreError):
     """No session table for that exchange, or the date lies outside it."""
+
+
+class LakeUnavailable(FeatureStoreError):
+    """A table of the lake could not be read or written; the text says which and why."""
+
+
+class SourceMissing(FeatureStoreError):
+    """A provider of observations is not there; the text says what to install or configure."""

@@ -1,0 +1,135 @@
+"""The lake: append-only Delta tables by URL, read at pinned versions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from featurestore.errors import LakeUnavailable, SnapshotUnknown
+
+# LZ4 reads about four times faster than zstd for a tenth more bytes.
+_WRITER = WriterProperties(compression="LZ4_RAW")
+# Two writers that checked the same version must not both append: Delta refuses the second commit.
+_WRITER_ID = "sluice-ingest"
+_FAULTS = (DeltaError, OSError, pl.exceptions.PolarsError)
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """A folder or bucket of Delta tables.
+
+    `url` is a local path or an object-storage URL; `storage_options` go to its driver as they are.
+    """
+
+    url: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+
+    def table_url(self, table: str) -> str:
+        """Return where a table lies."""
+        return f"{self.url.rstrip('/')}/{table}"
+
+    def version(self, table: str) -> int | None:
+        """Return the newest version of a table; None if nothing was ever written to it."""
+        with _named_faults(table, "read"):
+            try:
+                return int(self._open(table, None).version())
+            except TableNotFoundError:
+                return None
+
+    def append(
+        self,
+        table: str,
+        frame: pl.DataFrame,
+        *,
+        after: int | None,
+        partition_by: Sequence[str] = (),
+    ) -> int:
+        """Append rows in one atomic commit and return the new version.
+
+        Args:
+            table: table name.
+            frame: rows, in the order in which they shall lie in the file.
+            after: version that the caller checked against; None = the table did not exist.
+            partition_by: columns that name the sub-folders.
+
+        Raises:
+            LakeUnavailable: not writable, or another writer committed meanwhile; nothing was added.
+        """
+        if "://" not in self.url:
+            with _named_faults(table, "write"):
+                Path(self.url).mkdir(parents=True, exist_ok=True)
+        commit = CommitProperties(app_transactions=[Transaction(_WRITER_ID, (after or 0) + 1)])
+        with _named_faults(table, "write"):
+            target = self.table_url(table) if after is None else self._open(table, after)
+            write_deltalake(
+                target,
+                frame,
+                mode="error" if after is None else "append",
+                partition_by=list(partition_by) or None,
+                writer_properties=_WRITER,
+                storage_options=dict(self.storage_options) or None,
+                commit_properties=commit,
+            )
+            return int(self._open(table, None).version())
+
+    def read(
+        self,
+        table: str,
+        *,
+        version: int,
+        columns: Sequence[str] | None = None,
+        known_before: datetime | None = None,
+    ) -> pl.DataFrame:
+        """Read a table as it was at `version`.
+
+        Args:
+            table: table name.
+            version: Delta version, pinned.
+            columns: columns wanted; None = all.
+            known_before: leave out rows whose known_at is at or after this; None = keep all.
+
+        Raises:
+            SnapshotUnknown: no such table or version.
+            LakeUnavailable: a file is unreadable or damaged.
+        """
+        with _named_faults(table, "read"):
+            try:
+                rows = pl.scan_delta(self._open(table, version))
+            except TableNotFoundError:
+                raise SnapshotUnknown(
+                    f"table {table} is not in the lake {self.url}; ingest it first"
+                ) from None
+            except DeltaError as fault:
+                raise SnapshotUnknown(
+                    f"version {version} of table {table} is not in the lake {self.url}: {fault}; "
+                    f"newest is {self.version(table)}"
+                ) from fault
+            if known_before is not None:
+                rows = rows.filter(pl.col("known_at") < known_before)
+            if columns is not None:
+                rows = rows.select(columns)
+            return rows.collect(engine="in-memory")
+
+    def _open(self, table: str, version: int | None) -> DeltaTable:
+        options = dict(self.storage_options) or None
+        return DeltaTable(self.table_url(table), version=version, storage_options=options)
+
+
+@contextmanager
+def _named_faults(table: str, deed: str) -> Iterator[None]:
+    """Turn a driver's fault into one sentence that names the table."""
+    try:
+        yield
+    except TableNotFoundError:
+        raise
+    except _FAULTS as fault:
+        first_line = str(fault).strip().splitlines()[0] if str(fault).strip() else repr(fault)
+        raise LakeUnavailable(
+            f"could not {deed} table {table}: {first_line}; "
+            "check the path, its permissions and free space, then try again"
+        ) from fault

@@ -1,0 +1,275 @@
+"""The face of the feature store: declare views, ingest observations, pin a snapshot, read it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import polars as pl
+
+from featurestore.contract import (
+    against_lake,
+    describe,
+    row_reasons,
+    shaped,
+)
+from featurestore.digest import combined_hash, table_hash
+from featurestore.errors import ContractBroken, SnapshotUnknown, ViewUnknown
+from featurestore.lake import Lake
+from featurestore.reader import (
+    VIEWS_TABLE,
+    LakeReader,
+    ReaderSource,
+    Snapshot,
+    declared_views,
+    open_reader,
+)
+from featurestore.views import FeatureView
+
+QUARANTINE_TABLE = "_quarantine"
+_QUARANTINE: dict[str, pl.DataType] = {
+    "view": pl.String(),
+    "batch": pl.String(),  # SHA-256 of the bad rows of one frame: sent twice, kept once
+    "row": pl.Int64(),  # 0-based, in the frame that was sent
+    "reason": pl.String(),
+    "field": pl.String(),
+    "content": pl.String(),  # the row as JSON
+}
+EXAMPLES = 5  # bad rows that a report spells out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestReport:
+    """What became of the rows of one frame; rows = accepted + unchanged + quarantined."""
+
+    view: str
+    rows: int
+    accepted: int
+    unchanged: int  # the lake held them already, to the bit
+    quarantined: int
+    reasons: dict[str, int]  # why rows were set aside -> how many
+    examples: tuple[str, ...]  # the first of them in words, with the remedy
+    version: int | None  # table version afterwards; None = nothing was ever accepted
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureStore:
+    """Feature views over a lake of bitemporal observations.
+
+    `now` tells the instant of arrival, UTC; rows that claim to be known later are set aside.
+    Without it (a fixed history with no clock at hand) that one check is left out.
+    """
+
+    lake: Lake
+    now: Callable[[], datetime] | None = None
+
+    def apply(self, *views: FeatureView) -> tuple[str, ...]:
+        """Declare views; return the names whose declaration is new or changed.
+
+        Raises:
+            ContractBroken: a view that already holds rows would lose, gain or retype a field,
+                or change its calendar; nothing is declared then.
+        """
+        version = self.lake.version(VIEWS_TABLE)
+        declared = declared_views(self.lake, version)
+        changed = [view for view in views if declared.get(view.name) != view]
+        for view in changed:
+            before = declared.get(view.name)
+            if before is not None and self.lake.version(view.name) is not None:
+                _require_same_shape(before, view)
+        if changed:
+            edition = 0 if version is None else version + 1
+            frame = pl.DataFrame(
+                {
+                    "edition": [edition] * len(changed),
+                    "name": [view.name for view in changed],
+                    "version_hash": [view.version_hash for view in changed],
+                    "declaration": [view.encoded() for view in changed],
+                }
+            )
+            self.lake.append(VIEWS_TABLE, frame, after=version)
+        return tuple(view.name for view in changed)
+
+    def views(self) -> tuple[FeatureView, ...]:
+        """Return every declared view, by name."""
+        declared = declared_views(self.lake, self.lake.version(VIEWS_TABLE))
+        return tuple(declared[name] for name in sorted(declared))
+
+    def view(self, name: str) -> FeatureView:
+        """Return one declared view; ViewUnknown lists what exists."""
+        declared = {view.name: view for view in self.views()}
+        if name not in declared:
+            raise ViewUnknown(
+                f"no feature view {name!r}; declared are: {', '.join(sorted(declared)) or 'none'}"
+            )
+        return declared[name]
+
+    def ingest(
+        self,
+        view_name: str,
+        frame: pl.DataFrame,
+        *,
+        on_bad: Literal["quarantine", "refuse"] = "quarantine",
+    ) -> IngestReport:
+        """Check a frame against its view's contract and append what holds.
+
+        1. Refuse a frame whose columns do not fit.
+        2. Give each bad row its reason; rows that the lake holds already are left out.
+        3. Keep bad rows in the quarantine first, then append the good ones in one commit: a crash
+           in between leaves the table as it was, and the same frame sent again ends as it should.
+
+        Args:
+            view_name: a declared view.
+            frame: polars; entity, event_time, known_at, the fields; optional revision (0 = first
+                print) and source.
+            on_bad: "refuse" raises at the first bad row and writes nothing at all.
+
+        Raises:
+            ViewUnknown: not declared.
+            ContractBroken: the frame does not fit, or `on_bad` is "refuse" and a row is bad.
+            LakeUnavailable: the lake cannot be written, or another writer was faster.
+        """
+        view = self.view(view_name)
+        rows = shaped(view, frame).with_row_index("row")
+        version = self.lake.version(view.name)
+        verdicts = row_reasons(view, rows, now=None if self.now is None else self.now())
+        rows = rows.with_columns(verdicts)
+        if version is not None:
+            rows = self._compared(view, rows, version)
+        elif rows["revision"].max() not in (None, 0):
+            rows = _compared_with(view, rows, rows.clear())
+        bad = rows.filter(pl.col("reason").is_not_null() & (pl.col("reason") != "unchanged"))
+        good = rows.filter(pl.col("reason").is_null()).select(view.columns)
+        examples = tuple(describe(view, bad, EXAMPLES))
+        if on_bad == "refuse" and not bad.is_empty():
+            raise ContractBroken(f"{bad.height} of {rows.height} rows are bad: {examples[0]}")
+        self._set_aside(view, bad)
+        if not good.is_empty():
+            filed = good.with_columns(pl.col("event_time").dt.year().alias("year"))
+            filed = filed.sort("known_at", "entity", "event_time", "revision")
+            version = self.lake.append(view.name, filed, after=version, partition_by=["year"])
+        counts = bad["reason"].value_counts(sort=True).sort("count", "reason", descending=True)
+        return IngestReport(
+            view=view.name,
+            rows=rows.height,
+            accepted=good.height,
+            unchanged=rows.height - good.height - bad.height,
+            quarantined=bad.height,
+            reasons=dict(counts.iter_rows()),
+            examples=examples,
+            version=version,
+        )
+
+    def quarantine(self, view_name: str | None = None) -> pl.DataFrame:
+        """Return the rows set aside: view, batch, row, reason, field and content (JSON)."""
+        version = self.lake.version(QUARANTINE_TABLE)
+        if version is None:
+            return pl.DataFrame(schema=_QUARANTINE)
+        rows = self.lake.read(QUARANTINE_TABLE, version=version).sort("view", "batch", "row")
+        return rows if view_name is None else rows.filter(pl.col("view") == view_name)
+
+    def snapshot(self) -> Snapshot:
+        """Pin every table at its newest version and hash what they hold."""
+        declarations = self.lake.version(VIEWS_TABLE)
+        versions = {} if declarations is None else {VIEWS_TABLE: declarations}
+        for view in self.views():
+            version = self.lake.version(view.name)
+            if version is not None:
+                versions[view.name] = version
+        return Snapshot(versions=versions, hash=self._hash(versions))
+
+    def verify(self, snapshot: Snapshot) -> None:
+        """Read a snapshot's tables again; SnapshotUnknown if they are gone or hold other values."""
+        found = self._hash(snapshot.versions)
+        if found != snapshot.hash:
+            raise SnapshotUnknown(
+                f"the lake {self.lake.url} at the pinned versions has hash {found}, the snapshot "
+                f"says {snapshot.hash}; it is another lake, or its files were changed"
+            )
+
+    def reader(
+        self,
+        snapshot: Snapshot,
+        *,
+        sealed_from: datetime | None = None,
+        views: Sequence[str] | None = None,
+    ) -> LakeReader:
+        """Open a snapshot for point-in-time reads.
+
+        Args:
+            snapshot: from `snapshot`, or rebuilt from a manifest.
+            sealed_from: UTC; what is known from then on is neither loaded nor answered.
+            views: the views wanted; None = all.
+        """
+        return open_reader(
+            ReaderSource(
+                lake=self.lake,
+                snapshot=snapshot,
+                sealed_from=sealed_from,
+                views=None if views is None else tuple(views),
+            )
+        )
+
+    def _compared(self, view: FeatureView, rows: pl.DataFrame, version: int) -> pl.DataFrame:
+        columns = [column for column in view.columns if column != "source"]
+        held = self.lake.read(view.name, version=version, columns=columns)
+        held = held.join(rows, on=["entity", "event_time"], how="semi")
+        return _compared_with(view, rows, held)
+
+    def _set_aside(self, view: FeatureView, bad: pl.DataFrame) -> None:
+        """Add bad rows to the quarantine, once per frame content."""
+        if bad.is_empty():
+            return
+        content = [
+            pl.struct(view.columns).map_elements(_json, return_dtype=pl.String).alias("content")
+        ]
+        rows = bad.select(
+            pl.lit(view.name).alias("view"),
+            pl.lit("").alias("batch"),
+            pl.col("row").cast(pl.Int64),
+            "reason",
+            "field",
+            *content,
+        )
+        batch = hashlib.sha256(rows.write_csv().encode()).hexdigest()
+        version = self.lake.version(QUARANTINE_TABLE)
+        if version is not None:
+            held = self.lake.read(QUARANTINE_TABLE, version=version, columns=["batch"])
+            if (held["batch"] == batch).any():
+                return
+        rows = rows.with_columns(pl.lit(batch).alias("batch"))
+        self.lake.append(QUARANTINE_TABLE, rows.match_to_schema(_QUARANTINE), after=version)
+
+    def _hash(self, versions: dict[str, int]) -> str:
+        declared = declared_views(self.lake, versions.get(VIEWS_TABLE))
+        tables = {
+            name: table_hash(declared[name], self.lake.read(name, version=version))
+            for name, version in versions.items()
+            if name != VIEWS_TABLE
+        }
+        return combined_hash(tables)
+
+
+def _require_same_shape(before: FeatureView, after: FeatureView) -> None:
+    shapes = [{field.name: field.dtype for field in view.fields} for view in (before, after)]
+    if shapes[0] != shapes[1] or before.calendar != after.calendar:
+        raise ContractBroken(
+            f"view {after.name} holds rows with fields {shapes[0]} on calendar {before.calendar}; "
+            f"it cannot become {shapes[1]} on calendar {after.calendar}; declare a new view name"
+        )
+
+
+def _compared_with(view: FeatureView, rows: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    """Give rows that passed so far the reason that what the lake holds gives them."""
+    passed = rows.filter(pl.col("reason").is_null())
+    found = passed.select("row").hstack(against_lake(view, passed.drop("row"), held))
+    joined = rows.join(found, on="row", how="left", suffix="_held", maintain_order="left")
+    return joined.with_columns(pl.coalesce("reason", "reason_held").alias("reason")).drop(
+        "reason_held"
+    )
+
+
+def _json(row: dict[str, Any]) -> str:
+    return json.dumps(row, default=str, sort_keys=True)

@@ -1,0 +1,42 @@
+"""The embedded market history, ingested once per test session; tests read it, none writes to it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from featurestore.lake import Lake
+from featurestore.reader import LakeReader, Snapshot
+from featurestore.sources.embedded import ingest_embedded
+from featurestore.store import FeatureStore, IngestReport
+
+
+@dataclass(frozen=True)
+class MarketLake:
+    """A lake with all embedded views and its snapshot."""
+
+    path: Path
+    store: FeatureStore
+    snapshot: Snapshot
+    reports: tuple[IngestReport, ...]
+
+    @property
+    def url(self) -> str:
+        return str(self.path)
+
+    def reader(self, **options: object) -> LakeReader:
+        return self.store.reader(self.snapshot, **options)
+
+
+@pytest.fixture(scope="session")
+def market_lake(tmp_path_factory: pytest.TempPathFactory) -> MarketLake:
+    path = tmp_path_factory.mktemp("market") / "lake"
+    store = FeatureStore(Lake(str(path)))
+    reports = tuple(ingest_embedded(store))
+    return MarketLake(path=path, store=store, snapshot=store.snapshot(), reports=reports)
+
+
+@pytest.fixture(scope="session")
+def market(market_lake: MarketLake) -> LakeReader:
+    """An open reader over everything, nothing sealed."""
+    return market_lake.reader()
