@@ -4,19 +4,17 @@ A sweep evaluates hundreds of configurations of one notebook. Only the three cel
 trial are executed, in a fresh namespace; plots and prose are for people.
 """
 
-import ast
 import hashlib
 import linecache
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from pipelines.errors import NotebookInvalid, ParameterInvalid, ResearchError, StrategyInvalid
-from pipelines.purity import cell_source, normal_form
+from featurestore.errors import PlatformError
+from pipelines.errors import NotebookInvalid, StrategyInvalid
+from pipelines.parameters import cell_source, declared_parameters, read_notebook, validated
+from pipelines.purity import decide_source, normal_form
 from pipelines.strategy import Strategy
 from pipelines.study import Parameter, Study
 
@@ -60,13 +58,13 @@ def load_definition(notebook: Path | str, parameters: Mapping[str, Parameter]) -
         StudyInvalid, StrategyInvalid: the declarations contradict themselves.
     """
     path = Path(notebook)
-    cells = definition_cells(path.read_bytes(), path.name)
+    content = read_notebook(path)
+    cells = definition_cells(content, path.name)
+    declared = declared_parameters(content, path.name)
     namespace: dict[str, Any] = {"__name__": "__notebook__"}
-    for tag in DEFINITION_TAGS:
-        cell = cells[tag]
-        _execute(cell, f"{path.name} cell {cell.index}", namespace)
-        if tag == "parameters":
-            namespace.update(_overrides(cell, parameters, namespace, path.name))
+    namespace.update(validated(declared, parameters, path.name))
+    for tag in ("study", "strategy"):
+        _execute(cells[tag], f"{path.name} cell {cells[tag].index}", namespace)
     study, strategy = namespace.get("study"), namespace.get("strategy")
     if not isinstance(study, Study):
         raise NotebookInvalid(f"{path.name}: the cell tagged study must leave a Study named study")
@@ -92,7 +90,7 @@ def definition_of(study: Study, strategy: Strategy) -> Definition:
     return Definition(
         study=study,
         strategy=strategy,
-        code_hash=code_hash(cell_source(strategy)),
+        code_hash=code_hash(decide_source(strategy)),
         decide_cell=-1,
         notebook="",
     )
@@ -104,32 +102,25 @@ def code_hash(source: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@lru_cache(maxsize=16)
-def definition_cells(content: bytes, name: str) -> dict[str, TaggedCell]:
+def definition_cells(notebook: Mapping[str, Any], name: str) -> dict[str, TaggedCell]:
     """Find the tagged code cells of a notebook.
 
     Args:
-        content: the .ipynb file.
+        notebook: as `read_notebook` returns it.
         name: how messages call it.
 
     Returns:
         tag -> cell, for every tag in DEFINITION_TAGS.
 
     Raises:
-        NotebookInvalid: not a notebook, or a tag is on no cell or on several.
+        NotebookInvalid: a tag is on no code cell, or on several.
     """
-    try:
-        cells = msgspec.json.decode(content)["cells"]
-        found: dict[str, list[TaggedCell]] = {tag: [] for tag in DEFINITION_TAGS}
-        for index, cell in enumerate(cells):
-            tags = cell["metadata"].get("tags", ())
-            source = cell["source"]
-            text = source if isinstance(source, str) else "".join(source)
-            for tag in DEFINITION_TAGS:
-                if cell["cell_type"] == "code" and tag in tags:
-                    found[tag].append(TaggedCell(index=index, source=text))
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
-        raise NotebookInvalid(f"{name} is not a notebook: {error}") from error
+    found: dict[str, list[TaggedCell]] = {tag: [] for tag in DEFINITION_TAGS}
+    for index, cell in enumerate(notebook["cells"]):
+        tags = cell.get("metadata", {}).get("tags", ())
+        for tag in DEFINITION_TAGS:
+            if cell.get("cell_type") == "code" and tag in tags:
+                found[tag].append(TaggedCell(index=index, source=cell_source(cell)))
     for tag, tagged in found.items():
         if len(tagged) != 1:
             raise NotebookInvalid(
@@ -147,7 +138,7 @@ def _execute(cell: TaggedCell, name: str, namespace: dict[str, Any]) -> None:
         exec(compile("".join(lines), name, "exec"), namespace)
     except SyntaxError as error:
         raise NotebookInvalid(f"{name}, line {error.lineno}: {error.msg}") from error
-    except ResearchError:
+    except PlatformError:
         raise
     except NameError as error:
         raise StrategyInvalid(
@@ -155,30 +146,3 @@ def _execute(cell: TaggedCell, name: str, namespace: dict[str, Any]) -> None:
         ) from error
     except Exception as error:
         raise NotebookInvalid(f"{name}: {type(error).__name__}: {error}") from error
-
-
-def _overrides(
-    cell: TaggedCell, parameters: Mapping[str, Parameter], namespace: Mapping[str, Any], name: str
-) -> dict[str, Parameter]:
-    """Check given parameters against the declared ones: same names, same types."""
-    declared = [
-        target.id
-        for node in ast.parse(cell.source).body
-        for target in (
-            node.targets
-            if isinstance(node, ast.Assign)
-            else [node.target]
-            if isinstance(node, ast.AnnAssign)
-            else []
-        )
-        if isinstance(target, ast.Name)
-    ]
-    for key, value in parameters.items():
-        if key not in declared:
-            raise ParameterInvalid(f"{name} declares {declared}; {key!r} is not a parameter of it")
-        if type(value) is not type(namespace[key]):
-            raise ParameterInvalid(
-                f"{name}: {key} must be {type(namespace[key]).__name__}, "
-                f"was {type(value).__name__} {value!r}"
-            )
-    return dict(parameters)

@@ -23,7 +23,7 @@ _PLAIN = (bool, int, float, str, bytes, tuple, list, dict, set)
 _REMEDY = "decide may use xp, its inputs, its parameters and what its own cell defines"
 
 
-def cell_source(strategy: Strategy) -> str:
+def decide_source(strategy: Strategy) -> str:
     """Return the source of the cell that defines `decide`, in its normal form.
 
     Raises:
@@ -53,7 +53,7 @@ def check_purity(strategy: Strategy) -> None:
         StrategyInvalid: naming what decide refers to and what it may use instead.
     """
     decide = _function(strategy)
-    source = cell_source(strategy)
+    source = decide_source(strategy)
     defined = _assigned_names(source)
     _check_cell(source, defined, decide, strategy.parameters)
     _check_function(decide, decide.__code__.co_filename, defined, strategy.parameters, set())

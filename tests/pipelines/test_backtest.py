@@ -40,7 +40,7 @@ def result(reader: ArrayReader) -> Backtest:
 
 
 def naive_equity(reader: ArrayReader, study: Study, lookback: int, top: int) -> list[float]:
-    """Day by day, symbol by symbol, in plain Python: holdings in a dict, pending orders in a dict."""
+    """Day by day, symbol by symbol, in plain Python: holdings and pending orders in dicts."""
     days = [s for s in reader.sessions if study.research.start <= s.day <= study.research.end]
     price = {(s.day, name): reader.values[r, c] for r, s in enumerate(reader.sessions)
              for c, name in enumerate(reader.symbols)}  # fmt: skip

@@ -1,0 +1,134 @@
+"""One trial, from definition to recorded result: the same for notebooks and sweeps.
+
+1. the parameters must be a point of the study's declared search space
+2. study and trial are written to the ledger before anything is evaluated
+3. decide is traced, and the graph backtested on the research window
+4. the outcome, success or failure, is written before anybody sees a figure
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from featurestore.errors import PlatformError
+from pipelines.backtest import Backtest, backtest
+from pipelines.compile import compile_strategy
+from pipelines.definition import Definition
+from pipelines.errors import TrialPruned
+from pipelines.ledger_records import TrialClosed, TrialOpened
+from pipelines.performance import figures
+from pipelines.workspace import Workspace
+from runtime.inference import DecisionSession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a trial turned out to be; not yet recorded."""
+
+    graph: bytes  # ONNX, the decision function
+    backtest: Backtest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A recorded trial and its result."""
+
+    key: str  # trial key in the ledger, hex
+    definition: Definition
+    snapshot_hash: str
+    graph: bytes
+    backtest: Backtest
+    figures: dict[str, float]
+
+
+def evaluate(definition: Definition, workspace: Workspace) -> Evaluation:
+    """Trace and backtest one configuration on its study's research window; record nothing.
+
+    Raises:
+        StudyInvalid: the parameters lie outside the declared search space.
+        StrategyInvalid: decide cannot become a graph.
+        FeatureStoreError, DecisionInvalid: data or decisions are not usable.
+    """
+    study, strategy = definition.study, definition.strategy
+    study.check(strategy.parameters)
+    panel = workspace.research_panel(study)
+    graph = compile_strategy(strategy, len(panel.symbols))
+    result = backtest(
+        DecisionSession(graph),
+        strategy.inputs,
+        workspace.research_reader(study),
+        study,
+        study.research,
+        panel=panel,
+    )
+    return Evaluation(graph=graph, backtest=result)
+
+
+def opening(
+    definition: Definition,
+    workspace: Workspace,
+    *,
+    source: Literal["notebook", "sweep"] = "notebook",
+) -> TrialOpened:
+    """Return the ledger entry that precedes an evaluation."""
+    return TrialOpened(
+        study=definition.study.name,
+        parameters=dict(definition.strategy.parameters),
+        code_hash=definition.code_hash,
+        snapshot_hash=workspace.snapshot.hash,
+        notebook=definition.notebook,
+        run=workspace.run,
+        source=source,
+    )
+
+
+def closing(result: Backtest) -> TrialClosed:
+    """Return the ledger entry of a complete trial."""
+    return TrialClosed(
+        status="complete",
+        dates=np.array(result.dates, dtype="datetime64[D]"),
+        net=result.net,
+        benchmark=result.benchmark,
+        figures=figures(result),
+    )
+
+
+def evaluate_trial(
+    definition: Definition,
+    workspace: Workspace,
+    *,
+    source: Literal["notebook", "sweep"] = "notebook",
+) -> Trial:
+    """Evaluate one configuration and record it, whatever becomes of it.
+
+    Returns:
+        The recorded trial.
+
+    Raises:
+        StudyInvalid: outside the declared search space; nothing was recorded, nothing evaluated.
+        PlatformError: the evaluation failed; the ledger says so too.
+    """
+    definition.study.check(definition.strategy.parameters)
+    ledger = workspace.ledger()
+    ledger.declare_study(definition.study.declaration())
+    opened = opening(definition, workspace, source=source)
+    key = ledger.open_trial(opened)
+    try:
+        evaluation = evaluate(definition, workspace)
+    except TrialPruned as error:
+        ledger.close_trial(key, TrialClosed(status="pruned", reason=str(error)))
+        raise
+    except PlatformError as error:
+        ledger.close_trial(key, TrialClosed(status="failed", reason=str(error)))
+        raise
+    closed = closing(evaluation.backtest)
+    ledger.close_trial(key, closed)
+    return Trial(
+        key=key,
+        definition=definition,
+        snapshot_hash=opened.snapshot_hash,
+        graph=evaluation.graph,
+        backtest=evaluation.backtest,
+        figures=dict(closed.figures),
+    )

@@ -1,0 +1,62 @@
+"""What an analyst asks of daily returns first; information only, the gates judge."""
+
+import numpy as np
+
+from pipelines.backtest import Backtest
+from runtime.inputs import Array
+
+SESSIONS_PER_YEAR = 252
+
+
+def sharpe(returns: Array) -> float:
+    """Return the annualised Sharpe ratio: mean / standard deviation (ddof 1) * sqrt(252).
+
+    Args:
+        returns: shape (T,), daily fractions, already in excess of whatever they are held against.
+
+    Returns:
+        0.0 if the returns never move.
+    """
+    spread = float(returns.std(ddof=1)) if returns.size > 1 else 0.0
+    return float(returns.mean()) / spread * float(np.sqrt(SESSIONS_PER_YEAR)) if spread else 0.0
+
+
+def growth(returns: Array) -> Array:
+    """Return the value of 1 put in before the first day, shape (T,)."""
+    return np.cumprod(1.0 + returns, dtype=np.float64)
+
+
+def annual_return(returns: Array) -> float:
+    """Return the compound yearly growth rate, a fraction."""
+    return float(growth(returns)[-1] ** (SESSIONS_PER_YEAR / returns.size) - 1.0)
+
+
+def volatility(returns: Array) -> float:
+    """Return the annualised standard deviation (ddof 1), a fraction."""
+    return float(returns.std(ddof=1) * np.sqrt(SESSIONS_PER_YEAR))
+
+
+def drawdowns(returns: Array) -> Array:
+    """Return the fall from the highest value so far, the start included, shape (T,), <= 0."""
+    value = growth(returns)
+    return value / np.maximum.accumulate(np.maximum(value, 1.0)) - 1.0
+
+
+def turnover_per_year(result: Backtest) -> float:
+    """Return traded notional per equity and year, both sides counted."""
+    return float(result.turnover.sum()) * SESSIONS_PER_YEAR / len(result.dates)
+
+
+def figures(result: Backtest) -> dict[str, float]:
+    """Return the figures a ledger row carries beside its returns."""
+    return {
+        "sharpe": sharpe(result.net),
+        "benchmark_sharpe": sharpe(result.benchmark),
+        "excess_sharpe": sharpe(result.excess),
+        "annual_return": annual_return(result.net),
+        "benchmark_annual_return": annual_return(result.benchmark),
+        "volatility": volatility(result.net),
+        "max_drawdown": float(drawdowns(result.net).min()),
+        "turnover_per_year": turnover_per_year(result),
+        "lowest_cash": float(result.books.cash.min() / result.books.equity[0]),
+    }

@@ -1,0 +1,169 @@
+"""Where research happens: the lake, the ledger and the seal, found from a folder or its variable.
+
+A workspace is written once as `<folder>/workspace.json`; kernels and workers open the same one.
+Variables that are looked at: SLUICE_WORKSPACE, SLUICE_LAKE_URL, SLUICE_LEDGER_URL, SLUICE_RUN.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, time
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from featurestore.lake import Lake
+from featurestore.reader import LakeReader, Snapshot
+from featurestore.store import FeatureStore
+from pipelines.errors import WorkspaceMissing
+from pipelines.ledger import Ledger, open_ledger
+from pipelines.panel import Panel
+from pipelines.study import Study
+from runtime.clock import Clock, WallClock
+from runtime.contract import DataSnapshot, canonical
+
+FILE = "workspace.json"
+DEFAULT = Path(".sluice/demo")
+ANCHOR = "ledger.head"
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What workspace.json says; nothing secret is written."""
+
+    lake_url: str
+    ledger_url: str | None  # None = it holds a password, so SLUICE_LEDGER_URL must tell
+    snapshot: DataSnapshot | None
+
+
+class Workspace:
+    """One research workspace, as one process sees it; readers and panels are kept."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        lake_url: str | None = None,
+        ledger_url: str | None = None,
+        snapshot: Snapshot | None = None,
+        run: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Name the parts; nothing is opened before it is used.
+
+        Args:
+            folder: the workspace.
+            lake_url: Delta tables; None = a folder inside the workspace.
+            ledger_url: SQLAlchemy URL; None = a SQLite file inside the workspace.
+            snapshot: pinned data; None = the newest, hashed when first asked for.
+            run: id of the run this process belongs to.
+            clock: stamps the ledger's entries; None = the wall clock.
+        """
+        self.folder = folder.absolute()
+        self.lake_url = lake_url or str(self.folder / "lake")
+        self.ledger_url = ledger_url or f"sqlite:///{self.folder / 'research.db'}"
+        self.run = run
+        self._pinned = snapshot
+        self._clock: Clock = clock or WallClock()
+        self._readers: dict[datetime, LakeReader] = {}
+        self._panels: dict[bytes, Panel] = {}
+        self._ledger: Ledger | None = None
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.folder)!r})"
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """Return the data snapshot that trials of this workspace are evaluated on."""
+        return self._pinned if self._pinned is not None else self.store().snapshot()
+
+    def store(self) -> FeatureStore:
+        """Open the feature store."""
+        return FeatureStore(Lake(self.lake_url))
+
+    def ledger(self) -> Ledger:
+        """Open the ledger, once; its head is remembered in a file beside it."""
+        if self._ledger is None:
+            self._ledger = open_ledger(
+                self.ledger_url, clock=self._clock, anchor=self.folder / ANCHOR
+            )
+        return self._ledger
+
+    def research_reader(self, study: Study) -> LakeReader:
+        """Return the reader of a study's trials: the holdout is not even loaded."""
+        seal = datetime.combine(study.holdout.start, time(), UTC)
+        if seal not in self._readers:
+            self._readers[seal] = self.store().reader(self.snapshot, sealed_from=seal)
+        return self._readers[seal]
+
+    def research_panel(self, study: Study) -> Panel:
+        """Return the dates, prices and benchmark that all trials of a study share."""
+        key = canonical(study.declaration())
+        if key not in self._panels:
+            self._panels[key] = Panel(self.research_reader(study), study, study.research)
+        return self._panels[key]
+
+    def save(self) -> Path:
+        """Write workspace.json with the snapshot pinned; return its path."""
+        secret = urlsplit(self.ledger_url).password is not None
+        record = _Record(
+            lake_url=self.lake_url,
+            ledger_url=None if secret else self.ledger_url,
+            snapshot=DataSnapshot(versions=self.snapshot.versions, hash=self.snapshot.hash),
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / FILE
+        beside = path.with_suffix(".new")
+        beside.write_bytes(msgspec.json.format(canonical(record), indent=2) + b"\n")
+        beside.replace(path)
+        return path
+
+
+def open_workspace(
+    path: Path | str | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    clock: Clock | None = None,
+) -> Workspace:
+    """Open the workspace that is named, or the one this process stands in.
+
+    Args:
+        path: folder; None = SLUICE_WORKSPACE, then `.sluice/demo` here or in a parent folder.
+        environ: variables; URLs in it win over workspace.json.
+        clock: stamps the ledger's entries; None = the wall clock.
+
+    Raises:
+        WorkspaceMissing: no such folder, or its workspace.json does not read; says what to do.
+    """
+    named = path or environ.get("SLUICE_WORKSPACE") or _nearest(Path.cwd())
+    if named is None:
+        raise WorkspaceMissing(
+            "no workspace here: run `just demo` once, or set SLUICE_WORKSPACE to a folder that "
+            "holds workspace.json"
+        )
+    folder = Path(named)
+    try:
+        record = msgspec.json.decode((folder / FILE).read_bytes(), type=_Record)
+    except FileNotFoundError:
+        raise WorkspaceMissing(
+            f"{folder} holds no {FILE}: run `just demo` once, or name another folder"
+        ) from None
+    except msgspec.DecodeError as error:
+        raise WorkspaceMissing(f"{folder / FILE} does not read ({error}); make it anew") from error
+    pinned = record.snapshot
+    return Workspace(
+        folder,
+        lake_url=environ.get("SLUICE_LAKE_URL") or record.lake_url,
+        ledger_url=environ.get("SLUICE_LEDGER_URL") or record.ledger_url,
+        snapshot=None if pinned is None else Snapshot(versions=pinned.versions, hash=pinned.hash),
+        run=environ.get("SLUICE_RUN") or None,
+        clock=clock,
+    )
+
+
+def _nearest(start: Path) -> Path | None:
+    """Return the default workspace of this folder or of the closest parent that has one."""
+    for folder in (start, *start.parents):
+        if (folder / DEFAULT / FILE).is_file():
+            return folder / DEFAULT
+    return None
