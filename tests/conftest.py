@@ -1,6 +1,7 @@
 """Fixtures shared by every test: a private PostgreSQL, fresh databases of both kinds, hypothesis.
 
 `postgres_server`  one private server per test process (so `-n 2` has two), gone at the end
+`market_lake`      the embedded market history, ingested once (tests/conftest_market.py)
 `database_url`     runs the test twice, on a fresh SQLite file and on a fresh PostgreSQL database
 """
 
@@ -29,8 +30,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("SLUICE_HYPOTHESIS", "steady"))
 
-if (Path(__file__).parent / "conftest_market.py").exists():
-    pytest_plugins = ["tests.conftest_market"]
+pytest_plugins = ["tests.conftest_market"]
 
 
 @pytest.fixture(scope="session")
