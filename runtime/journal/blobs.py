@@ -1,0 +1,65 @@
+"""Full decision inputs as bytes: one canonical form, named by its SHA-256, compressed at rest."""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+import zstandard
+
+from runtime.errors import JournalBroken
+from runtime.inputs import Array
+
+
+def hash_of(data: bytes) -> str:
+    """Return the name of some bytes: SHA-256, hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
+    """Return the one encoding of named float64 arrays.
+
+    One line of JSON, [[name, shape], ...] in alphabetical order, then each array's values row by
+    row as little-endian float64.
+    """
+    names = sorted(arrays)
+    header = msgspec.json.encode([[name, list(arrays[name].shape)] for name in names])
+    values = (np.ascontiguousarray(arrays[name], dtype="<f8").tobytes() for name in names)
+    return b"".join((header, b"\n", *values))
+
+
+def decode_arrays(data: bytes) -> dict[str, Array]:
+    """Return the arrays that `encode_arrays` wrote; JournalBroken if the bytes do not add up."""
+    header, _, body = data.partition(b"\n")
+    try:
+        shapes = msgspec.json.decode(header, type=list[tuple[str, list[int]]])
+    except msgspec.DecodeError as error:
+        raise JournalBroken(f"stored inputs cannot be read: {error}") from error
+    arrays: dict[str, Array] = {}
+    start = 0
+    for name, shape in shapes:
+        size = int(np.prod(shape, dtype=np.int64)) * 8
+        part = body[start : start + size]
+        if len(part) != size:
+            raise JournalBroken(f"stored inputs end inside {name}")
+        arrays[name] = np.frombuffer(part, dtype="<f8").reshape(shape)
+        start += size
+    if start != len(body):
+        raise JournalBroken("stored inputs hold more bytes than their header says")
+    return arrays
+
+
+def compress(data: bytes) -> bytes:
+    """Return the bytes as a zstd frame; the name is of the bytes, not of the frame."""
+    return zstandard.ZstdCompressor(level=1).compress(data)
+
+
+def restore(name: str, stored: bytes) -> bytes:
+    """Return the bytes of a stored frame; JournalBroken if they no longer carry their name."""
+    try:
+        data = zstandard.ZstdDecompressor().decompress(stored)
+    except zstandard.ZstdError as error:
+        raise JournalBroken(f"stored inputs {name} cannot be unpacked: {error}") from error
+    if hash_of(data) != name:
+        raise JournalBroken(f"stored inputs {name} were changed")
+    return data

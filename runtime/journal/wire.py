@@ -1,0 +1,193 @@
+"""The journal's payloads: one JSON encoding per record, and back. Exact decimals are strings."""
+
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, get_type_hints
+
+import msgspec
+
+from runtime.domain import Fill, Order, OrderState
+from runtime.journal.book import Booking, Posting
+from runtime.journal.exact import text, units
+from runtime.journal.reconcile import Break
+from runtime.journal.records import CashFlow, DecisionRecord, OrderEvent, SessionRecord
+
+# Everything of a decision but the inputs' bytes, which stand beside the chain under their hash.
+_KEPT = tuple(one.name for one in fields(DecisionRecord) if one.name != "inputs")
+_HINTS = get_type_hints(DecisionRecord)
+DecisionWire: Any = msgspec.defstruct(
+    "DecisionWire",
+    [*((name, _HINTS[name]) for name in _KEPT), ("account", str), ("orders", tuple[Order, ...])],
+    frozen=True,
+    kw_only=True,
+)
+
+
+class FillWire(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload of a fill: the execution and its double entry."""
+
+    account: str
+    fill: Fill
+    state: OrderState  # the order's state after it
+    postings: tuple[Posting, ...]
+    realised: Decimal
+    realised_average: Decimal
+
+
+class OrderStateWire(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload of a change of state."""
+
+    order_id: str
+    state: OrderState
+    note: str
+
+
+class FlowWire(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload of a cash flow."""
+
+    account: str
+    flow_id: str
+    amount: Decimal
+    note: str
+    postings: tuple[Posting, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionWire:
+    """Payload of a closed session; mappings are stored in alphabetical order."""
+
+    account: str
+    day: date
+    closed_at: datetime
+    marks: dict[str, Decimal]
+    positions: dict[str, Decimal]
+    cash: Decimal
+    equity: Decimal
+    realised: Decimal
+    unrealised: Decimal
+    fees: Decimal
+    benchmark: str
+    benchmark_return: float | None
+    breaks: tuple[Break, ...]
+
+
+def _encode(value: object) -> bytes:
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def _plain(value: Decimal) -> Decimal:
+    """Return the same amount in the one form that is written."""
+    return Decimal(text(value))
+
+
+def plain_fill(fill: Fill) -> Fill:
+    """Return the fill with its amounts checked and in their one form; OrderInvalid if not exact."""
+    for name in ("quantity", "price", "fee"):
+        units(getattr(fill, name), f"{fill.symbol} fill {name}")
+    return Fill(
+        venue=fill.venue,
+        execution_id=fill.execution_id,
+        order_id=fill.order_id,
+        symbol=fill.symbol,
+        side=fill.side,
+        quantity=_plain(fill.quantity),
+        price=_plain(fill.price),
+        fee=_plain(fill.fee),
+        executed_at=fill.executed_at,
+    )
+
+
+def encode_decision(record: DecisionRecord, account: str, orders: tuple[Order, ...]) -> bytes:
+    """Return a decision's payload, its orders included; OrderInvalid if an amount is not exact."""
+    for line in record.plan:
+        order = line.order
+        for name in ("quantity", "limit_price", "reference_price"):
+            units(getattr(order, name), f"{order.symbol} planned {name}")
+    kept = {name: getattr(record, name) for name in _KEPT}
+    return _encode(DecisionWire(**kept, account=account, orders=orders))
+
+
+def decode_decision(payload: bytes) -> tuple[DecisionRecord, str, tuple[Order, ...]]:
+    """Return record (its inputs empty), account and orders."""
+    wire = msgspec.json.decode(payload, type=DecisionWire)
+    kept = {name: getattr(wire, name) for name in _KEPT}
+    return DecisionRecord(**kept, inputs={}), wire.account, wire.orders
+
+
+def encode_fill(account: str, fill: Fill, booking: Booking, state: OrderState) -> bytes:
+    """Return a fill's payload."""
+    return _encode(
+        FillWire(
+            account=account,
+            fill=fill,
+            state=state,
+            postings=booking.postings,
+            realised=booking.realised,
+            realised_average=booking.realised_average,
+        )
+    )
+
+
+def decode_fill(payload: bytes) -> FillWire:
+    """Return what `encode_fill` wrote."""
+    return msgspec.json.decode(payload, type=FillWire)
+
+
+def encode_event(event: OrderEvent) -> bytes:
+    """Return the payload of a change of state; its time stands in the entry."""
+    return _encode(OrderStateWire(order_id=event.order_id, state=event.state, note=event.note))
+
+
+def decode_event(payload: bytes, at: datetime) -> OrderEvent:
+    """Return what `encode_event` wrote."""
+    wire = msgspec.json.decode(payload, type=OrderStateWire)
+    return OrderEvent(order_id=wire.order_id, state=wire.state, at=at, note=wire.note)
+
+
+def encode_flow(account: str, flow: CashFlow, postings: tuple[Posting, ...]) -> bytes:
+    """Return a cash flow's payload."""
+    return _encode(
+        FlowWire(
+            account=account,
+            flow_id=flow.flow_id,
+            amount=_plain(flow.amount),
+            note=flow.note,
+            postings=postings,
+        )
+    )
+
+
+def decode_flow(payload: bytes) -> FlowWire:
+    """Return what `encode_flow` wrote."""
+    return msgspec.json.decode(payload, type=FlowWire)
+
+
+def encode_session(record: SessionRecord) -> bytes:
+    """Return a session's payload; OrderInvalid if a mark or a position is not exact."""
+    for name, values in (("mark", record.marks), ("position", record.positions)):
+        for symbol, value in values.items():
+            units(value, f"{symbol} {name}")
+    return _encode(
+        SessionWire(
+            account=record.account,
+            day=record.day,
+            closed_at=record.closed_at,
+            marks={symbol: _plain(value) for symbol, value in record.marks.items()},
+            positions={symbol: _plain(value) for symbol, value in record.positions.items()},
+            cash=record.cash,
+            equity=record.equity,
+            realised=record.realised,
+            unrealised=record.unrealised,
+            fees=record.fees,
+            benchmark=record.benchmark,
+            benchmark_return=record.benchmark_return,
+            breaks=record.breaks,
+        )
+    )
+
+
+def decode_session(payload: bytes) -> SessionRecord:
+    """Return what `encode_session` wrote."""
+    wire = msgspec.json.decode(payload, type=SessionWire)
+    return SessionRecord(**{one.name: getattr(wire, one.name) for one in fields(wire)})

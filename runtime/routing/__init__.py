@@ -1,0 +1,1 @@
+"""Where an order is executed, and why."""
