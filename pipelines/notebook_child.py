@@ -1,0 +1,137 @@
+"""The process that executes one notebook by papermill and tells its parent what really happens.
+
+Started by `pipelines.notebooks` as `python -m pipelines.notebook_child SPEC`. Events go to the
+parent through a pipe, one JSON object per line: the kernel's pid, cells as they start and end, an
+exception, the kernel's exit code. The output file is never taken as evidence.
+"""
+
+import os
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipelines.processes import die_with_parent
+
+
+class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child is asked to do."""
+
+    notebook: str  # with the parameters written in
+    output: str
+    folder: str  # working directory of the kernel
+    memory_bytes: int | None  # address space of the kernel
+    events: int  # file descriptor to write events to
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that happened."""
+
+    event: str  # "kernel", "started", "executed", "error", "dead", "unstarted", "done"
+    pid: int = 0
+    cell: int = -1  # 0-based index in the notebook
+    name: str = ""  # of the exception
+    text: str = ""  # of the exception
+    returncode: int | None = None
+
+
+def main() -> int:
+    """Execute the notebook named by the specification; return 0 if papermill came to its end."""
+    die_with_parent()
+    spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=ChildSpec)
+
+    def tell(event: Event) -> None:
+        os.write(spec.events, msgspec.json.encode(event) + b"\n")
+
+    if spec.memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (spec.memory_bytes, spec.memory_bytes))
+    return _execute(spec, tell)
+
+
+def _execute(spec: ChildSpec, tell: Callable[[Event], None]) -> int:
+    """Run papermill with an engine that reports; papermill stays in charge of execution."""
+    import papermill
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from papermill.engines import papermill_engines
+    from papermill.exceptions import PapermillExecutionError
+
+    kernels: list[Any] = []
+    papermill_engines.register("sluice", _engine(tell, kernels))
+    try:
+        papermill.execute_notebook(
+            spec.notebook,
+            spec.output,
+            engine_name="sluice",
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=spec.folder,
+            autosave_cell_every=0,
+        )
+    except PapermillExecutionError:
+        return 1  # told by the engine, with the cell
+    except (DeadKernelError, CellExecutionError, CellTimeoutError):
+        tell(Event(event="dead", returncode=kernels[-1].wait() if kernels else None))
+        return 1
+    except RuntimeError as error:  # jupyter_client: the kernel died before it answered
+        code = kernels[-1].poll() if kernels else None
+        tell(Event(event="unstarted", text=str(error), returncode=code))
+        return 1
+    tell(Event(event="done"))
+    return 0
+
+
+def _engine(tell: Callable[[Event], None], kernels: list[Any]) -> Any:
+    """Return papermill's engine, reporting; `kernels` receives the kernel's process."""
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import NBClientEngine
+    from papermill.log import logger
+
+    class Client(PapermillNotebookClient):  # type: ignore[misc]
+        def start_new_kernel(self, **kwargs: Any) -> Any:
+            started = super().start_new_kernel(**kwargs)
+            kernels.append(self.km.provisioner.process)
+            tell(Event(event="kernel", pid=self.km.provisioner.pid))
+            return started
+
+    class ReportingEngine(NBClientEngine):  # type: ignore[misc]
+        @classmethod
+        def execute_managed_notebook(
+            cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, **_: Any
+        ) -> Any:
+            stock = nb_man.cell_exception
+
+            def failed(cell: Any, cell_index: int, exception: Any, **kwargs: Any) -> None:
+                tell(
+                    Event(
+                        event="error",
+                        cell=cell_index,
+                        name=str(exception.ename),
+                        text=str(exception.evalue),
+                    )
+                )
+                stock(cell, cell_index=cell_index, exception=exception, **kwargs)
+
+            nb_man.cell_exception = failed
+            client = Client(
+                nb_man,
+                kernel_name=kernel_name,
+                startup_timeout=start_timeout,
+                log=logger,
+                extra_arguments=["--HistoryManager.enabled=False"],
+                on_cell_start=lambda cell, cell_index: tell(
+                    Event(event="started", cell=cell_index)
+                ),
+                on_cell_executed=lambda cell, cell_index, execute_reply: tell(
+                    Event(event="executed", cell=cell_index)
+                ),
+            )
+            return client.execute()
+
+    return ReportingEngine
+
+
+if __name__ == "__main__":
+    sys.exit(main())
