@@ -1,0 +1,153 @@
+"""What the eight checks look at: one frozen picture per tick, and what has passed so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from featurestore.calendars import Session
+from runtime.contract import Stage
+from runtime.domain import Order, PlannedOrder, Side, Verdict
+
+ZERO = Decimal(0)
+
+
+class MarketState(StrEnum):
+    """Where a symbol stands (market-rules, section 2); only NORMAL takes new risk."""
+
+    NORMAL = "normal"
+    LIMIT = "limit"
+    STRADDLE = "straddle"
+    PAUSE = "pause"
+    CLOSE_ONLY = "close only"
+    HALTED = "halted"  # any halt code, known or not
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A symbol's market state and when it was published."""
+
+    state: MarketState
+    at: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Everything the checks read, gathered once per tick; what is absent blocks."""
+
+    at: datetime  # UTC, the tick
+    session: Session | None  # of the tick; None = the exchange is closed that day
+    account: str
+    caller: str
+    study: str
+    bundle: str  # hash of what wants to trade
+    approved_bundle: str | None  # hash the registry has in this seat
+    stage: Stage
+    simulated: bool  # every venue is a paper venue
+    verified: bool  # signature, hashes and golden rows held at load
+    drift_stopped: bool
+    killed: Mapping[str, str]  # scope -> reason
+    market: Mapping[str, Published]
+    bands: Mapping[str, tuple[Decimal, Decimal]]  # published LULD bands, where there are any
+    prices: Mapping[str, Decimal]  # reference, USD per unit
+    priced_at: Mapping[str, datetime]  # UTC, event time of the reference
+    previous_prices: Mapping[str, Decimal]  # a session earlier; absent = first session
+    volumes: Mapping[str, Decimal]  # average daily volume, units, where it is known
+    positions: Mapping[str, Decimal]  # units
+    cash: Decimal  # USD
+    equity: Decimal  # USD
+    valued_at: datetime | None  # UTC, event time of the oldest mark
+    equity_before: Decimal | None  # USD at the last close; None = first session
+    equity_peak: Decimal | None  # USD, highest close so far; None = first session
+    losing_streak: int  # sessions
+    breaks: tuple[str, ...]  # unresolved reconciliation breaks, in words
+    working: tuple[Order, ...]  # journalled and not terminal
+    orders_this_session: int
+    repeats: Mapping[tuple[str, Side, Decimal], int]  # how often in the last ten decisions
+    known_at: datetime | None  # UTC, newest knowledge among the features used
+    weights: Mapping[str, float]  # target weights as decided
+
+
+@dataclass(slots=True)
+class Standing:
+    """The book as it will stand when all that works and all that passed so far is filled."""
+
+    positions: dict[str, Decimal]  # units
+    sellable: dict[str, Decimal]  # units held less pending sales
+    values: dict[str, Decimal]  # USD, signed
+    gross: Decimal
+    net: Decimal
+    cash: Decimal
+    passed: int = 0
+    planned: set[str] = field(default_factory=set)  # symbols with an order in this tick
+
+    @classmethod
+    def of(cls, context: Context) -> "Standing":
+        """Return the standing before the first order; KeyError if something held has no price."""
+        held = {symbol: units for symbol, units in context.positions.items() if units}
+        values = {symbol: units * context.prices[symbol] for symbol, units in held.items()}
+        standing = cls(
+            positions=held,
+            sellable=dict(held),
+            values=values,
+            gross=sum(map(abs, values.values()), ZERO),
+            net=sum(values.values(), ZERO),
+            cash=context.cash,
+        )
+        for order in context.working:
+            standing.add(order.symbol, order.side, order.quantity, context.prices[order.symbol])
+        return standing
+
+    def after(self, order: PlannedOrder, price: Decimal) -> tuple[Decimal, Decimal, Decimal]:
+        """Return (value of the symbol, gross, net) if the order were filled at `price`, USD."""
+        before = self.values.get(order.symbol, ZERO)
+        change = order.quantity * price * order.side.sign
+        value = before + change
+        return value, self.gross - abs(before) + abs(value), self.net + change
+
+    def reduces(self, order: PlannedOrder) -> bool:
+        """Say whether an order only takes risk off: nearer to zero, never through it."""
+        held = self.positions.get(order.symbol, ZERO)
+        rest = held + order.quantity * order.side.sign
+        return abs(rest) < abs(held) and rest * held >= 0
+
+    def add(self, symbol: str, side: Side, quantity: Decimal, price: Decimal) -> None:
+        """Count an order as filled at `price`."""
+        change = quantity * side.sign
+        before = self.values.get(symbol, ZERO)
+        value = before + change * price
+        self.positions[symbol] = self.positions.get(symbol, ZERO) + change
+        if side is Side.SELL:
+            self.sellable[symbol] = self.sellable.get(symbol, ZERO) - quantity
+        self.values[symbol] = value
+        self.gross += abs(value) - abs(before)
+        self.net += change * price
+        self.cash -= change * price
+
+    def let_through(self, order: PlannedOrder, price: Decimal) -> None:
+        """Count an order that passed all checks."""
+        self.add(order.symbol, order.side, order.quantity, price)
+        self.passed += 1
+        self.planned.add(order.symbol)
+
+
+def passed(check: str, limit: str, observed: str, reason: str = "within the limit") -> Verdict:
+    """Return a verdict that lets the order through."""
+    return Verdict(check=check, passed=True, limit=limit, observed=observed, reason=reason)
+
+
+def blocked(check: str, limit: str, observed: str, reason: str) -> Verdict:
+    """Return a verdict that stops the order."""
+    return Verdict(check=check, passed=False, limit=limit, observed=observed, reason=reason)
+
+
+def unlimited(check: str, name: str) -> Verdict:
+    """Return the verdict of a check whose limit is not set: it blocks."""
+    return blocked(check, f"{name} is not set", "", f"the policy sets no {name}")
+
+
+def age(at: datetime, then: datetime) -> float:
+    """Return seconds from `then` to `at`; negative if `then` lies in the future."""
+    return (at - then).total_seconds()

@@ -1,0 +1,39 @@
+"""Check 8: are data and features fresh, is the output sane, is the artefact the verified one?"""
+
+import math
+from datetime import datetime
+
+from runtime.domain import PlannedOrder, Verdict
+from runtime.guardrails.context import Context, Standing, age, blocked, passed, unlimited
+from runtime.policy import Policy
+
+NAME = "8 health"
+
+
+def check(order: PlannedOrder, context: Context, standing: Standing, policy: Policy) -> Verdict:
+    """Block on an unverified artefact, a drift stop, old data or features, and wild outputs."""
+    limits = policy.health
+    if limits.max_data_age is None or limits.max_weight is None:
+        return unlimited(NAME, "health.max_data_age or max_weight")
+    if not context.verified:
+        return blocked(NAME, "verified", context.bundle[:12], "the bundle did not verify")
+    if context.drift_stopped:
+        return blocked(NAME, "no drift stop", "stopped", "the drift monitor stopped this bundle")
+    weight = context.weights.get(order.symbol)
+    if weight is None or not math.isfinite(weight) or abs(weight) > limits.max_weight:
+        return blocked(NAME, f"|weight| <= {limits.max_weight}", f"{weight}", "output out of range")
+    for name, then in (
+        ("market data", context.priced_at.get(order.symbol)),
+        ("features", context.known_at),
+    ):
+        stale = _stale(context.at, then, limits.max_data_age)
+        if stale:
+            return blocked(NAME, f"{limits.max_data_age} s", stale, f"{name} too old or missing")
+    return passed(NAME, f"|weight| <= {limits.max_weight}", f"{weight:.6f}")
+
+
+def _stale(at: datetime, then: datetime | None, limit: int) -> str:
+    if then is None:
+        return "none"
+    seconds = age(at, then)
+    return "" if 0 <= seconds <= limit else f"{seconds:.0f} s"
