@@ -3,6 +3,7 @@
 `hub/start.py` starts it and passes, in the environment:
 
     SLUICE_WORKSPACE       folder with lake, ledger and runs; every kernel gets it, so trials meet
+    SLUICE_LAKE_URL, SLUICE_LEDGER_URL    handed to every kernel as well, when they are set
     SLUICE_HUB_PORT        the one public port, on 127.0.0.1
     SLUICE_HUB_PASSWORD    the shared password of this start; taken out of the environment at once
 """
@@ -22,6 +23,7 @@ from typing import Any
 HUB = Path(__file__).resolve().parent
 NOTEBOOKS = HUB.parent / "notebooks"
 COPIED = ".sluice-copied.json"  # what we put into a home, so that an edited notebook is kept
+HANDED_ON = ("SLUICE_LAKE_URL", "SLUICE_LEDGER_URL")  # where the workspace's parts are elsewhere
 NEVER_COPIED = {".ipynb_checkpoints", "__pycache__"}
 
 
@@ -103,6 +105,7 @@ def configure(c: Any, environ: Mapping[str, str], password: str) -> None:
     c.Spawner.notebook_dir = str(homes / "{username}")
     c.SimpleLocalProcessSpawner.home_dir_template = str(homes / "{username}")
     c.Spawner.environment = {
+        **{name: environ[name] for name in HANDED_ON if name in environ},
         "SLUICE_WORKSPACE": str(workspace),
         "JUPYTER_PATH": str(state / "jupyter"),
         "JUPYTER_CONFIG_PATH": str(HUB / "lab"),  # news and update checks are off

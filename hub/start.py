@@ -196,7 +196,7 @@ def _welcome(console: Console, address: str, password: str, workspace: Path, log
     console.print("[bold green]Sluice hub is up[/]")
     for name, text in rows.items():
         console.print(f"  {name:<10} {text}")
-    if not (workspace / "lake").exists():
+    if not (workspace / "workspace.json").exists():
         console.print("  No market history there yet: run [bold]just demo --no-serve[/] first.")
 
 

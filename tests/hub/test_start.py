@@ -104,7 +104,13 @@ def test_a_persons_copy_follows_the_repository_until_it_is_edited(tmp_path):
 
 def test_the_configuration_keeps_every_address_on_this_host(tmp_path):
     config = Config()
-    environ = {"SLUICE_WORKSPACE": str(tmp_path), "SLUICE_HUB_PORT": "8000", "PATH": "/bin"}
+    environ = {
+        "SLUICE_WORKSPACE": str(tmp_path),
+        "SLUICE_HUB_PORT": "8000",
+        "SLUICE_LEDGER_URL": "postgresql://ledger",
+        "OTHER_SECRET": "not handed on",
+        "PATH": "/bin",
+    }
     load("jupyterhub_config").configure(config, environ, "a long password")
     for url in (
         config.JupyterHub.bind_url,
@@ -113,6 +119,9 @@ def test_the_configuration_keeps_every_address_on_this_host(tmp_path):
     ):
         assert url.startswith("http://127.0.0.1:")
     assert config.Spawner.environment["SLUICE_WORKSPACE"] == str(tmp_path)
+    assert config.Spawner.environment["SLUICE_LEDGER_URL"] == "postgresql://ledger"
+    assert "SLUICE_LAKE_URL" not in config.Spawner.environment
+    assert "OTHER_SECRET" not in config.Spawner.environment
     assert "a long password" not in str(config.Spawner)
     config.Spawner.pre_spawn_hook(SimpleNamespace(user=SimpleNamespace(name="alice")))
     assert (tmp_path / "hub" / "homes" / "alice").is_dir()
