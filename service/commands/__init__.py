@@ -1,0 +1,1 @@
+"""The live commands of the CLI; none of them needs research code."""

@@ -1,0 +1,1 @@
+"""One file per noun; each handler decodes, makes one call and encodes."""
