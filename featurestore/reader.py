@@ -10,6 +10,7 @@ import polars as pl
 
 from featurestore.errors import ContractBroken, HistoryMissing, HoldoutSealed, ViewUnknown
 from featurestore.grid import NEVER, Array, Index, SessionGrid, build_grid
+from featurestore.historical import HistoricalFeatures, historical, spine_of
 from featurestore.lake import Lake
 from featurestore.pit import latest_revisions
 from featurestore.series import OwnTimes, build_series
@@ -165,6 +166,43 @@ class LakeReader:
             .select(pl.col("entity").alias("symbol"), "event_time", "known_at", name)
             .sort("symbol", "event_time")
         )
+
+    def get_historical_features(
+        self,
+        features: Sequence[str],
+        *,
+        spine: pl.DataFrame | None = None,
+        symbols: Sequence[str] | None = None,
+        start: date | None = None,
+        end: date | None = None,
+    ) -> HistoricalFeatures:
+        """Return what was known at each spine row, or at each session close of a range.
+
+        Args:
+            features: "view.field", distinct.
+            spine: polars, columns entity and at; or instead
+            symbols: entities, with `start` and `end`: every session of the first view's calendar.
+            start: first day, inclusive.
+            end: last day, inclusive.
+
+        Raises:
+            HoldoutSealed: a row's instant lies at or behind the seal.
+            ContractBroken: the spine or the range does not fit.
+        """
+        for feature in features:
+            view, name = split_feature(feature)
+            self.view(view).field(name)
+        if spine is None:
+            if symbols is None or start is None or end is None or not features:
+                raise ContractBroken("pass features, and a spine or symbols with start and end")
+            spine = spine_of(self.view(split_feature(features[0])[0]), symbols, start, end)
+        elif symbols is not None or start is not None or end is not None:
+            raise ContractBroken("pass a spine or symbols with start and end, not both")
+        answer = historical(features, spine, self._rows, self.snapshot.hash)
+        latest = answer.frame["at"].max()
+        if isinstance(latest, datetime):
+            self._open_at(latest)
+        return answer
 
     def truncated(self, at: datetime) -> "LakeReader":
         """Return a reader of the same snapshot that holds nothing known after `at`."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 import polars as pl
@@ -17,6 +17,7 @@ from featurestore.contract import (
 )
 from featurestore.digest import combined_hash, table_hash
 from featurestore.errors import ContractBroken, SnapshotUnknown, ViewUnknown
+from featurestore.historical import HistoricalFeatures
 from featurestore.lake import Lake
 from featurestore.reader import (
     VIEWS_TABLE,
@@ -210,6 +211,23 @@ class FeatureStore:
                 sealed_from=sealed_from,
                 views=None if views is None else tuple(views),
             )
+        )
+
+    def get_historical_features(
+        self,
+        features: Sequence[str],
+        *,
+        spine: pl.DataFrame | None = None,
+        symbols: Sequence[str] | None = None,
+        start: date | None = None,
+        end: date | None = None,
+        snapshot: Snapshot | None = None,
+        sealed_from: datetime | None = None,
+    ) -> HistoricalFeatures:
+        """Read by knowledge time from a snapshot, or from the newest; see the reader's method."""
+        reader = self.reader(snapshot or self.snapshot(), sealed_from=sealed_from)
+        return reader.get_historical_features(
+            features, spine=spine, symbols=symbols, start=start, end=end
         )
 
     def _compared(self, view: FeatureView, rows: pl.DataFrame, version: int) -> pl.DataFrame:
