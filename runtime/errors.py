@@ -53,3 +53,7 @@ class EntryConflict(RuntimeFault):
 
 class KeyUnusable(RuntimeFault):
     """A signing key or the list of trusted signers is missing, malformed or unprotected."""
+
+
+class FeedInvalid(RuntimeFault):
+    """A feed published a bar that cannot be a price."""

@@ -1,0 +1,51 @@
+"""The equal-weighted universe beside the account: same dates, same costs, fills on the next bar."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+
+from runtime.contract import SizingPolicy
+from runtime.inputs import Array
+from runtime.plan import sized
+
+NAME = "equal-weighted universe"
+
+
+@dataclass(slots=True)
+class EqualWeighted:
+    """What an account would have earned by holding everything alike; fractional units.
+
+    Steps of a session: 1. trade what the last decision asked for, costs included; 2. mark;
+    3. on a decision date ask for equal weights, sized like the account's.
+    """
+
+    symbols: Sequence[str]
+    sizing: SizingPolicy
+    equity: float = 1.0  # multiple of the start
+    _cash: float = 1.0
+    _units: Array = field(init=False)
+    _wanted: Array | None = None
+
+    def __post_init__(self) -> None:
+        self._units = np.zeros(len(self.symbols))
+
+    def step(self, marks: Mapping[str, Decimal], *, decides: bool) -> float:
+        """Return the session's return, fraction.
+
+        Args:
+            marks: closes of this session, USD per unit, one per symbol.
+            decides: whether the account's bundle decides at this close.
+        """
+        prices = np.array([float(marks[symbol]) for symbol in self.symbols])
+        if self._wanted is not None:  # 1
+            flows = (self._wanted - self._units) * prices
+            self._cash -= float(flows.sum()) + self.sizing.cost_rate * float(np.abs(flows).sum())
+            self._units, self._wanted = self._wanted, None
+        before = self.equity
+        self.equity = self._cash + float((self._units * prices).sum())  # 2
+        if decides:  # 3
+            alike = np.full(len(self.symbols), 1.0 / len(self.symbols))
+            self._wanted = sized(alike, self.sizing) * self.equity / prices
+        return self.equity / before - 1.0

@@ -1,0 +1,402 @@
+"""The eight checks: each lets through what it should, blocks at its limit, and fails closed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurestore.calendars import Session
+from runtime.domain import Order, OrderType, PlannedOrder, Side, TimeInForce
+from runtime.errors import PolicyInvalid
+from runtime.guardrails import CHECKS, Context, MarketState, Published, judge
+from runtime.kill import KillSwitch
+from runtime.policy import Policy, default_policy, load_policy, parse_policy
+
+AT = datetime(2020, 3, 16, 20, 0, tzinfo=UTC)
+SESSION = Session(day=date(2020, 3, 16), open=AT - timedelta(hours=6, minutes=30), close=AT)
+D = Decimal
+POLICY = default_policy()
+
+
+def context(**changes) -> Context:
+    """1,000,000 USD: 600,000 in AAA, the rest in cash; everything fresh and in order."""
+    base = Context(
+        at=AT,
+        session=SESSION,
+        account="paper",
+        caller="engine",
+        study="tilt",
+        bundle="b" * 64,
+        approved_bundle="b" * 64,
+        stage="staging",
+        simulated=True,
+        verified=True,
+        drift_stopped=False,
+        killed={},
+        market={s: Published(state=MarketState.NORMAL, at=AT) for s in ("AAA", "BBB")},
+        bands={},
+        prices={"AAA": D("60"), "BBB": D("40")},
+        priced_at={"AAA": AT, "BBB": AT},
+        previous_prices={"AAA": D("66"), "BBB": D("41")},
+        volumes={},
+        positions={"AAA": D(10_000)},
+        cash=D(400_000),
+        equity=D(1_000_000),
+        valued_at=AT,
+        equity_before=D(1_060_000),
+        equity_peak=D(1_200_000),
+        losing_streak=2,
+        breaks=(),
+        working=(),
+        orders_this_session=0,
+        repeats={},
+        known_at=AT,
+        weights={"AAA": 0.6, "BBB": 0.3},
+    )
+    return replace(base, **changes)
+
+
+def planned(side=Side.BUY, symbol="BBB", quantity="1000", limit=None, reference=None):
+    price = {"AAA": D("60"), "BBB": D("40")}[symbol]
+    collar = {Side.BUY: D("1.04"), Side.SELL: D("0.96")}[side]
+    return PlannedOrder(
+        symbol=symbol,
+        side=side,
+        quantity=D(quantity),
+        order_type=OrderType.MARKET,
+        limit_price=D(limit) if limit else price * collar,
+        reference_price=D(reference) if reference else price,
+        reason="test",
+    )
+
+
+def working(side=Side.BUY, symbol="BBB", quantity="1000", limit="40"):
+    return Order(
+        order_id="w" * 24,
+        bundle="b" * 64,
+        tick="2020-03-13",
+        symbol=symbol,
+        leg=0,
+        venue="primary",
+        side=side,
+        quantity=D(quantity),
+        order_type=OrderType.LIMIT,
+        limit_price=D(limit),
+        time_in_force=TimeInForce.DAY,
+        created_at=AT - timedelta(days=3),
+    )
+
+
+def limits(section: str, **changes) -> Policy:
+    changed = msgspec.structs.replace(getattr(POLICY, section), **changes)
+    return msgspec.structs.replace(POLICY, **{section: changed})
+
+
+def failing(order=None, policy=POLICY, **changes) -> list[str]:
+    """Names of the checks that block one order."""
+    (result,) = judge([order or planned()], context(**changes), policy)
+    return [verdict.check for verdict in result.verdicts if not verdict.passed]
+
+
+def test_an_ordinary_order_passes_eight_checks_in_their_order():
+    (result,) = judge([planned()], context(), POLICY)
+    assert result.passed
+    assert [verdict.check for verdict in result.verdicts] == [
+        "1 authority",
+        "2 market",
+        "3 size",
+        "4 price",
+        "5 exposure",
+        "6 loss",
+        "7 rate",
+        "8 health",
+    ]
+
+
+def published(state, at=AT):
+    return {"BBB": Published(state=state, at=at)}
+
+
+BLOCKED = [
+    ("1 authority", {"killed": {"all": "test"}}),
+    ("1 authority", {"killed": {"account.paper": "test"}}),
+    ("1 authority", {"killed": {"study.tilt": "test"}}),
+    ("1 authority", {"killed": {"symbol.BBB": "test"}}),
+    ("1 authority", {"approved_bundle": "c" * 64}),
+    ("1 authority", {"approved_bundle": None}),
+    ("1 authority", {"stage": "retired"}),
+    ("1 authority", {"simulated": False}),  # staging with real money
+    ("1 authority", {"caller": "somebody"}),
+    ("1 authority", {"session": None}),
+    ("2 market", {"market": {}}),
+    *[("2 market", {"market": published(s)}) for s in MarketState if s != "normal"],
+    ("2 market", {"market": published(MarketState.NORMAL, AT - timedelta(hours=2))}),
+    ("2 market", {"market": published(MarketState.NORMAL, AT + timedelta(seconds=1))}),
+    ("4 price", {"priced_at": {"BBB": AT - timedelta(hours=2)}}),
+    ("4 price", {"previous_prices": {"BBB": D("26")}}),
+    ("4 price", {"bands": {"BBB": (D("38"), D("41.59"))}}),
+    ("6 loss", {"equity_before": D(1_200_000)}),  # 16.7 % in a day
+    ("6 loss", {"equity_peak": D(2_100_000)}),
+    ("6 loss", {"losing_streak": 16}),
+    ("6 loss", {"valued_at": None}),
+    ("6 loss", {"valued_at": AT - timedelta(hours=2)}),
+    ("6 loss", {"breaks": ("position of AAA differs",)}),
+    ("7 rate", {"orders_this_session": 400}),
+    ("7 rate", {"repeats": {("BBB", Side.BUY, D(1000)): 5}}),
+    ("7 rate", {"working": (working(),)}),
+    ("7 rate", {"working": (working(Side.SELL, quantity="7", limit="41.60"),)}),
+    ("8 health", {"verified": False}),
+    ("8 health", {"drift_stopped": True}),
+    ("8 health", {"known_at": None}),
+    ("8 health", {"known_at": AT - timedelta(hours=2)}),
+    ("8 health", {"weights": {"BBB": float("nan")}}),
+    ("8 health", {"weights": {"BBB": 1.01}}),
+    ("8 health", {"weights": {}}),
+]
+
+
+@pytest.mark.parametrize(("check", "change"), BLOCKED)
+def test_each_reason_to_block_blocks_at_its_check(check, change):
+    assert check in failing(**change)
+
+
+@pytest.mark.parametrize(
+    ("check", "order"),
+    [
+        ("2 market", planned(Side.SELL)),  # nothing held: short
+        ("2 market", planned(Side.SELL, "AAA", "10001")),
+        ("3 size", planned(quantity="0.5")),
+        ("3 size", planned(quantity="20001")),  # 800,040 USD of 1,000,000
+        ("4 price", planned(limit="41.605")),
+        ("4 price", planned(limit="42.01")),  # 5.025 % away
+        ("5 exposure", planned(symbol="AAA", quantity="1667")),  # 70.002 % in AAA
+        ("5 exposure", planned(quantity="11251")),  # gross 105.004 %
+    ],
+)
+def test_orders_beyond_a_limit_are_blocked_at_its_check(check, order):
+    assert check in failing(order)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        planned(Side.SELL, "AAA", "10000"),
+        planned(limit="42.00"),
+        planned(symbol="AAA", quantity="1666"),
+        planned(quantity="11250"),
+    ],
+)
+def test_orders_exactly_at_a_limit_pass(order):
+    assert failing(order) == []
+
+
+def test_a_session_ends_for_orders_an_hour_after_its_close():
+    shifted = Session(day=SESSION.day, open=SESSION.open, close=AT - timedelta(hours=1))
+    assert failing(session=shifted) == []
+    later = Session(day=SESSION.day, open=SESSION.open, close=AT - timedelta(hours=1, seconds=1))
+    assert failing(session=later) == ["1 authority"]
+    early = Session(day=SESSION.day, open=AT + timedelta(seconds=1), close=AT + timedelta(hours=6))
+    assert failing(session=early) == ["1 authority"]
+
+
+def test_working_orders_count_as_filled():
+    waiting = working(quantity="11000", limit="30")
+    assert failing(planned(quantity="500"), working=(waiting,)) == ["5 exposure"]
+    assert failing(planned(quantity="250"), working=(waiting,)) == []
+
+
+def test_a_pending_sale_is_not_sold_twice():
+    pending = working(Side.SELL, "AAA", "6000", "70")
+    sale = planned(Side.SELL, "AAA", "5000")
+    assert failing(sale, working=(pending,)) == ["2 market"]
+
+
+def test_orders_of_one_tick_count_for_each_other():
+    first, second = planned(quantity="10000"), planned(symbol="AAA", quantity="1000")
+    results = judge([first, second], context(), POLICY)
+    assert [result.passed for result in results] == [True, False]
+    assert "gross" in results[1].objections
+    blocked_first = judge([planned(quantity="0.5"), second], context(), POLICY)
+    assert [result.passed for result in blocked_first] == [False, True]  # a blocked one does not
+
+
+def test_one_symbol_gets_one_order_a_tick():
+    results = judge([planned(quantity="10"), planned(quantity="20")], context(), POLICY)
+    assert [result.passed for result in results] == [True, False]
+    assert "7 rate" in results[1].objections
+
+
+def test_the_throttle_stops_a_tick_that_never_ends():
+    assert failing(policy=limits("rate", max_orders_per_tick=0)) == ["7 rate"]
+
+
+def test_taking_risk_off_skips_exposure_and_loss_and_nothing_else():
+    sale = planned(Side.SELL, "AAA", "4000")
+    disaster = {
+        "equity_before": D(3_000_000),
+        "equity_peak": D(9_000_000),
+        "breaks": ("cash differs",),
+        "valued_at": None,
+        "cash": D(-900_000),
+    }
+    assert failing(sale, **disaster) == []
+    assert failing(planned(), **disaster) == ["5 exposure", "6 loss"]
+    assert failing(sale, **disaster, killed={"all": "x"}) == ["1 authority"]
+
+
+def test_a_sale_through_zero_is_not_taking_risk_off():
+    shorts = limits("market", allow_short=True, locates=("AAA",))
+    through = planned(Side.SELL, "AAA", "10001")
+    assert failing(through, shorts, equity_peak=D(9_000_000)) == ["6 loss"]
+    assert failing(through, shorts) == []
+    assert failing(through, limits("market", allow_short=True)) == ["2 market"]  # no locate
+
+
+def test_volume_is_respected_where_known_and_asked_for_where_required():
+    assert failing(volumes={"BBB": D(19_999)}) == ["3 size"]
+    assert failing(volumes={"BBB": D(20_000)}) == []
+    assert failing(policy=limits("size", volume_required=True)) == ["3 size"]
+
+
+def test_odd_lots_leave_only_in_a_full_exit():
+    hundred = limits("size", lot=100)
+    held = {"positions": {"AAA": D("150.5")}, "cash": D(990_970)}
+    assert failing(planned(Side.SELL, "AAA", "150.5"), hundred, **held) == []
+    assert failing(planned(Side.SELL, "AAA", "50"), hundred, **held) == ["3 size"]
+
+
+@pytest.mark.parametrize(
+    ("check", "section", "name"),
+    [
+        (check, section, name)
+        for (check, _), section in zip(
+            CHECKS,
+            ["authority", "market", "size", "price", "exposure", "loss", "rate", "health"],
+            strict=True,
+        )
+        for name in getattr(POLICY, section).__struct_fields__
+        if name not in ("live_stages", "allow_short", "locates")
+    ],
+)
+def test_every_limit_that_is_left_out_blocks(check, section, name):
+    order = planned(Side.SELL, "AAA", "10001") if section == "market" else planned()
+    assert check in failing(order, limits(section, **{name: None}))
+
+
+@pytest.mark.parametrize("name", ["allow_short", "locates"])
+def test_a_short_sale_without_its_limit_is_blocked(name):
+    assert "2 market" in failing(planned(Side.SELL), limits("market", **{name: None}))
+
+
+def test_live_venues_need_their_own_list_of_stages():
+    assert failing(simulated=False, stage="production") == []
+    policy = limits("authority", live_stages=None)
+    assert failing(policy=policy, simulated=False, stage="production") == ["1 authority"]
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_check_that_fails_has_not_passed(number):
+    def broken(*_args):
+        raise RuntimeError("no answer")
+
+    checks = list(CHECKS)
+    checks[number] = (checks[number][0], broken)
+    (result,) = judge([planned()], context(), POLICY, checks)
+    assert not result.passed
+    assert result.objections == f"{checks[number][0]}: the check failed: no answer"
+
+
+def test_something_held_without_a_price_blocks_everything():
+    results = judge([planned()], context(prices={"BBB": D("40")}), POLICY)
+    assert not results[0].passed
+    assert "no price for AAA" in results[0].objections
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["AAA", "BBB"]), st.sampled_from(list(Side)), st.integers(1, 30_000)
+        ),
+        max_size=4,
+    )
+)
+def test_whatever_passes_leaves_the_book_inside_its_limits(asked):
+    picture = context()
+    orders = [planned(side, symbol, str(quantity)) for symbol, side, quantity in asked]
+    cash, positions = picture.cash, {"AAA": D(10_000), "BBB": D(0)}
+    for result in judge(orders, picture, POLICY):
+        if result.passed:
+            order = result.order
+            positions[order.symbol] += order.quantity * order.side.sign
+            cash -= order.quantity * picture.prices[order.symbol] * order.side.sign
+    values = [units * picture.prices[symbol] for symbol, units in positions.items()]
+    assert all(D(0) <= value <= D(700_000) for value in values)
+    assert sum(values) <= D(1_050_000)
+    assert cash >= D(-50_000)
+
+
+def test_the_default_policy_is_complete_and_names_itself_by_content():
+    for section in ("authority", "market", "size", "price", "exposure", "loss", "rate", "health"):
+        values = getattr(POLICY, section)
+        assert all(getattr(values, name) is not None for name in values.__struct_fields__)
+    assert POLICY.hash == default_policy().hash
+    assert POLICY.hash != limits("rate", max_repeats=6).hash
+    assert parse_policy('name = "a" # comment').hash == parse_policy("name = 'a'").hash
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = ", "Invalid"),
+        ("[rate]\nmax_repeats = 3", "name"),
+        ('name = "x"\n[rates]', "rates"),
+        ('name = "x"\n[rate]\nmax_repeat = 3', "max_repeat"),
+        ('name = "x"\n[rate]\nmax_repeats = "three"', "max_repeats"),
+        ('name = "x"\n[loss]\nmax_drawdown = -0.1', "loss.max_drawdown cannot be -0.1"),
+        ('name = "x"\n[loss]\nmax_drawdown = nan', "max_drawdown"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(text, words, tmp_path):
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    with pytest.raises(PolicyInvalid, match=words):
+        load_policy(path)
+
+
+def test_a_missing_policy_file_is_refused(tmp_path):
+    with pytest.raises(PolicyInvalid, match="cannot be read"):
+        load_policy(tmp_path / "nothing.toml")
+
+
+def test_the_kill_switch_is_a_file_that_anybody_can_touch(tmp_path):
+    switch = KillSwitch.create(tmp_path / "kill")
+    assert switch.engaged() == {}
+    (tmp_path / "kill" / "all").touch()
+    assert switch.engaged() == {"all": "no reason given"}
+    assert KillSwitch(tmp_path / "kill").engaged() == {"all": "no reason given"}  # a restart
+    switch.release("all")
+    switch.engage("study.tilt", "looks wrong")
+    assert KillSwitch(tmp_path / "kill").engaged() == {"study.tilt": "looks wrong"}
+
+
+def test_a_kill_switch_that_cannot_be_read_or_written_is_on(tmp_path):
+    assert "all" in KillSwitch(tmp_path / "missing").engaged()
+    folder = tmp_path / "kill"
+    switch = KillSwitch.create(folder)
+    folder.rmdir()
+    with pytest.raises(OSError, match="kill"):
+        switch.engage("symbol.AAA", "disk is gone")
+    folder.mkdir()
+    assert switch.engaged() == {"symbol.AAA": "disk is gone"}
+
+
+@pytest.mark.parametrize("scope", ["", "../all", "a/b", ".hidden"])
+def test_a_scope_is_a_plain_name(tmp_path, scope):
+    with pytest.raises(ValueError, match="not a scope"):
+        KillSwitch.create(tmp_path / "kill").engage(scope, "x")
