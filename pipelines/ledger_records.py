@@ -82,6 +82,11 @@ class TrialClosed:
             if bad.size:
                 raise LedgerRefused(f"{name} return of {days[bad[0]]} is not a finite number")
 
+    @property
+    def excess(self) -> Array:
+        """Return net returns in excess of the benchmark, shape (T,)."""
+        return np.asarray(self.net, np.float64) - np.asarray(self.benchmark, np.float64)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:

@@ -37,6 +37,7 @@ from pipelines.parameters import (
 )
 from pipelines.processes import child_environment, kill_group, kill_marked, oom_kills
 from pipelines.run_cause import Ended, closed_by
+from pipelines.run_folder import new_folder, write_whole
 from runtime.clock import Clock
 from runtime.contract import canonical
 
@@ -58,10 +59,9 @@ _GRACE_S = 20.0  # how long papermill may take to wrap up after the last event
 class RunsIn(Protocol):
     """What a run needs of a workspace."""
 
-    @property
-    def path(self) -> Path:
-        """The workspace folder."""
-        ...
+    folder: Path
+    lake_url: str
+    ledger_url: str
 
     def ledger(self) -> Ledger:
         """Return the ledger."""
@@ -135,7 +135,7 @@ def run_notebook(
     known = declared_parameters(notebook, path.name)
     values = validated(known, parameters, path.name)
     started_at = clock.now()
-    folder = _new_folder(workspace.path / "runs", f"{started_at:%Y%m%dT%H%M%S}-{path.stem}")
+    folder = new_folder(workspace.path / "runs", f"{started_at:%Y%m%dT%H%M%S}-{path.stem}")
     opened = RunOpened(
         run=folder.name,
         notebook=str(path),
@@ -145,11 +145,12 @@ def run_notebook(
     ledger = workspace.ledger()
     ledger.open_run(opened)
     marks = {"SLUICE_WORKSPACE": str(workspace.path.resolve()), "SLUICE_RUN": folder.name}
+    parts = {"SLUICE_LAKE_URL": workspace.lake_url, "SLUICE_LEDGER_URL": workspace.ledger_url}
     execution = _Execution(
         notebook=with_parameters(notebook, known, values),
         cwd=path.resolve().parent,
         folder=folder,
-        environment=child_environment(marks, environ),
+        environment=child_environment(marks | parts, environ),
         marks=marks,
         timeout_s=timeout_s,
         memory_bytes=memory_bytes,
@@ -173,7 +174,7 @@ def run_notebook(
             executed=None if executed is None else str(executed),
             log=str(folder / LOG),
         )
-        _write(folder / STATUS, msgspec.json.format(canonical(record), indent=2) + b"\n")
+        write_whole(folder / STATUS, msgspec.json.format(canonical(record), indent=2) + b"\n")
         ledger.close_run(folder.name, closed)
     return record
 
@@ -274,20 +275,6 @@ class _Execution:
             self.on_progress(RunProgress(run=self.folder.name, cell=event.cell, cells=cells))
 
 
-def _new_folder(runs: Path, name: str) -> Path:
-    """Make a folder that did not exist; runs of the same second are numbered."""
-    runs.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = runs / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
-
-
 def _keep_executed(folder: Path, ended: Ended, closed: RunClosed) -> Path | None:
     """Correct the statuses of what papermill wrote and rename it to its final name."""
     partial = folder / _PARTIAL
@@ -296,13 +283,8 @@ def _keep_executed(folder: Path, ended: Ended, closed: RunClosed) -> Path | None
     except (FileNotFoundError, msgspec.DecodeError):
         return None  # no kernel came up, or papermill died while writing
     with_true_statuses(notebook, ended.executed, closed.cell)
-    _write(folder / EXECUTED, msgspec.json.format(msgspec.json.encode(notebook), indent=1) + b"\n")
+    write_whole(
+        folder / EXECUTED, msgspec.json.format(msgspec.json.encode(notebook), indent=1) + b"\n"
+    )
     partial.unlink()
     return folder / EXECUTED
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(content)
-    temporary.replace(path)

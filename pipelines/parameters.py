@@ -29,7 +29,7 @@ class DeclaredParameter:
     span: tuple[int, int, int, int]  # first line, first byte, last line, last byte of the literal
 
     @property
-    def type(self) -> type:
+    def type(self) -> type[int] | type[float] | type[str]:
         """Return int, float, str or bool."""
         return type(self.default)
 
@@ -180,7 +180,7 @@ def _unknown(key: object, by_name: Mapping[str, DeclaredParameter], name: str) -
 def _checked(parameter: DeclaredParameter, value: object, name: str) -> Value:
     if parameter.type is float and type(value) is int:
         value = float(value)
-    if type(value) is not parameter.type:
+    if type(value) is not parameter.type or not isinstance(value, (int, float, str)):
         raise ParameterInvalid(
             f"{name}: {parameter.name} must be {parameter.type.__name__} (default "
             f"{parameter.default!r}), was {type(value).__name__} {value!r}"
@@ -217,8 +217,7 @@ def _from_text(parameter: DeclaredParameter, text: str, name: str) -> Value:
     try:
         if parameter.type is bool:
             return _WORDS[text.lower()]
-        convert: type[int] | type[float] | type[str] = parameter.type  # type: ignore[assignment]
-        converted = convert(text)
+        converted: int | float | str = parameter.type(text)
     except (ValueError, KeyError):
         raise ParameterInvalid(
             f"{name}: {parameter.name} must be {parameter.type.__name__} (default "

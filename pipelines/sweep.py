@@ -1,0 +1,193 @@
+"""A sweep: every configuration that optuna proposes, evaluated in warm workers and recorded.
+
+1. Workers load a frozen copy of the notebook and the market data; the study is declared.
+2. Optuna proposes points of the declared search space, in batches.
+3. A trial is opened in the ledger, evaluated, closed; only then is its result shown.
+4. A worker that dies leaves its trial open, which counts as crashed; another one takes its place.
+"""
+
+import hashlib
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from featurestore.errors import PlatformError
+from pipelines.ledger_records import RunClosed, RunOpened, TrialOpened, Value
+from pipelines.parameters import declared_parameters, read_notebook, validated
+from pipelines.processes import child_environment
+from pipelines.proposals import Proposer, SamplerName
+from pipelines.run_folder import new_folder
+from pipelines.sweep_book import SweepBook, SweepProgress, SweepTrial, best_of
+from pipelines.sweep_messages import Start, Task
+from pipelines.workers import WorkerPool
+from pipelines.workspace import Workspace
+from runtime.clock import Clock
+
+__all__ = ["SweepProgress", "SweepReport", "SweepTrial", "sweep"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """A whole sweep; trials stand in order of proposal, whoever finished first."""
+
+    run: str
+    study: str
+    notebook: str
+    trials: tuple[SweepTrial, ...]
+    seconds: float
+
+    @property
+    def best(self) -> SweepTrial | None:
+        """Return the trial with the highest value; the first proposed one among equals."""
+        return best_of(self.trials)
+
+    def count(self, status: str) -> int:
+        """Return how many trials ended that way."""
+        return sum(trial.status == status for trial in self.trials)
+
+
+def sweep(
+    notebook: Path,
+    workspace: Workspace,
+    *,
+    clock: Clock,
+    workers: int = 2,
+    seed: int = 0,
+    sampler: SamplerName = "grid",
+    n_trials: int | None = None,
+    trial_timeout_s: float = 300.0,
+    on_trial: Callable[[SweepProgress], None] = lambda _: None,
+    environ: Mapping[str, str] = os.environ,
+) -> SweepReport:
+    """Try a study's declared configurations and record every one of them.
+
+    A configuration whose completed trial stands in the ledger (same study, parameters, code and
+    data) is taken from there and not evaluated again, so an interrupted sweep can be repeated.
+
+    Args:
+        notebook: the .ipynb file; a copy is frozen for the sweep.
+        workspace: lake and ledger.
+        clock: stamps the run.
+        workers: processes.
+        seed: of the sampler.
+        sampler: "grid" (every point), "random" or "tpe" (`n_trials` points each).
+        n_trials: how many points; None for the whole grid.
+        trial_timeout_s: seconds after which one evaluation is stopped and recorded as failed.
+        on_trial: called after each trial has been recorded.
+        environ: what workers may inherit from, by allow-list.
+
+    Returns:
+        All trials in order of proposal; the same for any number of workers.
+
+    Raises:
+        NotebookInvalid, ParameterInvalid: the notebook cannot be read, or the search space names
+            parameters that the notebook does not declare.
+        SweepFailed: the definition cells fail, or workers cannot be kept alive.
+    """
+    known = declared_parameters(read_notebook(notebook), notebook.name)
+    started_at = clock.now()
+    ledger = workspace.ledger()
+    folder = new_folder(
+        workspace.path / "runs", f"{started_at:%Y%m%dT%H%M%S}-{notebook.stem}-sweep"
+    )
+    frozen = folder / notebook.name
+    shutil.copyfile(notebook, frozen)
+    ledger.open_run(
+        RunOpened(
+            run=folder.name,
+            notebook=str(notebook),
+            notebook_hash=hashlib.sha256(frozen.read_bytes()).hexdigest(),
+            parameters={},
+            kind="sweep",
+        )
+    )
+    outcome: Literal["complete", "failed"] = "failed"
+    message = "the sweep was interrupted"
+    try:
+        with WorkerPool(
+            _start(workspace, frozen),
+            workers=workers,
+            environment=child_environment(_marks(workspace, folder), environ),
+            folder=notebook.resolve().parent,
+            log=folder / "log.txt",
+            task_timeout_s=trial_timeout_s,
+        ) as pool:
+            ready = pool.first_ready()
+            for name, values in ready.search_space.items():
+                for value in values:
+                    validated(known, {name: value}, notebook.name)
+            proposer = Proposer(ready.search_space, sampler=sampler, n_trials=n_trials, seed=seed)
+            book = SweepBook(
+                ledger=ledger,
+                study=ledger.declare_study(ready.declaration).name,
+                run=folder.name,
+                notebook=str(notebook),
+                code_hash=ready.code_hash,
+                snapshot_hash=workspace.snapshot.hash,
+                total=proposer.total,
+                on_trial=on_trial,
+            )
+            while points := proposer.batch():
+                _evaluate(points, pool, book)
+                proposer.tell({number: book.trials[number].value for number in points})
+        outcome, message = "complete", ""
+    except PlatformError as error:
+        message = str(error)
+        raise
+    finally:
+        seconds = (clock.now() - started_at).total_seconds()
+        ledger.close_run(folder.name, RunClosed(status=outcome, message=message, seconds=seconds))
+    return SweepReport(
+        run=folder.name,
+        study=book.study,
+        notebook=str(notebook),
+        trials=tuple(book.trials[number] for number in sorted(book.trials)),
+        seconds=seconds,
+    )
+
+
+def _start(workspace: Workspace, frozen: Path) -> Start:
+    """Return what each worker loads first."""
+    return Start(
+        folder=str(workspace.path),
+        lake_url=workspace.lake_url,
+        versions=workspace.snapshot.versions,
+        snapshot_hash=workspace.snapshot.hash,
+        notebook=str(frozen),
+    )
+
+
+def _marks(workspace: Workspace, folder: Path) -> dict[str, str]:
+    return {"SLUICE_WORKSPACE": str(workspace.path), "SLUICE_RUN": folder.name}
+
+
+def _evaluate(points: Mapping[int, dict[str, Value]], pool: WorkerPool, book: SweepBook) -> None:
+    """Bring every point of a batch to its end; each is opened just before it is handed out."""
+    standing = book.standing()
+    waiting: deque[int] = deque()
+    first: dict[str, int] = {}  # trial key -> the number that is evaluated for it
+    repeats: list[tuple[int, int]] = []
+    for number, parameters in points.items():
+        key = book.opening(parameters).key
+        if key in standing:
+            book.reuse(number, standing[key])
+        elif key in first:
+            repeats.append((number, first[key]))
+        else:
+            first[key] = number
+            waiting.append(number)
+    running: dict[int, TrialOpened] = {}
+    while waiting or running:
+        while waiting and pool.idle():
+            number = waiting.popleft()
+            running[number] = book.opening(points[number])
+            book.ledger.open_trial(running[number])
+            pool.hand_out(Task(number=number, parameters=points[number]))
+        for ended in pool.ended():
+            book.close(ended, running.pop(ended.number))
+    for number, same in repeats:
+        book.repeat(number, same)
