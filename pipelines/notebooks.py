@@ -59,7 +59,7 @@ _GRACE_S = 20.0  # how long papermill may take to wrap up after the last event
 class RunsIn(Protocol):
     """What a run needs of a workspace."""
 
-    folder: Path
+    path: Path
     lake_url: str
     ledger_url: str
 
@@ -283,8 +283,8 @@ def _keep_executed(folder: Path, ended: Ended, closed: RunClosed) -> Path | None
     except (FileNotFoundError, msgspec.DecodeError):
         return None  # no kernel came up, or papermill died while writing
     with_true_statuses(notebook, ended.executed, closed.cell)
-    write_whole(
-        folder / EXECUTED, msgspec.json.format(msgspec.json.encode(notebook), indent=1) + b"\n"
-    )
+    pretty = msgspec.json.format(msgspec.json.encode(notebook), indent=1)
+    write_whole(folder / EXECUTED, pretty + b"
+")
     partial.unlink()
     return folder / EXECUTED

@@ -53,7 +53,7 @@ class Proposer:
         self._space = {name: list(values) for name, values in search_space.items()}
         self._asked: dict[int, Any] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(
+        self._study: Any = optuna.create_study(
             direction="maximize", sampler=_sampler(sampler, self._space, seed)
         )
 

@@ -1,7 +1,7 @@
 """What a sweep and its workers say to each other: plain data, no pickle."""
 
 from multiprocessing.connection import Connection
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -46,7 +46,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What became of one configuration; series are little-endian bytes."""
 
     number: int
-    status: str  # "complete", "failed", "pruned"
+    status: Literal["complete", "failed", "pruned"]
     reason: str = ""
     dates: bytes = b""  # int64 days since 1970
     net: bytes = b""  # float64
@@ -56,8 +56,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     def closed(self) -> TrialClosed:
         """Return the ledger's entry; returns that cannot be judged make it a failed one."""
         if self.status != "complete":
-            failed = "pruned" if self.status == "pruned" else "failed"
-            return TrialClosed(status=failed, reason=self.reason or "no reason was given")
+            return TrialClosed(status=self.status, reason=self.reason or "no reason was given")
         try:
             return TrialClosed(
                 status="complete",
@@ -94,9 +93,11 @@ def send(connection: Connection, message: ToWorker | FromWorker) -> None:
 
 def receive_task(connection: Connection) -> ToWorker:
     """Return the next message to a worker; EOFError when the sweep has ended."""
-    return msgspec.msgpack.decode(connection.recv_bytes(), type=ToWorker)
+    message: ToWorker = msgspec.msgpack.decode(connection.recv_bytes(), type=ToWorker)
+    return message
 
 
 def receive_outcome(connection: Connection) -> FromWorker:
     """Return the next message of a worker; EOFError or OSError when it is gone."""
-    return msgspec.msgpack.decode(connection.recv_bytes(), type=FromWorker)
+    message: FromWorker = msgspec.msgpack.decode(connection.recv_bytes(), type=FromWorker)
+    return message
