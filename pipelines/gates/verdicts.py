@@ -100,9 +100,9 @@ def _spa_change(
         return f"The same average over fewer than {needed:.1f} of its {years:.1f} years would fail."
     single = alone.studentised.p_consistent
     if needed - years > LONG:
-        more = f"No realistic amount of data at the same average (over {LONG:.0f} more years)"
+        more = "No realistic amount of data would do at the same average"
     else:
-        more = f"About {max(needed - years, 0):.1f} more years of data at the same average"
+        more = f"It would pass with {_more_years(needed - years)} at the same average"
     return f"{more}; tried as the only configuration it would have shown p = {single:.3f}."
 
 
@@ -160,16 +160,13 @@ def _dsr_change(passed: bool, years: float, needed: float, flips: int, counted: 
             f"or with fewer than {needed:.1f} of its {years:.1f} years."
         )
     tries = (
-        f"had at most {flips} trials been run on the question instead of {counted}"
+        f"with at most {flips} trials run on the question instead of {counted} it would have passed"
         if flips
-        else "no number of trials, not even two, would have been few enough"
+        else "even two trials would have been too many"
     )
     if needed - years > LONG:
         return f"No realistic amount of data would do at this Sharpe ratio; {tries}."
-    return (
-        f"{needed - years:.1f} more years of data at the same Sharpe ratio, skew and kurtosis; "
-        f"or {tries}."
-    )
+    return f"It would pass with {_more_years(needed - years)} at the same Sharpe ratio; {tries}."
 
 
 def pbo_verdict(result: Overfitting, *, policy: GatePolicy) -> GateVerdict:
@@ -204,6 +201,11 @@ def pbo_verdict(result: Overfitting, *, policy: GatePolicy) -> GateVerdict:
             "loss_probability": result.loss_probability,
         },
     )
+
+
+def _more_years(missing: float) -> str:
+    """Round up to a tenth, so that the figure given would do."""
+    return f"{max(np.ceil(10 * missing), 1) / 10:.1f} more years of data"
 
 
 def _percent(share: float) -> str:

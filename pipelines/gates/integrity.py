@@ -1,0 +1,118 @@
+"""Both integrity gates over one backtest: look-ahead and parity, wired to the runtime's own path.
+
+1. Full history: every decision once more by `runtime.inputs.gather`, one date at a time.
+2. Look-ahead: sampled dates rebuilt with the future cut off.
+3. Parity: backtest against 1 to the bit, NumPy against the graph within tolerance.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Protocol, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.backtest import Backtest
+from pipelines.gates.lookahead import lookahead_verdict
+from pipelines.gates.observe import Observation, Session, observe
+from pipelines.gates.parity import (
+    DecisionPath,
+    Twin,
+    compare_path,
+    compare_twin,
+    parity_verdict,
+)
+from pipelines.gates.policy import GatePolicy
+from pipelines.panel import array_digest
+from runtime.contract import GateVerdict
+from runtime.inputs import Input, Latest, PointInTime
+
+Array = NDArray[np.float64]
+
+
+class Truncatable(PointInTime, Protocol):
+    """A reader that can forget what was known later."""
+
+    def truncated(self, at: datetime) -> Self:
+        """Return a reader of the same snapshot without any row known after `at`."""
+        ...
+
+
+Rebuild: TypeAlias = Callable[[Truncatable], tuple[Mapping[str, Input], Session]]
+
+
+def integrity_verdicts(
+    backtest: Backtest,
+    inputs: Mapping[str, Input],
+    session: Session,
+    reader: Truncatable,
+    *,
+    rebuild: Rebuild,
+    twin: Twin,
+    policy: GatePolicy,
+) -> tuple[GateVerdict, GateVerdict]:
+    """Judge look-ahead and parity of one trial.
+
+    Args:
+        backtest: the trial as recorded.
+        inputs: what its strategy declares.
+        session: a fresh decision session over its graph, as the runtime would load it.
+        reader: point-in-time face of the whole research history.
+        rebuild: builds the definition anew against a reader without the future; returns its
+            declared inputs and a session over its newly compiled graph.
+        twin: gathered inputs -> (score, weight) with plain NumPy.
+        policy: thresholds.
+
+    Returns:
+        Verdicts of the gates "lookahead" and "parity".
+
+    Raises:
+        HistoryMissing, DecisionInvalid: the runtime's path cannot repeat a recorded decision.
+    """
+    times, symbols = backtest.decided_at, backtest.symbols
+    seen: dict[datetime, Observation] = {}
+
+    def runtime(at: datetime, current: Array) -> Observation:
+        seen[at] = observe(reader, inputs, symbols, session, at=at, current=current)
+        return seen[at]
+
+    path = compare_path(
+        DecisionPath(
+            times=times,
+            scores=backtest.scores,
+            weights=backtest.weights,
+            current=backtest.current,
+            digests=backtest.inputs_hash,
+        ),
+        runtime,
+        lambda gathered: inputs_digest(inputs, gathered),
+        symbols,
+    )
+    held = dict(zip(times, backtest.current, strict=True))
+
+    def truncated(at: datetime) -> Observation:
+        past = reader.truncated(at)
+        declared, graph = rebuild(past)
+        return observe(past, declared, symbols, graph, at=at, current=held[at])
+
+    lookahead = lookahead_verdict(
+        times, seen.__getitem__, truncated, symbols, policy=policy.lookahead
+    )
+    parity = parity_verdict(
+        compare_twin((seen[at] for at in times), twin), path, policy=policy.parity
+    )
+    return lookahead, parity
+
+
+def inputs_digest(inputs: Mapping[str, Input], gathered: Mapping[str, Array]) -> str:
+    """Return SHA-256 over everything a decision saw, hex: what the backtest records per decision.
+
+    A latest value counts as a window of one bar, shape (n, 1).
+    """
+    digest = hashlib.sha256()
+    for name in sorted(inputs):
+        values = gathered[name]
+        column = values[:, None] if isinstance(inputs[name], Latest) else values
+        digest.update(name.encode() + b"\x1f" + array_digest(column))
+    return digest.hexdigest()
