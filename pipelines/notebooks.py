@@ -284,7 +284,6 @@ def _keep_executed(folder: Path, ended: Ended, closed: RunClosed) -> Path | None
         return None  # no kernel came up, or papermill died while writing
     with_true_statuses(notebook, ended.executed, closed.cell)
     pretty = msgspec.json.format(msgspec.json.encode(notebook), indent=1)
-    write_whole(folder / EXECUTED, pretty + b"
-")
+    write_whole(folder / EXECUTED, pretty + b"\n")
     partial.unlink()
     return folder / EXECUTED
