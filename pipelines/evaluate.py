@@ -30,7 +30,7 @@ class Evaluation:
     backtest: Backtest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Trial:
     """A recorded trial and its result."""
 
@@ -40,6 +40,10 @@ class Trial:
     graph: bytes
     backtest: Backtest
     figures: dict[str, float]
+
+    def __repr__(self) -> str:
+        chosen = ", ".join(f"{k}={v!r}" for k, v in self.definition.strategy.parameters.items())
+        return f"trial {self.key[:12]} of {self.definition.study.name}: {chosen}"
 
 
 def evaluate(definition: Definition, workspace: Workspace) -> Evaluation:
@@ -77,7 +81,7 @@ def opening(
         parameters=dict(definition.strategy.parameters),
         code_hash=definition.code_hash,
         snapshot_hash=workspace.snapshot.hash,
-        notebook=definition.notebook,
+        notebook=definition.notebook or workspace.notebook,
         run=workspace.run,
         source=source,
     )

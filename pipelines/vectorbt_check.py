@@ -4,6 +4,7 @@ vectorbt (Apache 2.0 with Commons Clause) is a research extra; its import takes 
 everything here imports it when it is called.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,25 @@ import numpy as np
 from pipelines.backtest import Backtest
 from pipelines.books import CAPITAL
 from pipelines.errors import CrossCheckFailed
+from pipelines.pictures import ACCENT, BENCHMARK, Picture, Table, draw
 from runtime.inputs import Array
 
 TOLERANCE = 1e-9  # relative, on equity at every close
 # vectorbt cuts an order that cash does not cover, ours may owe a little when prices gap between
 # decision and fill; idle cash is added to its account and taken off its value.
 _IDLE_CASH = CAPITAL
+_YEAR = "252D"
+_STATISTICS = (  # heading, method of vectorbt's returns accessor, format
+    ("Total return", "total", "{:.1%}"),
+    ("Yearly return", "annualized", "{:.2%}"),
+    ("Volatility, per year", "annualized_volatility", "{:.2%}"),
+    ("Sharpe ratio", "sharpe_ratio", "{:.2f}"),
+    ("Sortino ratio", "sortino_ratio", "{:.2f}"),
+    ("Calmar ratio", "calmar_ratio", "{:.2f}"),
+    ("Deepest drawdown", "max_drawdown", "{:.1%}"),
+    ("Value at risk, 5 % daily", "value_at_risk", "{:.2%}"),
+    ("Expected shortfall, 5 % daily", "cond_value_at_risk", "{:.2%}"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,3 +90,68 @@ def cross_check(result: Backtest, cost_rate: float) -> CrossCheck:
             f"vectorbt {equity[at]:.2f}); at most {TOLERANCE:g} is rounding"
         )
     return CrossCheck(worst=worst, orders=len(book.orders), equity=equity)
+
+
+def statistics(result: Backtest, check: CrossCheck) -> Table:
+    """Tabulate vectorbt's own statistics of its equity, strategy beside benchmark."""
+    net, base = _series(result, result.net), _series(result, result.benchmark)
+    ours, other = (s.vbt.returns(freq="1D", year_freq=_YEAR) for s in (net, base))
+    rows = [
+        (name, form.format(getattr(ours, method)()), form.format(getattr(other, method)()))
+        for name, method, form in _STATISTICS
+    ]
+    rows += [
+        (name, f"{getattr(ours, method)(base):.2f}", "")
+        for name, method in (("Beta", "beta"), ("Information ratio, daily", "information_ratio"))
+    ]
+    rows.append(("Orders", f"{check.orders}", ""))
+    rows.append(("Largest difference to our equity", f"{check.worst:.1e}", ""))
+    return Table(("vectorbt", "Strategy", "Benchmark"), rows)
+
+
+def comparison(result: Backtest) -> Picture:
+    """Draw vectorbt's cumulative returns by month: plotly where it is shown, a PNG elsewhere."""
+    import vectorbt as vbt
+
+    months = [_monthly(_series(result, r)) for r in (result.net, result.benchmark)]
+    before = vbt.settings.plotting["use_widgets"]
+    vbt.settings.plotting["use_widgets"] = False
+    try:
+        figure = (
+            months[0]
+            .vbt.returns(freq="30D")
+            .plot_cumulative(benchmark_rets=months[1], start_value=1.0)
+        )
+    finally:
+        vbt.settings.plotting["use_widgets"] = before
+    figure.update_layout(title="vectorbt: cumulative returns by month", yaxis_type="log")
+    values = [(1.0 + month).cumprod() for month in months]
+
+    def paint(canvas: Any) -> None:
+        axes = canvas.subplots()
+        axes.set_yscale("log")
+        axes.plot(values[1].index, values[1], color=BENCHMARK, label="benchmark")
+        axes.plot(values[0].index, values[0], color=ACCENT, label="strategy")
+        axes.legend(loc="upper left")
+        axes.set_title("vectorbt: cumulative returns by month (log scale)")
+
+    words = (
+        f"vectorbt's cumulative returns by month end at {values[0].iloc[-1]:.1f} for the strategy "
+        f"and {values[1].iloc[-1]:.1f} for the benchmark."
+    )
+    plotly = json.loads(figure.to_json())
+    return draw(
+        paint, words=words, size=(8.6, 2.6), extra={"application/vnd.plotly.v1+json": plotly}
+    )
+
+
+def _series(result: Backtest, returns: Array) -> Any:
+    import pandas as pd
+    import vectorbt  # noqa: F401  (registers the .vbt accessor)
+
+    index = pd.DatetimeIndex(np.array(result.dates, dtype="datetime64[ns]"))
+    return pd.Series(returns, index=index)
+
+
+def _monthly(returns: Any) -> Any:
+    return (1.0 + returns).resample("ME").prod() - 1.0

@@ -1,7 +1,8 @@
 """Where research happens: the lake, the ledger and the seal, found from a folder or its variable.
 
 A workspace is written once as `<folder>/workspace.json`; kernels and workers open the same one.
-Variables that are looked at: SLUICE_WORKSPACE, SLUICE_LAKE_URL, SLUICE_LEDGER_URL, SLUICE_RUN.
+Variables that are looked at: SLUICE_WORKSPACE, SLUICE_LAKE_URL, SLUICE_LEDGER_URL, SLUICE_RUN,
+and JPY_SESSION_NAME, in which Jupyter tells a kernel its notebook.
 """
 
 import os
@@ -31,9 +32,9 @@ ANCHOR = "ledger.head"
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
     """What workspace.json says; nothing secret is written."""
 
-    lake_url: str
-    ledger_url: str | None  # None = it holds a password, so SLUICE_LEDGER_URL must tell
-    snapshot: DataSnapshot | None
+    lake_url: str | None = None  # None = inside the workspace
+    ledger_url: str | None = None  # None = inside the workspace, or told by SLUICE_LEDGER_URL
+    snapshot: DataSnapshot | None = None  # None = the newest
 
 
 class Workspace:
@@ -41,28 +42,31 @@ class Workspace:
 
     def __init__(
         self,
-        folder: Path,
+        path: Path,
         *,
         lake_url: str | None = None,
         ledger_url: str | None = None,
         snapshot: Snapshot | None = None,
         run: str | None = None,
+        notebook: str = "",
         clock: Clock | None = None,
     ) -> None:
         """Name the parts; nothing is opened before it is used.
 
         Args:
-            folder: the workspace.
+            path: the workspace's folder.
             lake_url: Delta tables; None = a folder inside the workspace.
             ledger_url: SQLAlchemy URL; None = a SQLite file inside the workspace.
             snapshot: pinned data; None = the newest, hashed when first asked for.
             run: id of the run this process belongs to.
+            notebook: name of the notebook this process serves; empty if unknown.
             clock: stamps the ledger's entries; None = the wall clock.
         """
-        self.folder = folder.absolute()
-        self.lake_url = lake_url or str(self.folder / "lake")
-        self.ledger_url = ledger_url or f"sqlite:///{self.folder / 'research.db'}"
-        self.run = run
+        self.path = path.absolute()
+        self.lake_url = lake_url or str(self.path / "lake")
+        self.ledger_url = ledger_url or f"sqlite:///{self.path / 'research.db'}"
+        self.run, self.notebook = run, notebook
+        self._given = _Record(lake_url=lake_url, ledger_url=ledger_url)
         self._pinned = snapshot
         self._clock: Clock = clock or WallClock()
         self._readers: dict[datetime, LakeReader] = {}
@@ -70,7 +74,7 @@ class Workspace:
         self._ledger: Ledger | None = None
 
     def __repr__(self) -> str:
-        return f"Workspace({str(self.folder)!r})"
+        return f"Workspace({str(self.path)!r})"
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -85,7 +89,7 @@ class Workspace:
         """Open the ledger, once; its head is remembered in a file beside it."""
         if self._ledger is None:
             self._ledger = open_ledger(
-                self.ledger_url, clock=self._clock, anchor=self.folder / ANCHOR
+                self.ledger_url, clock=self._clock, anchor=self.path / ANCHOR
             )
         return self._ledger
 
@@ -105,14 +109,15 @@ class Workspace:
 
     def save(self) -> Path:
         """Write workspace.json with the snapshot pinned; return its path."""
-        secret = urlsplit(self.ledger_url).password is not None
+        given = self._given.ledger_url
+        secret = given is not None and urlsplit(given).password is not None
         record = _Record(
-            lake_url=self.lake_url,
-            ledger_url=None if secret else self.ledger_url,
+            lake_url=self._given.lake_url,
+            ledger_url=None if secret else given,
             snapshot=DataSnapshot(versions=self.snapshot.versions, hash=self.snapshot.hash),
         )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / FILE
+        self.path.mkdir(parents=True, exist_ok=True)
+        path = self.path / FILE
         beside = path.with_suffix(".new")
         beside.write_bytes(msgspec.json.format(canonical(record), indent=2) + b"\n")
         beside.replace(path)
@@ -157,6 +162,7 @@ def open_workspace(
         ledger_url=environ.get("SLUICE_LEDGER_URL") or record.ledger_url,
         snapshot=None if pinned is None else Snapshot(versions=pinned.versions, hash=pinned.hash),
         run=environ.get("SLUICE_RUN") or None,
+        notebook=Path(environ.get("JPY_SESSION_NAME", "")).name,
         clock=clock,
     )
 

@@ -1,0 +1,91 @@
+"""What a notebook imports: declare a study and a strategy, look at a decision, submit the trial."""
+
+from datetime import date
+
+import numpy as np
+
+from pipelines.compile import compile_strategy, decide_with_numpy
+from pipelines.definition import definition_of
+from pipelines.evaluate import Trial, evaluate_trial
+from pipelines.pictures import Picture, Table
+from pipelines.strategy import History, Strategy
+from pipelines.study import Period, Study
+from pipelines.vectorbt_check import comparison, cross_check, statistics
+from pipelines.workspace import Workspace, open_workspace
+from runtime.inference import DecisionSession
+from runtime.inputs import CurrentWeights, Latest, Window, gather
+
+__all__ = [
+    "CurrentWeights",
+    "History",
+    "Latest",
+    "Period",
+    "Strategy",
+    "Study",
+    "Trial",
+    "Window",
+    "open_workspace",
+    "preview",
+    "submit",
+    "vectorbt_plot",
+    "vectorbt_statistics",
+]
+
+
+def preview(
+    study: Study, strategy: Strategy, on: date, *, workspace: Workspace | None = None
+) -> Table:
+    """Show one decision of the research window, by NumPy and by the graph; no return is computed.
+
+    Args:
+        study: declares universe and calendar.
+        strategy: decides.
+        on: a session of the research window.
+        workspace: None = the one this kernel stands in.
+
+    Returns:
+        The symbols that get a weight, highest weight first, with the two answers side by side.
+    """
+    from featurestore.calendars import load_calendar
+    from featurestore.universes import universe
+
+    place = workspace or open_workspace()
+    symbols = universe(study.universe).symbols
+    at = load_calendar(study.calendar).session(on).close
+    nothing = np.zeros(len(symbols))
+    reader = place.research_reader(study)
+    seen = gather(reader, strategy.inputs, symbols, at=at, current=nothing)
+    decided = DecisionSession(compile_strategy(strategy, len(symbols))).run(seen)
+    score, weight = decide_with_numpy(strategy, seen)
+    chosen = [i for i in np.argsort(-decided.weight, kind="stable") if decided.weight[i] != 0.0]
+    rows = [
+        (
+            symbols[i],
+            f"{decided.score[i]:.4f}",
+            f"{decided.weight[i]:.2%}",
+            f"{max(abs(score[i] - decided.score[i]), abs(weight[i] - decided.weight[i])):.1e}",
+        )
+        for i in chosen
+    ]
+    return Table((f"Decided {on}", "Score", "Weight", "NumPy differs by"), rows)
+
+
+def submit(study: Study, strategy: Strategy, *, workspace: Workspace | None = None) -> Trial:
+    """Record this configuration in the ledger, backtest it, record its returns, then hand it back.
+
+    Whoever sees the figures has been counted: the trial is opened before its evaluation and closed
+    before this function returns. A failure is recorded too.
+    """
+    place = workspace or open_workspace()
+    return evaluate_trial(definition_of(study, strategy), place)
+
+
+def vectorbt_statistics(trial: Trial) -> Table:
+    """Check our equity against vectorbt's at every close, and tabulate its portfolio statistics."""
+    costs = trial.definition.study.costs
+    return statistics(trial.backtest, cross_check(trial.backtest, costs))
+
+
+def vectorbt_plot(trial: Trial) -> Picture:
+    """Draw vectorbt's cumulative returns; interactive where the front end shows plotly."""
+    return comparison(trial.backtest)
