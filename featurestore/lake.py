@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from featurestore.errors import LakeUnavailable, SnapshotUnknown
 
@@ -16,7 +17,7 @@ from featurestore.errors import LakeUnavailable, SnapshotUnknown
 _WRITER = WriterProperties(compression="LZ4_RAW")
 # Two writers that checked the same version must not both append: Delta refuses the second commit.
 _WRITER_ID = "sluice-ingest"
-_FAULTS = (DeltaError, OSError, pl.exceptions.PolarsError)
+_FAULTS = (DeltaError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Lake:
         """
         with _named_faults(table, "read"):
             try:
-                rows = pl.scan_delta(self._open(table, version))
+                opened = self._open(table, version)
             except TableNotFoundError:
                 raise SnapshotUnknown(
                     f"table {table} is not in the lake {self.url}; ingest it first"
@@ -109,11 +110,27 @@ class Lake:
                     f"version {version} of table {table} is not in the lake {self.url}: {fault}; "
                     f"newest is {self.version(table)}"
                 ) from fault
+            self._require_whole(table, opened)
+            rows = pl.scan_delta(opened)
             if known_before is not None:
                 rows = rows.filter(pl.col("known_at") < known_before)
             if columns is not None:
                 rows = rows.select(columns)
             return rows.collect(engine="in-memory")
+
+    def _require_whole(self, table: str, opened: DeltaTable) -> None:
+        """Refuse a table whose local files are gone or cut short; drivers crash on those."""
+        if "://" in self.url:
+            return
+        files = pl.DataFrame(opened.get_add_actions(flatten=True)).select("path", "size_bytes")
+        for path, size in files.iter_rows():
+            file = Path(self.table_url(table), unquote(path))
+            found = file.stat().st_size if file.is_file() else 0
+            if found != size:
+                raise LakeUnavailable(
+                    f"table {table}: file {path} is {found} bytes, {size} were written; "
+                    "restore it from a copy, or ingest into a new lake"
+                )
 
     def _open(self, table: str, version: int | None) -> DeltaTable:
         options = dict(self.storage_options) or None
@@ -127,6 +144,10 @@ def _named_faults(table: str, deed: str) -> Iterator[None]:
         yield
     except TableNotFoundError:
         raise
+    except CommitFailedError as fault:
+        raise LakeUnavailable(
+            f"table {table}: another writer was faster; nothing was added, send the rows again"
+        ) from fault
     except _FAULTS as fault:
         first_line = str(fault).strip().splitlines()[0] if str(fault).strip() else repr(fault)
         raise LakeUnavailable(
