@@ -157,10 +157,21 @@ class EquityAnswer(msgspec.Struct, frozen=True, kw_only=True):
     days: tuple[date, ...]
     equity: tuple[Decimal, ...]  # USD
     benchmark: tuple[Decimal, ...]  # USD: the starting equity invested in the benchmark
-    decisions: tuple[str, ...]  # ticks at which a decision was taken
+    benchmark_name: str
+    decisions: tuple[date, ...]  # days on which a decision was taken
     strategy: CurveSummary
     reference: CurveSummary
     information_ratio: float | None  # annualised Sharpe of daily return minus benchmark return
+
+
+class BreakAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One difference between our books and a venue's record."""
+
+    kind: str
+    venue: str
+    symbol: str
+    ours: str
+    theirs: str
 
 
 class SessionAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,15 +181,19 @@ class SessionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     closed_at: datetime  # UTC
     equity: Decimal  # USD
     cash: Decimal  # USD
-    benchmark_return: float  # fraction
+    benchmark_return: float | None  # fraction
     positions: int
-    breaks: tuple[str, ...]  # reconciliation breaks, empty = books equal the venues' to 0.00
+    realised: Decimal  # USD since the start, FIFO
+    unrealised: Decimal  # USD, FIFO
+    fees: Decimal  # USD since the start
+    breaks: tuple[BreakAnswer, ...]  # empty = our books equal the venues' to 0.00
 
 
 class SessionsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Sessions, newest first."""
+    """A page of sessions, newest first."""
 
     items: tuple[SessionAnswer, ...]
+    next: date | None  # give it as `day` to get the next page
 
 
 class DecisionSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +201,7 @@ class DecisionSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     decision_id: str
     tick: str
+    day: date
     decided_at: datetime  # UTC
     bundle: str
     study: str
@@ -229,6 +245,10 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[InputAnswer, ...]
     signals: tuple[SignalAnswer, ...]
     lines: tuple[PlanLine, ...]
+    cash: Decimal  # USD before the decision
+    equity: Decimal  # USD before the decision
+    notes: tuple[str, ...]  # what was left out, and why
+    entry_hash: str  # hash of the decision's entry in the journal's chain
 
 
 class CellAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,20 +312,23 @@ class OriginAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class BundleEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the registry's history."""
 
-    seq: int
-    at: datetime  # UTC
-    event: str
+    at: str  # ISO 8601, UTC
+    action: str  # activate, rollback, retire
+    role: str  # the seat, e.g. "champion"
     bundle: str
     study: str
     version: int
     stage: str
-    note: str
+    by: str
+    why: str
 
 
 class BundlesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The bundle that decides now and how it came to be there, newest event first."""
 
-    active: BundleEvent | None
+    active: BundleEvent | None  # what the registry says should decide
+    running: str | None  # hash of what decides here; differs while `refused` says why
+    refused: str
     history: tuple[BundleEvent, ...]
 
 

@@ -22,6 +22,7 @@ MISTAKES = frozenset(
     {
         "NotFound",
         "SettingsInvalid",
+        "AddressTaken",
         "NotebookInvalid",  # and ParameterInvalid below it
         "StudyInvalid",
         "StudyUnknown",

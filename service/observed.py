@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -42,10 +43,10 @@ class Observed:
         """Return the wrapped application."""
 
         async def observed(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
+            if scope["type"] != ScopeType.HTTP:
                 await app(scope, receive, send)
                 return
-            started, status = self._monotonic(), 500
+            started, status, method = self._monotonic(), 500, str(scope["method"])
 
             async def record(message: Message) -> None:
                 nonlocal status
@@ -58,7 +59,7 @@ class Observed:
                 await app(scope, receive, record)
             finally:
                 route = _route(scope)
-                self._requests.labels(scope["method"], route, str(status)).inc()
+                self._requests.labels(method, route, str(status)).inc()
                 self._seconds.labels(route).observe(self._monotonic() - started)
 
         return observed

@@ -1,13 +1,17 @@
 """The web page and its files."""
 
+from typing import Any, TypeAlias
+
 from litestar import Request, Response, get
 from litestar.params import FromPath
 
 from service.desk import assets
 from service.faults import NotFound
 
+AnyRequest: TypeAlias = Request[Any, Any, Any]
 
-def _file(name: str, request: Request[object, object, object]) -> Response[bytes]:
+
+def _file(name: str, request: AnyRequest) -> Response[bytes]:
     asset = assets().get(name)
     if asset is None:
         raise NotFound(f"the desk has no file {name!r}", "open / for the page")
@@ -18,12 +22,12 @@ def _file(name: str, request: Request[object, object, object]) -> Response[bytes
 
 
 @get("/", include_in_schema=False)
-async def page(request: Request[object, object, object]) -> Response[bytes]:
+async def page(request: AnyRequest) -> Response[bytes]:
     """Return the desk."""
     return _file("index.html", request)
 
 
 @get("/desk/{name:str}", include_in_schema=False)
-async def file(name: FromPath[str], request: Request[object, object, object]) -> Response[bytes]:
+async def file(name: FromPath[str], request: AnyRequest) -> Response[bytes]:
     """Return one file of the desk."""
     return _file(name, request)

@@ -1,0 +1,104 @@
+"""The live application: routes, middleware, errors and OpenAPI around what wiring built."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from prometheus_client import CollectorRegistry
+
+from service.errors import HANDLERS
+from service.live import Live
+from service.measures import JournalMetrics
+from service.observed import Observed
+from service.routes import (
+    bundles,
+    decisions,
+    desk,
+    equity,
+    health,
+    metrics,
+    orders,
+    plan,
+    positions,
+    sessions,
+    signals,
+)
+
+VERSION = "0.1.0"
+MAX_BODY = 64 * 1024  # bytes; no route takes a large body
+
+
+def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -> Litestar:
+    """Return the application over `live`; nothing is read before the first request.
+
+    Args:
+        live: from `service.wiring.open_live`.
+        monotonic: seconds; times requests.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    observed = Observed(registry, monotonic)
+    registry.register(JournalMetrics(live))
+
+    def provide_live() -> Live:
+        return live
+
+    def provide_registry() -> CollectorRegistry:
+        return registry
+
+    return Litestar(
+        route_handlers=[
+            desk.page,
+            desk.file,
+            health.health,
+            health.alive,
+            metrics.metrics,
+            signals.signals,
+            plan.plan,
+            positions.positions,
+            equity.equity,
+            sessions.sessions,
+            decisions.decisions,
+            decisions.decision,
+            decisions.decision_origin,
+            orders.order,
+            orders.order_origin,
+            bundles.bundles,
+        ],
+        dependencies={
+            "live": Provide(provide_live, sync_to_thread=False),
+            "metrics_registry": Provide(provide_registry, sync_to_thread=False),
+        },
+        exception_handlers=HANDLERS,
+        lifespan=[_proving(live)],
+        middleware=[observed],
+        openapi_config=OpenAPIConfig(
+            title="Sluice",
+            version=VERSION,
+            description="Signals, plan, positions and decisions of one account, and their origin.",
+            use_handler_docstrings=True,
+            # The other plugins load their scripts from a CDN; this page must work without one.
+            render_plugins=[JsonRenderPlugin(path=["/openapi.json", "/"])],
+        ),
+        request_max_body_size=MAX_BODY,
+        debug=False,
+        logging_config=None,
+    )
+
+
+def _proving(live: Live) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    """Return a lifespan that proves the journal and seats the bundle while requests are served."""
+
+    @asynccontextmanager
+    async def proving(_: Litestar) -> AsyncIterator[None]:
+        task = asyncio.create_task(asyncio.to_thread(live.health.prove))
+        try:
+            yield
+        finally:
+            await asyncio.gather(task, return_exceptions=True)
+
+    return proving

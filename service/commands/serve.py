@@ -1,0 +1,65 @@
+"""`sluice serve`: the live application on granian, in this one process."""
+
+import asyncio
+import signal
+import socket
+import time
+
+from service.console import OK, Output
+from service.faults import ServiceFault
+from service.settings import Settings
+
+
+class AddressTaken(ServiceFault):
+    """The address cannot be listened on."""
+
+
+def serve(settings: Settings, output: Output) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit status."""
+    _require_free(settings)
+    from service.app import create_app
+    from service.wiring import open_live
+
+    live = open_live(settings, monotonic=time.monotonic)
+    app = create_app(live)
+    output.answer(
+        {"address": settings.address, "workspace": str(settings.workspace)},
+        lambda console: console.print(
+            f"The desk is at [bold]{settings.address}[/bold]  (Ctrl-C ends it)"
+        ),
+    )
+    asyncio.run(_run(app, settings))
+    return OK
+
+
+async def _run(app: object, settings: Settings) -> None:
+    from granian.constants import Interfaces
+    from granian.server.embed import Server
+
+    server = Server(
+        app,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        websockets=False,
+        log_enabled=False,
+    )
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, server.stop)
+    await server.serve()
+
+
+def _require_free(settings: Settings) -> None:
+    """Fail in words before anything is opened, if the address is taken."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise AddressTaken(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}",
+            "choose another with --port, or end what uses it",
+        ) from None

@@ -1,0 +1,69 @@
+"""Whether the service lives and is ready, with the reason for every answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from runtime.errors import DatabaseUnavailable, JournalBroken
+from runtime.journal.store import Journal
+from service.answers import Check, Health
+from service.seat import Seat
+
+
+@dataclass(slots=True)
+class HealthChecks:
+    """Looks at journal, bundle and books; the chain is proved once, at the start."""
+
+    journal: Journal
+    seat: Seat
+    _proved: str = field(default="")  # what proving the chain found; empty until it was proved
+    _broken: str = field(default="")
+
+    def prove(self) -> None:
+        """Recompute the journal's chain and seat the bundle; slow, so done beside serving."""
+        try:
+            head = self.journal.verify()
+            self._proved = f"proved from entry 1 to {head.seq}"
+        except (JournalBroken, DatabaseUnavailable) as error:
+            self._broken = str(error)
+        self.look()
+
+    def look(self) -> Health:
+        """Return the present health; follows the registry first."""
+        checks = tuple(self._safely(*one) for one in self._checks())
+        ready = all(check.passed for check in checks)
+        return Health(
+            status="ready" if ready else "not ready", live=True, ready=ready, checks=checks
+        )
+
+    def _checks(self) -> tuple[tuple[str, Callable[[], tuple[bool, str]]], ...]:
+        return (("journal", self._journal), ("bundle", self._bundle), ("books", self._books))
+
+    def _safely(self, name: str, check: Callable[[], tuple[bool, str]]) -> Check:
+        try:
+            passed, reason = check()
+        except DatabaseUnavailable as error:
+            passed, reason = False, str(error)
+        return Check(name=name, passed=passed, reason=reason)
+
+    def _journal(self) -> tuple[bool, str]:
+        head = self.journal.head()
+        if self._broken:
+            return False, self._broken
+        return True, f"{head.seq:,} entries, chain {self._proved or 'not proved yet'}"
+
+    def _bundle(self) -> tuple[bool, str]:
+        bundle = self.seat.refresh()
+        if bundle is None:
+            return False, self.seat.refused or "none is active; run sluice promote STUDY"
+        name = f"{bundle.manifest.study} version {bundle.version}, {bundle.stage}"
+        if self.seat.refused:
+            return True, f"{name} runs on: {self.seat.refused}"
+        return True, f"{name}: signature, files, graph and golden rows verified"
+
+    def _books(self) -> tuple[bool, str]:
+        session = self.journal.last_session()
+        if session is None:
+            return True, "no session was closed yet"
+        if session.breaks:
+            return False, f"{len(session.breaks)} breaks with the venues on {session.day}"
+        return True, f"equal to the venues' records to 0.00 on {session.day}"

@@ -1,0 +1,64 @@
+"""The way back: order, decision, bundle, study, trial, run, notebook cell."""
+
+from dataclasses import dataclass
+
+from service import answers as a
+from service.reading import Reading
+from service.shelf import LedgerView, Shelf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origins:
+    """Walks from what was traded to the cell that decided it."""
+
+    reading: Reading
+    shelf: Shelf
+    ledger: LedgerView | None  # None when this host holds no ledger; the run is then not known
+
+    def of(self, identifier: str) -> a.OriginAnswer:
+        """Return the origin of a decision or order, by its id or an unambiguous beginning.
+
+        Raises:
+            NotFound: no decision or order, or several, are called so.
+            BundleRefused: the bundle that decided does not verify any more.
+        """
+        decision, order_id = self.reading.find(identifier)
+        bundle = self.shelf.bundle(decision.record.bundle)
+        manifest, signature = bundle.manifest, bundle.signature
+        opened = self.ledger.opened(manifest.trial) if self.ledger else None
+        return a.OriginAnswer(
+            order=self.reading.order(order_id) if order_id else None,
+            decision=self.reading.summary(decision),
+            bundle=a.BundleOrigin(
+                hash=bundle.hash,
+                version=signature.version,
+                stage=signature.stage,
+                signer=signature.signer,
+                signed_at=signature.signed_at,
+                git_commit=manifest.git_commit,
+                code_hash=manifest.code_hash,
+                snapshot_hash=manifest.snapshot.hash,
+            ),
+            study=manifest.study,
+            research_window=manifest.research_window,
+            holdout_window=manifest.holdout_window,
+            verdicts=tuple(
+                a.VerdictLine(
+                    gate=verdict.gate,
+                    passed=verdict.passed,
+                    statistic=verdict.statistic,
+                    threshold=verdict.threshold,
+                    comparison=verdict.comparison,
+                    reason=verdict.reason,
+                )
+                for verdict in manifest.verdicts
+            ),
+            trial=a.TrialOrigin(
+                key=manifest.trial,
+                parameters=dict(manifest.parameters),
+                of=manifest.trials,
+                run=opened[0].run if opened else None,
+                opened_at=opened[1] if opened else None,
+            ),
+            cell=bundle.cell,
+        )

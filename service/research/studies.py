@@ -1,0 +1,77 @@
+"""`sluice studies`: what was asked, how often it was tried, what the gates said."""
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipelines.ledger import Ledger, StudyRecord
+from pipelines.workspace import open_workspace
+from service.console import OK, Output
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class StudyLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One study as the list shows it."""
+
+    name: str
+    question: str
+    trials: int
+    by_status: dict[str, int]
+    verdict: str | None  # of the last judgement; None if never judged
+    holdout: str  # "sealed", or when and by whom it was spent
+    bundle: str | None  # hash of the last promotion
+
+
+def list_studies(settings: Settings, output: Output) -> int:
+    """Print every study of the workspace's ledger; returns the exit status."""
+    ledger = open_workspace(settings.workspace, environ=os.environ).ledger()
+    lines = [_line(ledger, study) for study in ledger.studies()]
+    output.answer(lines, lambda console: _show(console, lines))
+    return OK
+
+
+def _line(ledger: Ledger, study: StudyRecord) -> StudyLine:
+    spent = ledger.holdout(study.name)
+    judged = ledger.judgements(study.name)
+    promoted = [one for one in ledger.promotions() if one.study == study.name]
+    return StudyLine(
+        name=study.name,
+        question=str(study.declaration.get("question", "")),
+        trials=study.trials,
+        by_status=study.by_status,
+        verdict=judged[-1].stage if judged else None,
+        holdout="sealed" if spent is None else f"spent {spent.at:%Y-%m-%d} by {spent.by}",
+        bundle=promoted[-1].bundle if promoted else None,
+    )
+
+
+def _show(console: "Console", lines: list[StudyLine]) -> None:
+    from rich.table import Table
+
+    if not lines:
+        console.print("No study yet. Declare one by running its notebook: sluice run NOTEBOOK")
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in ("study", "question"):
+        table.add_column(name)
+    table.add_column("trials", justify="right")
+    for name in ("statuses", "verdict", "holdout", "bundle"):
+        table.add_column(name)
+    colours = {"refused": "red", "staging": "yellow", "production": "green", None: "dim"}
+    for line in lines:
+        statuses = ", ".join(f"{count} {name}" for name, count in line.by_status.items() if count)
+        colour = colours[line.verdict]
+        table.add_row(
+            f"[bold]{line.name}[/bold]",
+            line.question,
+            str(line.trials),
+            statuses,
+            f"[{colour}]{line.verdict or 'not judged'}[/{colour}]",
+            line.holdout,
+            (line.bundle or "")[:12],
+        )
+    console.print(table)

@@ -1,0 +1,35 @@
+"""What the routes share: typed query parameters and answers that are encoded already."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any, TypeAlias
+
+from litestar import MediaType, Response
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+
+from service.answers import Problem
+
+Day: TypeAlias = Annotated[
+    date | None, QueryParameter(description="As of the end of this day; the newest if absent.")
+]
+Limit: TypeAlias = Annotated[
+    int, QueryParameter(ge=1, le=500, description="How many at most, from 1 to 500.")
+]
+
+
+def described(answer: Any) -> Mapping[int, ResponseSpec]:
+    """Return the OpenAPI entries of a route that answers with an encoded `answer`."""
+    refused = ResponseSpec(
+        Problem, generate_examples=False, description="What is wrong, and the remedy."
+    )
+    return {
+        200: ResponseSpec(answer, generate_examples=False, description="The answer."),
+        400: refused,
+        404: refused,
+    }
+
+
+def encoded(body: bytes, status: int = 200) -> Response[bytes]:
+    """Return bytes that are JSON already."""
+    return Response(body, status_code=status, media_type=MediaType.JSON)

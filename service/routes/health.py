@@ -1,0 +1,30 @@
+"""Whether the service lives and is ready."""
+
+import asyncio
+
+import msgspec
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+
+from service.answers import Health
+from service.live import Live
+from service.routes.common import encoded
+
+_ANSWERS = {
+    200: ResponseSpec(Health, generate_examples=False, description="Ready."),
+    503: ResponseSpec(Health, generate_examples=False, description="Alive, not ready; says why."),
+}
+
+
+@get(["/health", "/health/ready"], responses=_ANSWERS)
+async def health(live: NamedDependency[Live]) -> Response[bytes]:
+    """Every check with its reason; status 503 while one of them fails."""
+    found = await asyncio.to_thread(live.health.look)
+    return encoded(msgspec.json.encode(found), 200 if found.ready else 503)
+
+
+@get("/health/live")
+async def alive() -> dict[str, bool]:
+    """Answer as long as the process does; looks at nothing."""
+    return {"live": True}

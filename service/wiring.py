@@ -1,0 +1,70 @@
+"""Picks the adapters that settings name and puts the live application together; no research."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from runtime.database import open_database
+from runtime.errors import BundleRefused, KeyUnusable
+from runtime.inputs import Input
+from runtime.journal.store import Journal
+from runtime.registry import Registry
+from runtime.signing import TrustedKeys, load_trusted
+from service.health import HealthChecks
+from service.index import Index
+from service.live import Live
+from service.origins import Origins
+from service.reading import Reading
+from service.seat import Seat
+from service.settings import Settings
+from service.shelf import LedgerView, Shelf
+from service.snapshots import Snapshots
+
+
+def open_live(settings: Settings, *, monotonic: Callable[[], float]) -> Live:
+    """Open journal, registry, bundles and ledger as the settings say.
+
+    Args:
+        settings: from `read_settings`.
+        monotonic: seconds; ages the encoded answers.
+
+    Raises:
+        DatabaseUnavailable: a database does not answer.
+    """
+    settings.workspace.mkdir(parents=True, exist_ok=True)
+    engine = open_database(settings.database_url)
+    journal, registry = Journal(engine), Registry(engine)
+
+    def trusted() -> TrustedKeys:
+        return load_trusted(settings.trusted_keys)
+
+    shelf = Shelf(settings.bundles, trusted)
+    seat = Seat(registry, settings.bundles, trusted)
+
+    def inputs_of(bundle: str) -> Mapping[str, Input]:
+        try:
+            declared = shelf.bundle(bundle).manifest.inputs
+        except (BundleRefused, KeyUnusable):
+            return {}
+        return {one.name: one.source for one in declared}
+
+    reading = Reading(journal=journal, index=Index(journal), inputs_of=inputs_of)
+    return Live(
+        settings=settings,
+        journal=journal,
+        registry=registry,
+        seat=seat,
+        shelf=shelf,
+        reading=reading,
+        origins=Origins(reading=reading, shelf=shelf, ledger=open_ledger_view(settings)),
+        health=HealthChecks(journal, seat),
+        snapshots=Snapshots(lambda: (journal.head(), registry.head()), monotonic),
+    )
+
+
+def open_ledger_view(settings: Settings) -> LedgerView | None:
+    """Return the view of the ledger, None if this host has none (a production host)."""
+    parts = urlsplit(settings.ledger_url)
+    if parts.scheme == "sqlite" and not Path(parts.path.removeprefix("/")).is_file():
+        return None
+    return LedgerView.over(open_database(settings.ledger_url))
