@@ -57,3 +57,7 @@ class EvidenceMissing(ResearchError):
 
 class SweepFailed(ResearchError):
     """A sweep could not start or go on; trials already recorded stay recorded."""
+
+
+class PromotionRefused(ResearchError):
+    """The gates do not let a study's candidate through; the text says which one and why."""
