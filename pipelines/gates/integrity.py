@@ -64,8 +64,7 @@ def integrity_verdicts(
         twin: gathered inputs -> (score, weight) with plain NumPy.
         policy: thresholds.
 
-    Returns:
-        Verdicts of the gates "lookahead" and "parity".
+    Returns the verdicts of "lookahead" and "parity".
 
     Raises:
         HistoryMissing, DecisionInvalid: the runtime's path cannot repeat a recorded decision.

@@ -107,7 +107,7 @@ def lookahead_verdict(
             f"first on {first.at:%Y-%m-%d}: {first.what} of {first.symbol} ({first.seen})."
         )
         change = (
-            f"Build {first.what} from what was known at the decision only: declare it as a "
+            f"Build the {first.what} from what was known at the decision only: declare it as a "
             "Window or Latest of a feature view, with a lag of zero or more bars."
         )
     return GateVerdict(
