@@ -226,7 +226,7 @@ class InputAnswer(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, ...]
     unit: str
     source: str  # where it came from, in words
-    values: tuple[float, ...] | tuple[tuple[float, ...], ...]
+    values: tuple[float | tuple[float, ...], ...]  # (n,) or (n, length)
 
 
 class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):

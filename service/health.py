@@ -22,7 +22,7 @@ class HealthChecks:
         """Recompute the journal's chain and seat the bundle; slow, so done beside serving."""
         try:
             head = self.journal.verify()
-            self._proved = f"proved from entry 1 to {head.seq}"
+            self._proved = f"proved up to entry {head.seq}"
         except (JournalBroken, DatabaseUnavailable) as error:
             self._broken = str(error)
         self.look()

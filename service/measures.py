@@ -18,7 +18,7 @@ COUNTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class JournalMetrics(Collector):
     """Reads counts and the last session when it is scraped."""
 

@@ -1,16 +1,15 @@
 """Which bundle decides, and how it came to sit there."""
 
 from litestar import Response, get
-from litestar.di import NamedDependency
 
 from runtime.registry import Change
 from service.answers import BundleEvent, BundlesAnswer
 from service.live import Live
-from service.routes.common import described, encoded
+from service.routes.common import Service, described, encoded
 
 
 @get("/bundles", responses=described(BundlesAnswer))
-async def bundles(live: NamedDependency[Live]) -> Response[bytes]:
+async def bundles(live: Service) -> Response[bytes]:
     """The active bundle and the registry's history, newest change first."""
     return encoded(await live.snapshots.answer(("bundles",), lambda: _bundles(live)))
 

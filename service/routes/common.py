@@ -5,10 +5,15 @@ from datetime import date
 from typing import Annotated, Any, TypeAlias
 
 from litestar import MediaType, Response
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import QueryParameter
+from litestar.params import QueryParameter, SkipValidation
 
 from service.answers import Problem
+from service.live import Live
+
+# The framework would take the parts of a dataclass apart to validate them.
+Service: TypeAlias = NamedDependency[SkipValidation[Live]]
 
 Day: TypeAlias = Annotated[
     date | None, QueryParameter(description="As of the end of this day; the newest if absent.")

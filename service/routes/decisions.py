@@ -3,17 +3,15 @@
 from typing import Annotated
 
 from litestar import Response, get
-from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from service.answers import DecisionAnswer, DecisionsAnswer, OriginAnswer
-from service.live import Live
-from service.routes.common import Day, Limit, described, encoded
+from service.routes.common import Day, Limit, Service, described, encoded
 
 
 @get("/decisions", responses=described(DecisionsAnswer))
 async def decisions(
-    live: NamedDependency[Live],
+    live: Service,
     day: Day = None,
     before: Annotated[
         str | None, QueryParameter(description="Id that `next` of the page before gave.")
@@ -28,16 +26,14 @@ async def decisions(
 
 
 @get("/decisions/{decision_id:str}", responses=described(DecisionAnswer))
-async def decision(live: NamedDependency[Live], decision_id: FromPath[str]) -> Response[bytes]:
+async def decision(live: Service, decision_id: FromPath[str]) -> Response[bytes]:
     """One decision with every input, guardrail verdict, route and fill."""
     key = ("decision", decision_id)
     return encoded(await live.snapshots.answer(key, lambda: live.reading.decision(decision_id)))
 
 
 @get("/decisions/{decision_id:str}/origin", responses=described(OriginAnswer))
-async def decision_origin(
-    live: NamedDependency[Live], decision_id: FromPath[str]
-) -> Response[bytes]:
+async def decision_origin(live: Service, decision_id: FromPath[str]) -> Response[bytes]:
     """The way back: bundle, study, trial, run and the notebook cell that decided."""
     key = ("origin", decision_id)
     return encoded(await live.snapshots.answer(key, lambda: live.origins.of(decision_id)))

@@ -4,18 +4,16 @@ from datetime import date
 from typing import Annotated
 
 from litestar import Response, get
-from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from service.answers import EquityAnswer
 from service.faults import QueryInvalid
-from service.live import Live
-from service.routes.common import described, encoded
+from service.routes.common import Service, described, encoded
 
 
 @get("/equity", responses=described(EquityAnswer))
 async def equity(
-    live: NamedDependency[Live],
+    live: Service,
     first: Annotated[date | None, QueryParameter(name="from", description="First day.")] = None,
     last: Annotated[date | None, QueryParameter(name="to", description="Last day.")] = None,
 ) -> Response[bytes]:

@@ -4,12 +4,10 @@ import asyncio
 
 import msgspec
 from litestar import Response, get
-from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
 from service.answers import Health
-from service.live import Live
-from service.routes.common import encoded
+from service.routes.common import Service, encoded
 
 _ANSWERS = {
     200: ResponseSpec(Health, generate_examples=False, description="Ready."),
@@ -18,7 +16,7 @@ _ANSWERS = {
 
 
 @get(["/health", "/health/ready"], responses=_ANSWERS)
-async def health(live: NamedDependency[Live]) -> Response[bytes]:
+async def health(live: Service) -> Response[bytes]:
     """Every check with its reason; status 503 while one of them fails."""
     found = await asyncio.to_thread(live.health.look)
     return encoded(msgspec.json.encode(found), 200 if found.ready else 503)

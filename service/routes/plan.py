@@ -1,15 +1,13 @@
 """Today's plan."""
 
 from litestar import Response, get
-from litestar.di import NamedDependency
 
 from service.answers import PlanAnswer
-from service.live import Live
-from service.routes.common import Day, described, encoded
+from service.routes.common import Day, Service, described, encoded
 
 
 @get("/plan", responses=described(PlanAnswer))
-async def plan(live: NamedDependency[Live], day: Day = None) -> Response[bytes]:
+async def plan(live: Service, day: Day = None) -> Response[bytes]:
     """Orders that the newest decision asks for, their guardrails, routes and fills."""
     key = ("plan", day)
     return encoded(await live.snapshots.answer(key, lambda: live.reading.plan(day)))

@@ -1,15 +1,13 @@
 """What is held."""
 
 from litestar import Response, get
-from litestar.di import NamedDependency
 
 from service.answers import PositionsAnswer
-from service.live import Live
-from service.routes.common import Day, described, encoded
+from service.routes.common import Day, Service, described, encoded
 
 
 @get("/positions", responses=described(PositionsAnswer))
-async def positions(live: NamedDependency[Live], day: Day = None) -> Response[bytes]:
+async def positions(live: Service, day: Day = None) -> Response[bytes]:
     """Holdings, cash and equity at the close of the newest session."""
     key = ("positions", day)
     return encoded(await live.snapshots.answer(key, lambda: live.reading.positions(day)))
