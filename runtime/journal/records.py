@@ -71,7 +71,7 @@ class DecisionRecord:
             values = getattr(self, name)
             if len(values) != n or not all(map(isfinite, values)):
                 raise OrderInvalid(
-                    f"decision {self.decision_id}: {name} must be {n} finite numbers, one per symbol"
+                    f"decision {self.decision_id}: {name} needs {n} finite numbers, one a symbol"
                 )
         if not self.inputs_hash:
             object.__setattr__(self, "inputs_hash", hash_of(encode_arrays(self.inputs)))

@@ -1,5 +1,6 @@
 """The journal's payloads: one JSON encoding per record, and back. Exact decimals are strings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
@@ -8,6 +9,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from runtime.domain import Fill, Order, OrderState
+from runtime.inputs import Array
 from runtime.journal.book import Booking, Posting
 from runtime.journal.exact import text, units
 from runtime.journal.reconcile import Break
@@ -108,11 +110,13 @@ def encode_decision(record: DecisionRecord, account: str, orders: tuple[Order, .
     return _encode(DecisionWire(**kept, account=account, orders=orders))
 
 
-def decode_decision(payload: bytes) -> tuple[DecisionRecord, str, tuple[Order, ...]]:
-    """Return record (its inputs empty), account and orders."""
+def decode_decision(
+    payload: bytes, inputs: Mapping[str, Array]
+) -> tuple[DecisionRecord, str, tuple[Order, ...]]:
+    """Return record, account and orders; `inputs` come from beside the chain."""
     wire = msgspec.json.decode(payload, type=DecisionWire)
     kept = {name: getattr(wire, name) for name in _KEPT}
-    return DecisionRecord(**kept, inputs={}), wire.account, wire.orders
+    return DecisionRecord(**kept, inputs=inputs), wire.account, wire.orders
 
 
 def encode_fill(account: str, fill: Fill, booking: Booking, state: OrderState) -> bytes:

@@ -1,0 +1,313 @@
+"""Questions to the journal, answered from its tables; nothing here writes."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from runtime.chain import ChainedLog, Head, instant
+from runtime.database import reading
+from runtime.domain import Fill, Order, OrderState, OrderType, Side, TimeInForce
+from runtime.journal import blobs, wire
+from runtime.journal.records import (
+    EquityPoint,
+    FillRecord,
+    JournalledDecision,
+    OrderEvent,
+    OrderRecord,
+    SessionRecord,
+)
+from runtime.journal.tables import FILL, ORDER, Sql, holders
+
+OPEN = (OrderState.PENDING, OrderState.WORKING, OrderState.UNKNOWN)
+_OPEN_SQL = ", ".join(f"'{state.value}'" for state in OPEN)  # literal, so the partial index serves
+
+
+class JournalQueries:
+    """The reading half of the journal."""
+
+    def __init__(self, engine: Engine, account: str) -> None:
+        """Read the records of one account; decisions and orders of all accounts are found by id."""
+        self.engine, self.account = engine, account
+        self.log = ChainedLog(engine, "journal")
+        self._sql = Sql(engine.dialect.name)
+
+    def _read(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Any]:
+        with reading(self.engine) as connection:
+            return self._sql.rows(connection, statement, arguments)
+
+    def head(self) -> Head:
+        """Return where the chain stands: a pure function of what was recorded, in order."""
+        return self.log.head()
+
+    def decision(self, decision_id: str) -> JournalledDecision | None:
+        """Return one decision with its full inputs, or None if there is no such decision."""
+        rows = self._read(
+            "SELECT d.seq, j.hash, d.inputs, j.payload, b.data FROM journal_decisions d "
+            "JOIN journal j ON j.seq = d.seq JOIN journal_blobs b ON b.name = d.inputs "
+            "WHERE d.decision_id = ?",
+            (decision_id,),
+        )
+        if not rows:
+            return None
+        seq, value, name, payload, data = rows[0]
+        arrays = blobs.decode_arrays(blobs.restore(name, bytes(data)))
+        return _decision(seq, value, payload, arrays)
+
+    def decisions(
+        self, limit: int = 50, before: int | None = None, bundle: str | None = None
+    ) -> tuple[JournalledDecision, ...]:
+        """Return this account's decisions, newest first, without their inputs.
+
+        Args:
+            limit: how many at most.
+            before: only those with a smaller sequence number: the last one of the previous page.
+            bundle: only those of one bundle.
+        """
+        conditions = "d.account = ?"
+        arguments: list[str | int] = [self.account]
+        if before is not None:
+            conditions, arguments = f"{conditions} AND d.seq < ?", [*arguments, before]
+        if bundle is not None:
+            conditions, arguments = f"{conditions} AND d.bundle = ?", [*arguments, bundle]
+        rows = self._read(
+            f"{_DECISIONS} WHERE {conditions} ORDER BY d.seq DESC LIMIT ?", [*arguments, limit]
+        )
+        return tuple(_decision(seq, value, payload, {}) for seq, value, _, payload in rows)
+
+    def find_decision(self, bundle: str, tick: str) -> str | None:
+        """Return the id of the decision a bundle took at a tick, None if it took none."""
+        rows = self._read(
+            "SELECT decision_id FROM journal_decisions WHERE bundle = ? AND tick = ?",
+            (bundle, tick),
+        )
+        return rows[0][0] if rows else None
+
+    def orders(
+        self,
+        decision_id: str | None = None,
+        states: Iterable[OrderState] | None = None,
+        limit: int | None = None,
+    ) -> tuple[OrderRecord, ...]:
+        """Return orders in the order they were committed; with `limit` the newest ones.
+
+        Args:
+            decision_id: those of one decision; otherwise all of this account.
+            states: only those that stand in one of these states.
+            limit: how many at most.
+        """
+        by = ("account", self.account) if decision_id is None else ("decision_id", decision_id)
+        condition, arguments = f"{by[0]} = ?", [by[1]]
+        if states is not None:
+            wanted = [state.value for state in states]
+            if not wanted:
+                return ()
+            condition += f" AND state IN ({holders(len(wanted))})"
+            arguments += wanted
+        query = f"SELECT {ORDER} FROM journal_orders WHERE {condition}"
+        if limit is None:
+            rows = self._read(f"{query} {_IN_ORDER}", arguments)
+        else:
+            newest = "ORDER BY seq DESC, line DESC LIMIT ?"
+            rows = self._read(f"{query} {newest}", [*arguments, limit])[::-1]
+        return tuple(order_record(row) for row in rows)
+
+    def order(self, order_id: str) -> OrderRecord | None:
+        """Return one order, or None if it was never journalled."""
+        rows = self._read(f"SELECT {ORDER} FROM journal_orders WHERE order_id = ?", (order_id,))
+        return order_record(rows[0]) if rows else None
+
+    def open_orders(self) -> tuple[OrderRecord, ...]:
+        """Return this account's orders that may still execute: pending, working or unknown."""
+        rows = self._read(
+            f"SELECT {ORDER} FROM journal_orders WHERE account = ? "
+            f"AND state IN ({_OPEN_SQL}) {_IN_ORDER}",
+            (self.account,),
+        )
+        return tuple(order_record(row) for row in rows)
+
+    def order_events(self, order_id: str) -> tuple[OrderEvent, ...]:
+        """Return the recorded changes of an order's state, oldest first; fills are apart."""
+        found = (self.log.find("order", f"{order_id}/{state.value}") for state in OrderState)
+        entries = sorted((one for one in found if one is not None), key=lambda one: one.seq)
+        return tuple(wire.decode_event(one.payload, one.at) for one in entries)
+
+    def fills(
+        self, order_id: str | None = None, after: int = 0, limit: int | None = None
+    ) -> tuple[FillRecord, ...]:
+        """Return fills and their postings in the order they were booked.
+
+        Args:
+            order_id: those of one order; otherwise all of this account.
+            after: only those with a greater sequence number.
+            limit: how many at most, the newest ones.
+        """
+        by = ("f.account", self.account) if order_id is None else ("f.order_id", order_id)
+        query = (
+            "SELECT f.seq, j.payload FROM journal_fills f JOIN journal j ON j.seq = f.seq "
+            f"WHERE {by[0]} = ? AND f.seq > ? ORDER BY f.seq"
+        )
+        if limit is None:
+            rows = self._read(query, (by[1], after))
+        else:
+            rows = self._read(f"{query} DESC LIMIT ?", (by[1], after, limit))[::-1]
+        return tuple(_fill_record(seq, payload) for seq, payload in rows)
+
+    def sessions(
+        self, limit: int | None = None, start: date | None = None, end: date | None = None
+    ) -> tuple[SessionRecord, ...]:
+        """Return closed sessions in order of day, both ends included; the newest `limit`."""
+        condition, arguments = _days(self.account, start, end)
+        rows = self._read(
+            "SELECT j.payload FROM journal_sessions s JOIN journal j ON j.seq = s.seq "
+            f"WHERE {condition} ORDER BY s.day DESC" + ("" if limit is None else " LIMIT ?"),
+            arguments if limit is None else [*arguments, limit],
+        )
+        return tuple(wire.decode_session(bytes(row[0])) for row in rows[::-1])
+
+    def session(self, day: date) -> SessionRecord | None:
+        """Return one closed session, or None."""
+        found = self.sessions(start=day, end=day)
+        return found[0] if found else None
+
+    def last_session(self) -> SessionRecord | None:
+        """Return the session closed last, or None if none was."""
+        found = self.sessions(limit=1)
+        return found[0] if found else None
+
+    def equity_curve(
+        self, start: date | None = None, end: date | None = None
+    ) -> tuple[EquityPoint, ...]:
+        """Return equity and the benchmark's return per session, in order of day."""
+        condition, arguments = _days(self.account, start, end)
+        rows = self._read(
+            "SELECT s.day, s.cash, s.equity, s.benchmark_return, s.breaks "
+            f"FROM journal_sessions s WHERE {condition} ORDER BY s.day",
+            arguments,
+        )
+        return tuple(
+            EquityPoint(
+                day=date.fromisoformat(day),
+                cash=Decimal(cash),
+                equity=Decimal(equity),
+                benchmark_return=value,
+                breaks=breaks,
+            )
+            for day, cash, equity, value, breaks in rows
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return how many decisions, orders, fills, sessions and breaks this account has."""
+        found = {
+            name: int(
+                self._read(
+                    f"SELECT count(*) FROM journal_{name} WHERE account = ?", [self.account]
+                )[0][0]
+            )
+            for name in ("decisions", "orders", "fills", "sessions")
+        }
+        query = "SELECT coalesce(sum(breaks), 0) FROM journal_sessions WHERE account = ?"
+        return {**found, "breaks": int(self._read(query, [self.account])[0][0])}
+
+    def trial_balance(self) -> dict[str, Decimal]:
+        """Return the balance of each ledger account, debits positive; they sum to zero."""
+        rows = self._read(
+            "SELECT ledger, amount FROM journal_postings WHERE account = ? ORDER BY ledger",
+            (self.account,),
+        )
+        totals: dict[str, Decimal] = {}
+        for ledger, amount in rows:
+            totals[ledger] = totals.get(ledger, Decimal(0)) + Decimal(amount)
+        return totals
+
+
+_DECISIONS = (
+    "SELECT d.seq, j.hash, d.inputs, j.payload FROM journal_decisions d "
+    "JOIN journal j ON j.seq = d.seq"
+)
+_IN_ORDER = "ORDER BY seq, line"
+
+
+def _days(account: str, start: date | None, end: date | None) -> tuple[str, list[Any]]:
+    condition, arguments = "s.account = ?", [account]
+    if start is not None:
+        condition, arguments = f"{condition} AND s.day >= ?", [*arguments, start.isoformat()]
+    if end is not None:
+        condition, arguments = f"{condition} AND s.day <= ?", [*arguments, end.isoformat()]
+    return condition, arguments
+
+
+def _decision(seq: int, value: Any, payload: Any, arrays: Any) -> JournalledDecision:
+    record, account, orders = wire.decode_decision(bytes(payload), arrays)
+    return JournalledDecision(
+        seq=seq,
+        hash=bytes(value).hex(),
+        account=account,
+        record=record,
+        order_ids=tuple(order.order_id for order in orders),
+    )
+
+
+def _fill_record(seq: int, payload: Any) -> FillRecord:
+    kept = wire.decode_fill(bytes(payload))
+    return FillRecord(
+        seq=seq,
+        account=kept.account,
+        fill=kept.fill,
+        postings=kept.postings,
+        realised=kept.realised,
+        realised_average=kept.realised_average,
+    )
+
+
+def order_record(row: Sequence[Any]) -> OrderRecord:
+    """Return the order of a row of `journal_orders`, its columns in the order of `ORDER`."""
+    return OrderRecord(
+        order=Order(
+            order_id=row[0],
+            bundle=row[4],
+            tick=row[5],
+            symbol=row[6],
+            leg=row[7],
+            venue=row[8],
+            side=Side(row[9]),
+            quantity=Decimal(row[10]),
+            order_type=OrderType(row[11]),
+            limit_price=Decimal(row[12]),
+            time_in_force=TimeInForce(row[13]),
+            created_at=instant(row[14]),
+        ),
+        decision_id=row[3],
+        account=row[2],
+        state=OrderState(row[15]),
+        filled=Decimal(row[16]),
+        note=row[17],
+        updated_at=instant(row[18]),
+    )
+
+
+def fill_of(row: Sequence[Any]) -> Fill:
+    """Return the fill of a row of `journal_fills`, its columns in the order of `FILL`."""
+    return Fill(
+        venue=row[2],
+        execution_id=row[3],
+        order_id=row[4],
+        symbol=row[5],
+        side=Side(row[6]),
+        quantity=Decimal(row[7]),
+        price=Decimal(row[8]),
+        fee=Decimal(row[9]),
+        executed_at=instant(row[10]),
+    )
+
+
+def stored_fills(
+    sql: Sql, connection: Connection, condition: str, arguments: Sequence[Any]
+) -> list[Fill]:
+    """Return the fills that meet a condition, in the order they were booked."""
+    rows = sql.rows(
+        connection, f"SELECT {FILL} FROM journal_fills WHERE {condition} ORDER BY seq", arguments
+    )
+    return [fill_of(row) for row in rows]

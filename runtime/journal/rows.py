@@ -1,0 +1,162 @@
+"""What is checked before a record is chained, and the table rows that are derived from it."""
+
+from collections.abc import Sequence
+from datetime import UTC
+from decimal import Decimal
+
+from runtime.chain import micros
+from runtime.domain import Fill, Order, OrderState
+from runtime.errors import JournalBroken, OrderInvalid
+from runtime.journal.book import Book, Posting
+from runtime.journal.exact import text, units
+from runtime.journal.records import DecisionRecord, OrderRecord, SessionRecord
+
+
+def next_state(current: OrderState, recorded: OrderState) -> OrderState:
+    """Return where an order stands after a change is recorded: what has ended stays ended."""
+    if current.terminal or recorded is OrderState.PENDING:
+        return current
+    return recorded
+
+
+def state_after_fill(current: OrderState, filled: Decimal, quantity: Decimal) -> OrderState:
+    """Return where an order stands once `filled` of `quantity` units have executed."""
+    if filled == quantity:
+        return OrderState.FILLED
+    return current if current.terminal else OrderState.WORKING
+
+
+def day_of(fill: Fill) -> str:
+    """Return the UTC date of a fill; XNYS and XNSE sessions close on their own UTC date."""
+    return fill.executed_at.astimezone(UTC).date().isoformat()
+
+
+def check_order(order: Order, record: DecisionRecord) -> None:
+    """Refuse an order whose amounts are not exact or that is of another decision; OrderInvalid."""
+    units(order.quantity, f"{order.symbol} order quantity")
+    units(order.limit_price, f"{order.symbol} limit price")
+    if (order.bundle, order.tick) != (record.bundle, record.tick):
+        raise OrderInvalid(
+            f"order {order.order_id} is of {order.bundle}/{order.tick}, "
+            f"not of decision {record.decision_id}"
+        )
+
+
+def check_fill(fill: Fill, record: OrderRecord, filled: Decimal) -> None:
+    """Refuse a fill that does not fit its order, of which `filled` units have executed.
+
+    Raises:
+        OrderInvalid: another symbol, side or venue, or more units than were asked for.
+    """
+    order = record.order
+    if (fill.symbol, fill.side, fill.venue) != (order.symbol, order.side, order.venue):
+        raise OrderInvalid(
+            f"execution {fill.execution_id}: {fill.side.value} {fill.symbol} at {fill.venue} does "
+            f"not fit order {order.order_id}: {order.side.value} {order.symbol} at {order.venue}"
+        )
+    if filled + fill.quantity > order.quantity:
+        raise OrderInvalid(
+            f"execution {fill.execution_id}: {fill.quantity} on top of {filled} is more than the "
+            f"{order.quantity} that order {order.order_id} asked for; ask the venue"
+        )
+
+
+def check_session(record: SessionRecord, book: Book, account: str) -> None:
+    """Refuse a session that contradicts the book.
+
+    Raises:
+        JournalBroken: cash, positions or equity differ.
+        OrderInvalid: another account's session, or a mark is missing.
+    """
+    if record.account != account:
+        raise OrderInvalid(f"session {record.day} is of account {record.account}, not {account}")
+    held = {symbol: position.quantity for symbol, position in book.positions().items()}
+    pairs = (
+        ("cash", record.cash, book.cash),
+        ("positions", {s: q for s, q in record.positions.items() if q}, held),
+        ("equity", record.equity, book.equity(record.marks)),
+    )
+    for name, given, kept in pairs:
+        if given != kept:
+            raise JournalBroken(f"session {record.day}: {name} given {given}, the book says {kept}")
+
+
+def decision_row(seq: int, record: DecisionRecord, account: str) -> tuple[object, ...]:
+    """Return a row of `journal_decisions`."""
+    return (
+        seq,
+        record.decision_id,
+        account,
+        record.bundle,
+        record.tick,
+        micros(record.decided_at),
+        record.inputs_hash,
+    )
+
+
+def order_row(
+    seq: int, line: int, order: Order, decision_id: str, account: str
+) -> tuple[object, ...]:
+    """Return a row of `journal_orders` for an order that was just committed."""
+    created = micros(order.created_at)
+    return (
+        order.order_id,
+        seq,
+        account,
+        decision_id,
+        order.bundle,
+        order.tick,
+        order.symbol,
+        order.leg,
+        order.venue,
+        order.side.value,
+        text(order.quantity),
+        order.order_type.value,
+        text(order.limit_price),
+        order.time_in_force.value,
+        created,
+        OrderState.PENDING.value,
+        "0",
+        "",
+        created,
+        line,
+    )
+
+
+def fill_row(seq: int, fill: Fill, account: str) -> tuple[object, ...]:
+    """Return a row of `journal_fills`."""
+    return (
+        seq,
+        account,
+        fill.venue,
+        fill.execution_id,
+        fill.order_id,
+        fill.symbol,
+        fill.side.value,
+        text(fill.quantity),
+        text(fill.price),
+        text(fill.fee),
+        micros(fill.executed_at),
+        day_of(fill),
+    )
+
+
+def posting_rows(seq: int, account: str, postings: Sequence[Posting]) -> list[tuple[object, ...]]:
+    """Return the rows of `journal_postings` of one entry."""
+    return [
+        (seq, line, account, posting.account, posting.symbol, text(posting.amount))
+        for line, posting in enumerate(postings)
+    ]
+
+
+def session_row(seq: int, record: SessionRecord) -> tuple[object, ...]:
+    """Return a row of `journal_sessions`."""
+    return (
+        record.account,
+        record.day.isoformat(),
+        seq,
+        text(record.cash),
+        text(record.equity),
+        record.benchmark_return,
+        len(record.breaks),
+    )

@@ -1,0 +1,360 @@
+"""Writes the journal: each call one transaction, each fact once, each cent in double entry.
+
+A record is chained first (`runtime.chain`), then its rows are derived from it in the same
+transaction. The account's book is kept in memory and follows what is committed, by whomever.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from threading import RLock
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+
+from runtime.chain import Draft, Head, HeadAnchor, micros
+from runtime.database import reading, transaction
+from runtime.domain import Fill, Order, OrderState
+from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
+from runtime.journal import audit, blobs, wire
+from runtime.journal.accounts import AccountBook
+from runtime.journal.book import Book, Booking
+from runtime.journal.exact import text
+from runtime.journal.queries import JournalQueries, order_record, stored_fills
+from runtime.journal.records import (
+    CashFlow,
+    DecisionRecord,
+    OrderEvent,
+    OrderRecord,
+    SessionRecord,
+)
+from runtime.journal.rows import (
+    check_fill,
+    check_order,
+    check_session,
+    decision_row,
+    fill_row,
+    next_state,
+    order_row,
+    posting_rows,
+    session_row,
+    state_after_fill,
+)
+from runtime.journal.tables import DECISION, FILL, FLOW, ORDER, POSTING, SESSION, holders
+from runtime.ports import Statement
+
+_IN_LIST = 500  # values per IN list, below every database's limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Booked:
+    """A fill that is new, how it was booked and where it leaves its order."""
+
+    fill: Fill
+    booking: Booking
+    state: OrderState
+    filled: str  # units of the order executed so far
+
+
+class Journal(JournalQueries):
+    """The record of one account; several accounts share one chain."""
+
+    def __init__(
+        self, engine: Engine, account: str = "paper", anchor: HeadAnchor | None = None
+    ) -> None:
+        """Open the journal, making its tables if they are not there.
+
+        Args:
+            engine: from `runtime.database.open_database`.
+            account: whose book this journal keeps.
+            anchor: a file outside the database that remembers the head at each session's close.
+        """
+        super().__init__(engine, account)
+        self._anchor = anchor
+        self._lock = RLock()
+        with transaction(engine) as connection:
+            self.log.lock(connection)
+            self._sql.create(connection)
+        self._account = AccountBook(self._sql, account)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """Yield the writer's transaction; if it fails, the book in memory is read again."""
+        with self._lock:
+            try:
+                with transaction(self.engine) as connection:
+                    self.log.lock(connection)
+                    yield connection
+            except BaseException:
+                self._account = AccountBook(self._sql, self.account)
+                raise
+
+    def book(self) -> Book:
+        """Return a copy of the account's book as of now."""
+        with self._lock, reading(self.engine) as connection:
+            self._account.refresh(connection)
+            return self._account.book.copy()
+
+    def statement(self, venue: str, day: date) -> Statement:
+        """Return our own record of a day at one venue, to be compared with the venue's."""
+        with self._lock, reading(self.engine) as connection:
+            self._account.refresh(connection)
+            return self._account.statement(connection, venue, day)
+
+    def record_flow(self, flow: CashFlow) -> bool:
+        """Book money paid in or out; False if that flow is there already.
+
+        Raises:
+            EntryConflict: it was booked with another amount.
+            OrderInvalid: the amount is not a whole number of cents.
+        """
+        key = f"{self.account}/{flow.flow_id}"
+        with self._writing() as connection:
+            standing = self.log.find("flow", key, connection)
+            if standing is not None:
+                if wire.decode_flow(standing.payload).amount != flow.amount:
+                    raise EntryConflict(
+                        f"cash flow {flow.flow_id} was booked with another amount; book the "
+                        "difference under a new id"
+                    )
+                return False
+            self._account.refresh(connection)
+            postings = self._account.book.flow(flow.amount)
+            payload = wire.encode_flow(self.account, flow, postings)
+            seq = self.log.append(connection, "flow", key, flow.at, payload).seq
+            row = (seq, self.account, flow.flow_id, text(flow.amount))
+            self._sql.insert(connection, "journal_flows", FLOW, [row])
+            rows = posting_rows(seq, self.account, postings)
+            self._sql.insert(connection, "journal_postings", POSTING, rows)
+            self._account.count_flow(seq)
+        return True
+
+    def record_decision(self, record: DecisionRecord, orders: Sequence[Order]) -> bool:
+        """Commit a decision and all its order intents at once, before anything is sent.
+
+        Returns:
+            False, and nothing changes, if this bundle decided this tick already: what stands is
+            then the decision, to be read with `find_decision`.
+
+        Raises:
+            OrderInvalid: an amount is not exact, or an order is not of this decision.
+            JournalBroken: an id belongs to another decision.
+        """
+        orders = tuple(orders)
+        for order in orders:
+            check_order(order, record)
+        arrays = blobs.encode_arrays(record.inputs)
+        if blobs.hash_of(arrays) != record.inputs_hash:
+            raise OrderInvalid(
+                f"decision {record.decision_id}: inputs_hash is not the hash of the inputs"
+            )
+        payload = wire.encode_decision(record, self.account, orders)
+        stored, key = blobs.compress(arrays), f"{record.bundle}/{record.tick}"
+        with self._writing() as connection:
+            if self.log.find("decision", key, connection) is not None:
+                return False
+            seq = self.log.append(connection, "decision", key, record.decided_at, payload).seq
+            self._sql.run(
+                connection,
+                "INSERT INTO journal_blobs (name, data) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                [(record.inputs_hash, stored)],
+            )
+            rows = [
+                order_row(seq, line, order, record.decision_id, self.account)
+                for line, order in enumerate(orders)
+            ]
+            decision = decision_row(seq, record, self.account)
+            try:
+                self._sql.insert(connection, "journal_decisions", DECISION, [decision])
+                self._sql.insert(connection, "journal_orders", ORDER, rows)
+            except IntegrityError as error:
+                raise JournalBroken(
+                    f"decision {record.decision_id} of {key}: its id, or the id of one of its "
+                    "orders, belongs to another decision; ids are derived from bundle and tick"
+                ) from error
+        return True
+
+    def record_order_state(
+        self, order_id: str, state: OrderState, at: datetime, note: str = ""
+    ) -> bool:
+        """Record one change of an order's state; see `record_order_states`."""
+        event = OrderEvent(order_id=order_id, state=state, at=at, note=note)
+        return self.record_order_states([event]) == 1
+
+    def record_order_states(self, events: Sequence[OrderEvent]) -> int:
+        """Record changes of state in one commit, each (order, state) once: the first one stands.
+
+        A change of an order that has ended is recorded, and the order stays as it ended.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            JournalBroken: an order was never journalled.
+        """
+        if not events:
+            return 0
+        first: dict[str, OrderEvent] = {}
+        for event in events:
+            first.setdefault(f"{event.order_id}/{event.state.value}", event)
+        with self._writing() as connection:
+            there = self._keys(connection, "order", list(first))
+            fresh = {key: event for key, event in first.items() if key not in there}
+            known = self._orders(connection, {event.order_id for event in first.values()})
+            states = {name: record.state for name, record in known.items()}
+            rows = []
+            for event in fresh.values():
+                state = states[event.order_id] = next_state(states[event.order_id], event.state)
+                rows.append((state.value, event.note, micros(event.at), event.order_id))
+            drafts = [
+                Draft(kind="order", key=key, at=event.at, payload=wire.encode_event(event))
+                for key, event in fresh.items()
+            ]
+            self.log.append_many(connection, drafts)
+            self._sql.run(
+                connection,
+                "UPDATE journal_orders SET state = ?, note = ?, updated_at = ? WHERE order_id = ?",
+                rows,
+            )
+        return len(fresh)
+
+    def record_fills(self, fills: Sequence[Fill]) -> int:
+        """Book executions in one commit, each (venue, execution id) once, in the order given.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            EntryConflict: an execution is booked already with other content.
+            OrderInvalid: an amount is not exact, or a fill does not fit its order.
+            JournalBroken: an order was never journalled; nothing of the call is booked.
+        """
+        if not fills:
+            return 0
+        plain = [wire.plain_fill(fill) for fill in fills]
+        with self._writing() as connection:
+            self._account.refresh(connection)
+            fresh = self._unbooked(connection, plain)
+            booked = self._booked(connection, fresh)
+            drafts = [
+                Draft(
+                    kind="fill",
+                    key=f"{one.fill.venue}/{one.fill.execution_id}",
+                    at=one.fill.executed_at,
+                    payload=wire.encode_fill(self.account, one.fill, one.booking, one.state),
+                )
+                for one in booked
+            ]
+            entries = self.log.append_many(connection, drafts)
+            rows, postings, orders = [], [], {}
+            for entry, one in zip(entries, booked, strict=True):
+                name, at = one.fill.order_id, micros(one.fill.executed_at)
+                rows.append(fill_row(entry.seq, one.fill, self.account))
+                postings += posting_rows(entry.seq, self.account, one.booking.postings)
+                orders[name] = (one.state.value, one.filled, at, name)
+                self._account.count_fill(one.fill, entry.seq)
+            self._sql.insert(connection, "journal_fills", FILL, rows)
+            self._sql.insert(connection, "journal_postings", POSTING, postings)
+            self._sql.run(
+                connection,
+                "UPDATE journal_orders SET state = ?, filled = ?, updated_at = ? "
+                "WHERE order_id = ?",
+                list(orders.values()),
+            )
+        return len(fresh)
+
+    def _booked(self, connection: Connection, fills: Sequence[Fill]) -> list[_Booked]:
+        """Apply fills to the book in order and say what each did."""
+        orders = self._orders(connection, {fill.order_id for fill in fills})
+        filled = {name: record.filled for name, record in orders.items()}
+        states = {name: record.state for name, record in orders.items()}
+        booked = []
+        for fill in fills:
+            name = fill.order_id
+            check_fill(fill, orders[name], filled[name])
+            booking = self._account.book.apply(fill)
+            if booking is None:
+                raise JournalBroken(f"execution {fill.execution_id} is booked but has no row")
+            filled[name] += fill.quantity
+            states[name] = state_after_fill(states[name], filled[name], orders[name].order.quantity)
+            booked.append(_Booked(fill, booking, states[name], text(filled[name])))
+        return booked
+
+    def close_session(self, record: SessionRecord) -> bool:
+        """Close a session; False if this account closed that day already.
+
+        Raises:
+            JournalBroken: cash, positions or equity contradict the book.
+            OrderInvalid: the record is another account's, an amount is not exact, a mark missing.
+        """
+        payload = wire.encode_session(record)
+        key = f"{record.account}/{record.day.isoformat()}"
+        with self._writing() as connection:
+            if self.log.find("session", key, connection) is not None:
+                return False
+            self._account.refresh(connection)
+            check_session(record, self._account.book, self.account)
+            entry = self.log.append(connection, "session", key, record.closed_at, payload)
+            row = session_row(entry.seq, record)
+            self._sql.insert(connection, "journal_sessions", SESSION, [row])
+        if self._anchor is not None:
+            self._anchor.record(Head(seq=entry.seq, hash=entry.hash))
+        return True
+
+    def verify(self) -> Head:
+        """Recompute the chain, then derive every row and every book again from its entries.
+
+        Raises:
+            JournalBroken: names the first entry that does not hold.
+        """
+        heads = self._anchor.heads() if self._anchor is not None else ()
+        head = self.log.verify(heads)
+        audit.verify_rows(self.engine, self.log, self._sql)
+        return head
+
+    def _orders(self, connection: Connection, names: set[str]) -> Mapping[str, OrderRecord]:
+        """Return orders by id; JournalBroken if one was never journalled."""
+        found: dict[str, OrderRecord] = {}
+        listed = sorted(names)
+        for start in range(0, len(listed), _IN_LIST):
+            part = listed[start : start + _IN_LIST]
+            query = f"SELECT {ORDER} FROM journal_orders WHERE order_id IN ({holders(len(part))})"
+            found |= {row[0]: order_record(row) for row in self._sql.rows(connection, query, part)}
+        missing = names - found.keys()
+        if missing:
+            raise JournalBroken(
+                f"order {min(missing)} was never journalled, so nothing explains it; "
+                "nothing was recorded, reconcile with the venue"
+            )
+        return found
+
+    def _keys(self, connection: Connection, kind: str, keys: Sequence[str]) -> set[str]:
+        """Return which keys the chain holds already."""
+        found: set[str] = set()
+        for start in range(0, len(keys), _IN_LIST):
+            part = keys[start : start + _IN_LIST]
+            query = f"SELECT key FROM journal WHERE kind = ? AND key IN ({holders(len(part))})"
+            found.update(row[0] for row in self._sql.rows(connection, query, (kind, *part)))
+        return found
+
+    def _unbooked(self, connection: Connection, fills: Sequence[Fill]) -> list[Fill]:
+        """Return the fills that are new, once each; EntryConflict if one contradicts the record."""
+        there: dict[tuple[str, str], Fill] = {}
+        names = sorted({fill.execution_id for fill in fills})
+        for start in range(0, len(names), _IN_LIST):
+            part = names[start : start + _IN_LIST]
+            condition = f"execution_id IN ({holders(len(part))})"
+            for fill in stored_fills(self._sql, connection, condition, part):
+                there[fill.venue, fill.execution_id] = fill
+        fresh = []
+        for fill in fills:
+            standing = there.setdefault((fill.venue, fill.execution_id), fill)
+            if standing is fill:
+                fresh.append(fill)
+            elif standing != fill:
+                raise EntryConflict(
+                    f"execution {fill.execution_id} of {fill.venue} is booked with other content; "
+                    "entries are never changed, a correction is a new execution"
+                )
+        return fresh
