@@ -99,11 +99,11 @@ def test_the_momentum_notebook_run_in_a_hub_kernel_leaves_its_trial_in_the_ledge
 
 
 def test_lab_opens_the_notebook_in_chromium_and_asks_no_other_host(alice, tmp_path):
+    chromium = shutil.which("chromium")
+    assert chromium, "chromium is missing; `just test` installs the system package"
     asked: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{alice.hub.address}/hub/user-redirect/lab/tree/{MOMENTUM}")
