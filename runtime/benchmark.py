@@ -10,8 +10,6 @@ from runtime.contract import SizingPolicy
 from runtime.inputs import Array
 from runtime.plan import sized
 
-NAME = "equal-weighted universe"
-
 
 @dataclass(slots=True)
 class EqualWeighted:
@@ -23,6 +21,7 @@ class EqualWeighted:
 
     symbols: Sequence[str]
     sizing: SizingPolicy
+    name: str = "equal-weighted universe"
     equity: float = 1.0  # multiple of the start
     _cash: float = 1.0
     _units: Array = field(init=False)

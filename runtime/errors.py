@@ -57,3 +57,7 @@ class KeyUnusable(RuntimeFault):
 
 class FeedInvalid(RuntimeFault):
     """A feed published a bar that cannot be a price."""
+
+
+class ReplayImpossible(RuntimeFault):
+    """A replay was asked for over no session, or on a clock that cannot be moved."""

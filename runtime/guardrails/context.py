@@ -34,6 +34,14 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureAge:
+    """When a feature was last known to change, and how old that may be."""
+
+    known_at: datetime | None  # UTC, newest knowledge of its oldest symbol; None = nothing known
+    allowed: float | None  # seconds, the view's freshness; None = the policy's max_data_age
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Everything the checks read, gathered once per tick; what is absent blocks."""
 
@@ -66,7 +74,7 @@ class Context:
     working: tuple[Order, ...]  # journalled and not terminal
     orders_this_session: int
     repeats: Mapping[tuple[str, Side, Decimal], int]  # how often in the last ten decisions
-    known_at: datetime | None  # UTC, newest knowledge among the features used
+    features: Mapping[str, FeatureAge]  # every feature the decision read
     weights: Mapping[str, float]  # target weights as decided
 
 

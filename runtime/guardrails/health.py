@@ -22,17 +22,19 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
     weight = context.weights.get(order.symbol)
     if weight is None or not math.isfinite(weight) or abs(weight) > limits.max_weight:
         return blocked(NAME, f"|weight| <= {limits.max_weight}", f"{weight}", "output out of range")
-    for name, then in (
-        ("market data", context.priced_at.get(order.symbol)),
-        ("features", context.known_at),
-    ):
-        stale = _stale(context.at, then, limits.max_data_age)
+    stale = _stale(context.at, context.priced_at.get(order.symbol), limits.max_data_age)
+    if stale:
+        return blocked(NAME, f"{limits.max_data_age} s", stale, "market data too old or missing")
+    for name, feature in context.features.items():
+        allowed = limits.max_data_age if feature.allowed is None else feature.allowed
+        stale = _stale(context.at, feature.known_at, allowed)
         if stale:
-            return blocked(NAME, f"{limits.max_data_age} s", stale, f"{name} too old or missing")
+            return blocked(NAME, f"{allowed:.0f} s", stale, f"feature {name} too old or missing")
     return passed(NAME, f"|weight| <= {limits.max_weight}", f"{weight:.6f}")
 
 
-def _stale(at: datetime, then: datetime | None, limit: int) -> str:
+def _stale(at: datetime, then: datetime | None, limit: float) -> str:
+    """Return how old something is if that is too old or in the future, else nothing."""
     if then is None:
         return "none"
     seconds = age(at, then)

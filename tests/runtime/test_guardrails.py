@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from featurestore.calendars import Session
 from runtime.domain import Order, OrderType, PlannedOrder, Side, TimeInForce
 from runtime.errors import PolicyInvalid
-from runtime.guardrails import CHECKS, Context, MarketState, Published, judge
+from runtime.guardrails import CHECKS, Context, FeatureAge, MarketState, Published, judge
 from runtime.kill import KillSwitch
 from runtime.policy import Policy, default_policy, load_policy, parse_policy
 
@@ -56,7 +56,7 @@ def context(**changes) -> Context:
         working=(),
         orders_this_session=0,
         repeats={},
-        known_at=AT,
+        features={"prices.close": FeatureAge(known_at=AT, allowed=None)},
         weights={"AAA": 0.6, "BBB": 0.3},
     )
     return replace(base, **changes)
@@ -123,6 +123,10 @@ def published(state, at=AT):
     return {"BBB": Published(state=state, at=at)}
 
 
+def feature(known_at, allowed=None):
+    return {"macro.cpi": FeatureAge(known_at=known_at, allowed=allowed)}
+
+
 BLOCKED = [
     ("1 authority", {"killed": {"all": "test"}}),
     ("1 authority", {"killed": {"account.paper": "test"}}),
@@ -153,8 +157,10 @@ BLOCKED = [
     ("7 rate", {"working": (working(Side.SELL, quantity="7", limit="41.60"),)}),
     ("8 health", {"verified": False}),
     ("8 health", {"drift_stopped": True}),
-    ("8 health", {"known_at": None}),
-    ("8 health", {"known_at": AT - timedelta(hours=2)}),
+    ("8 health", {"features": feature(None)}),
+    ("8 health", {"features": feature(AT - timedelta(hours=2))}),
+    ("8 health", {"features": feature(AT + timedelta(seconds=1))}),
+    ("8 health", {"features": feature(AT - timedelta(days=6), allowed=5 * 86400.0)}),
     ("8 health", {"weights": {"BBB": float("nan")}}),
     ("8 health", {"weights": {"BBB": 1.01}}),
     ("8 health", {"weights": {}}),
@@ -234,6 +240,10 @@ def test_one_symbol_gets_one_order_a_tick():
 
 def test_the_throttle_stops_a_tick_that_never_ends():
     assert failing(policy=limits("rate", max_orders_per_tick=0)) == ["7 rate"]
+
+
+def test_a_slow_feature_may_be_as_old_as_its_view_allows():
+    assert failing(features=feature(AT - timedelta(days=5), allowed=5 * 86400.0)) == []
 
 
 def test_taking_risk_off_skips_exposure_and_loss_and_nothing_else():

@@ -1,0 +1,87 @@
+"""What an engine works with, all of it handed in: bundle, data, journal, venues, policy, time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol, runtime_checkable
+
+from featurestore.calendars import Calendar
+from runtime.bundle import LoadedBundle
+from runtime.clock import Clock
+from runtime.domain import Bar
+from runtime.errors import PolicyInvalid
+from runtime.feeds import LatestReader
+from runtime.guardrails.context import Published
+from runtime.inputs import PointInTime
+from runtime.journal.store import Journal
+from runtime.kill import KillSwitch
+from runtime.policy import Policy
+from runtime.ports import Broker, Feed
+
+
+class MarketReader(PointInTime, LatestReader, Protocol):
+    """The store's face towards an engine: windows, and how new the newest values are."""
+
+
+@runtime_checkable
+class SimulatedVenue(Protocol):
+    """A venue that executes against published bars; never one that trades with money."""
+
+    def on_bars(self, bars: Sequence[Bar], at: datetime) -> int:
+        """Publish bars and execute what was working before them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Everything one engine needs; it reaches for nothing else."""
+
+    bundle: LoadedBundle
+    reader: MarketReader
+    feed: Feed
+    journal: Journal
+    brokers: tuple[Broker, ...]
+    policy: Policy
+    calendar: Calendar
+    clock: Clock
+    kill: KillSwitch
+    approved: Callable[[], str | None]  # hash of the bundle the registry has in this seat
+    market: Callable[[datetime], Mapping[str, Published]] | None = None  # None = told from bars
+    freshness: Mapping[str, timedelta] = field(default_factory=dict)  # view -> age allowed
+    caller: str = "engine"
+
+    def __post_init__(self) -> None:
+        simulated = {isinstance(broker, SimulatedVenue) for broker in self.brokers}
+        if len(simulated) != 1:
+            raise PolicyInvalid("a desk has paper venues only or real ones only, and at least one")
+        if len({broker.name for broker in self.brokers}) != len(self.brokers):
+            raise PolicyInvalid("two venues of a desk share a name")
+
+    @property
+    def simulated(self) -> bool:
+        """Say whether every venue is a paper venue."""
+        return isinstance(self.brokers[0], SimulatedVenue)
+
+    def broker(self, venue: str) -> Broker | None:
+        """Return the venue of that name, None if this desk has none."""
+        return next((broker for broker in self.brokers if broker.name == venue), None)
+
+    def stops(self) -> "Stops":
+        """Read the kill switch once."""
+        names = ("all", f"account.{self.journal.account}", f"study.{self.bundle.manifest.study}")
+        return Stops(engaged=self.kill.engaged(), names=names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stops:
+    """The kill switch as read at one moment."""
+
+    engaged: Mapping[str, str]  # scope -> reason
+    names: tuple[str, ...]  # scopes that stop this whole desk
+
+    def reason(self, symbol: str) -> str | None:
+        """Return why nothing may be sent in a symbol, None if it may."""
+        for name in (*self.names, f"symbol.{symbol}"):
+            if name in self.engaged:
+                return f"kill switch {name}: {self.engaged[name]}"
+        return None

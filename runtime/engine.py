@@ -1,0 +1,182 @@
+"""One session of the runtime, step by step; the same code under a wall clock and in a replay.
+
+ 1. the session's bars                          6. decide, if due, once; commit before sending
+ 2. paper venues execute what was working       7. send what no venue has acknowledged
+ 3. executions are polled and booked            8. close the session in the journal
+ 4. orders of earlier ticks: ask, settle
+ 5. mark, and compare our record with the venues'
+
+Every step is idempotent: a session that was interrupted anywhere is simply run again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from featurestore.calendars import Session
+from runtime.desk import Desk, SimulatedVenue
+from runtime.domain import Bar, Order
+from runtime.history import History
+from runtime.journal.reconcile import Break
+from runtime.journal.records import CashFlow, DecisionRecord, SessionRecord
+from runtime.journal.store import Journal
+from runtime.schedule import is_due
+from runtime.tick import Moment, decide
+from runtime.venues import Venues
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOutcome:
+    """What one session brought, for progress bars and logs; the journal is the record."""
+
+    day: date
+    decision: DecisionRecord | None  # decided now; None if not due or decided before
+    orders: int  # children committed now
+    fills: int  # booked now
+    equity: Decimal  # USD
+    benchmark_return: float | None
+    breaks: tuple[Break, ...]
+
+    @property
+    def denied(self) -> int:
+        """Return how many planned orders a check refused."""
+        return sum(line.denied for line in self.decision.plan) if self.decision else 0
+
+    @property
+    def refusal(self) -> str | None:
+        """Return why the tick decided nothing, None if it decided or was not due."""
+        notes = self.decision.notes if self.decision else ()
+        return next((note for note in notes if note.startswith("refused: ")), None)
+
+
+class Engine:
+    """Trades one bundle for one account, session by session."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Take up where the journal stands."""
+        self.desk = desk
+        self.history = History.of(desk.bundle.manifest, desk.calendar, desk.journal)
+        self.venues = Venues(desk)
+
+    def run_session(self, session: Session) -> SessionOutcome:
+        """Run one session at the clock's time; a session that is closed already changes nothing."""
+        desk, history, venues = self.desk, self.history, self.venues
+        at, day = desk.clock.now(), session.day
+
+        # 1. the session's bars
+        bars = desk.feed.bars(self._symbols(), at)
+
+        # 2. paper venues execute what was working
+        for broker in desk.brokers:
+            if isinstance(broker, SimulatedVenue):
+                broker.on_bars(bars, at)
+
+        # 3. executions are polled and booked
+        fills = venues.book_executions()
+
+        # 4. orders of earlier ticks: ask, settle
+        venues.settle(at, day)
+
+        # 5. mark, and compare our record with the venues'
+        breaks, unresolved = self._reconcile(day)
+        moment = self._moment(session, at, bars, unresolved)
+        benchmark_return = history.mark(day, moment.marks) if self._open(day) else None
+
+        # 6. decide, if due, once; commit before sending
+        record, orders = self._decide(moment)
+
+        # 7. send what no venue has acknowledged
+        venues.send(orders, at, day)
+
+        # 8. close the session in the journal
+        self._close(moment, breaks, benchmark_return)
+        return SessionOutcome(
+            day=day,
+            decision=record,
+            orders=len(orders),
+            fills=fills,
+            equity=moment.equity,
+            benchmark_return=benchmark_return,
+            breaks=breaks,
+        )
+
+    def _open(self, day: date) -> bool:
+        """Say whether a session has not been closed yet."""
+        return self.history.last_day is None or day > self.history.last_day
+
+    def _symbols(self) -> tuple[str, ...]:
+        """Return the universe, and what is held beside it."""
+        universe = self.desk.bundle.manifest.symbols
+        held = self.desk.journal.book().positions()
+        return (*universe, *(symbol for symbol in held if symbol not in universe))
+
+    def _reconcile(self, day: date) -> tuple[tuple[Break, ...], tuple[str, ...]]:
+        """Return today's breaks, and all that are unresolved in words."""
+        days = (*self.history.broken_days, day)
+        found = self.venues.reconcile(days)
+        self.history.broken_days = tuple(d for d in self.history.broken_days if found[d])
+        words = tuple(
+            f"{one.kind} break of {one.day} at {one.venue}: "
+            f"{one.symbol or 'cash'} ours {one.ours or 'nothing'}, theirs {one.theirs or 'nothing'}"
+            for breaks in found.values()
+            for one in breaks
+        )
+        return found[day], words
+
+    def _moment(
+        self, session: Session, at: datetime, bars: Sequence[Bar], unresolved: tuple[str, ...]
+    ) -> Moment:
+        book = self.desk.journal.book()
+        marks = {bar.symbol: bar.close for bar in bars}
+        return Moment(
+            session=session,
+            at=at,
+            bars=bars,
+            book=book,
+            equity=book.equity(marks),
+            breaks=unresolved,
+        )
+
+    def _decide(self, moment: Moment) -> tuple[DecisionRecord | None, tuple[Order, ...]]:
+        """Decide this tick unless it is not due or was decided; return what is new."""
+        desk, day = self.desk, moment.session.day
+        manifest = desk.bundle.manifest
+        if not self._open(day) or not is_due(manifest.schedule, desk.calendar, day):
+            return None, ()
+        if desk.journal.find_decision(desk.bundle.hash, moment.tick) is not None:
+            return None, ()
+        record, orders = decide(desk, moment, self.history)
+        if not desk.journal.record_decision(record, orders):
+            return None, ()  # another process was first; what it committed is asked about
+        self.history.decided(record)
+        return record, orders
+
+    def _close(
+        self, moment: Moment, breaks: tuple[Break, ...], benchmark_return: float | None
+    ) -> None:
+        if not self._open(moment.session.day):
+            return
+        book, marks = moment.book, moment.marks
+        record = SessionRecord(
+            account=self.desk.journal.account,
+            day=moment.session.day,
+            closed_at=moment.at,
+            marks=marks,
+            positions={name: held.quantity for name, held in book.positions().items()},
+            cash=book.cash,
+            equity=moment.equity,
+            realised=book.realised,
+            unrealised=book.unrealised(marks),
+            fees=book.fees_paid,
+            benchmark=self.history.benchmark.name,
+            benchmark_return=benchmark_return,
+            breaks=breaks,
+        )
+        if self.desk.journal.close_session(record):
+            self.history.close(record)
+
+
+def fund(journal: Journal, capital: Decimal, at: datetime) -> None:
+    """Pay in the account's starting capital, once for ever."""
+    journal.record_flow(CashFlow(flow_id="opening", amount=capital, at=at, note="starting capital"))

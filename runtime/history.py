@@ -1,0 +1,87 @@
+"""What the sessions so far add up to: losses, streaks, open breaks, the benchmark, repeats.
+
+A fold over closed sessions and decisions: an engine that runs through and one that starts again
+from the journal come to the same state, bit for bit.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+from featurestore.calendars import Calendar
+from runtime.benchmark import EqualWeighted
+from runtime.contract import Manifest
+from runtime.domain import Side
+from runtime.journal.records import DecisionRecord, SessionRecord
+from runtime.journal.store import Journal
+from runtime.schedule import is_due
+
+REMEMBERED = 10  # decisions that count for repeats
+
+Repeat = tuple[str, Side, Decimal]
+
+
+@dataclass(slots=True)
+class History:
+    """The state that guardrails and benchmark carry from session to session."""
+
+    manifest: Manifest
+    calendar: Calendar
+    benchmark: EqualWeighted = field(init=False)
+    marks: Mapping[str, Decimal] = field(default_factory=dict)  # of the last session
+    equity: Decimal | None = None  # USD at the last close
+    peak: Decimal | None = None  # USD, highest close
+    losing_streak: int = 0  # sessions
+    last_day: date | None = None
+    broken_days: tuple[date, ...] = ()  # sessions that closed with a break
+    _marked: tuple[date, float] | None = None  # the benchmark's last step
+    _recent: deque[tuple[Repeat, ...]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+    def __post_init__(self) -> None:
+        self.benchmark = EqualWeighted(self.manifest.symbols, self.manifest.sizing)
+
+    @classmethod
+    def of(cls, manifest: Manifest, calendar: Calendar, journal: Journal) -> "History":
+        """Fold everything the journal holds of this account."""
+        history = cls(manifest, calendar)
+        for record in journal.sessions():
+            history.mark(record.day, record.marks)
+            history.close(record)
+        for decision in reversed(journal.decisions(limit=REMEMBERED)):
+            history.decided(decision.record)
+        return history
+
+    def mark(self, day: date, marks: Mapping[str, Decimal]) -> float | None:
+        """Move the benchmark to a session's marks, once; return its return, None without marks."""
+        if any(symbol not in marks for symbol in self.manifest.symbols):
+            return None
+        if self._marked is None or self._marked[0] != day:
+            due = is_due(self.manifest.schedule, self.calendar, day)
+            self._marked = day, self.benchmark.step(marks, decides=due)
+        return self._marked[1]
+
+    def decided(self, record: DecisionRecord) -> None:
+        """Remember what a decision sent."""
+        self._recent.append(
+            tuple(
+                (line.order.symbol, line.order.side, line.order.quantity)
+                for line in record.plan
+                if not line.denied
+            )
+        )
+
+    def repeats(self) -> Mapping[Repeat, int]:
+        """Return how often each (symbol, side, quantity) left in the last decisions."""
+        return Counter(one for orders in self._recent for one in orders)
+
+    def close(self, record: SessionRecord) -> None:
+        """Add a closed session."""
+        if self.equity is not None:
+            self.losing_streak = self.losing_streak + 1 if record.equity < self.equity else 0
+        self.equity = record.equity
+        self.peak = record.equity if self.peak is None else max(self.peak, record.equity)
+        self.marks, self.last_day = record.marks, record.day
+        if record.breaks:
+            self.broken_days = (*self.broken_days, record.day)
