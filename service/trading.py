@@ -1,0 +1,174 @@
+"""Puts an engine together for this host's account: lake, paper venues, policy, journal, kill switch.
+
+The one place that looks behind the lake's seals for trading: what is traded was promoted before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from featurestore.calendars import load_calendar
+from featurestore.lake import Lake
+from featurestore.reader import Snapshot
+from featurestore.seals import Opening
+from featurestore.store import FeatureStore
+from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
+from runtime.bundle import LoadedBundle
+from runtime.clock import Clock, ReplayClock
+from runtime.database import open_database
+from runtime.desk import Desk, MarketReader
+from runtime.engine import Engine, SessionOutcome
+from runtime.errors import BundleRefused
+from runtime.feeds import LakeFeed
+from runtime.inputs import CurrentWeights
+from runtime.journal.store import Journal
+from runtime.kill import KillSwitch
+from runtime.policy import default_policy, load_policy
+from runtime.registry import Registry
+from runtime.replay import ReplayResult, replay
+from runtime.signing import load_trusted
+from service.faults import NotFound, QueryInvalid
+from service.seat import Seat
+from service.settings import Settings
+
+OPENING = Opening(
+    by="runtime", purpose="trades a promoted bundle over the years after its research"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What a replay left in the journal, earlier runs of it included."""
+
+    bundle: LoadedBundle
+    first: date
+    last: date
+    result: ReplayResult
+    journal: Journal
+
+
+def active_bundle(settings: Settings) -> LoadedBundle:
+    """Return the bundle that the registry has in the champion's seat, verified.
+
+    Raises:
+        NotFound: the seat is empty.
+        BundleRefused: nothing that ever sat there verifies.
+    """
+    registry = Registry(open_database(settings.database_url))
+    seat = Seat(registry, settings.bundles, lambda: load_trusted(settings.trusted_keys))
+    bundle = seat.refresh()
+    if bundle is None:
+        if seat.refused:
+            raise BundleRefused(seat.refused)
+        raise NotFound("no bundle is active", "promote one with sluice promote STUDY")
+    return bundle
+
+
+def market_reader(settings: Settings, bundle: LoadedBundle) -> MarketReader:
+    """Open the data a bundle was promoted on, at the versions it pins.
+
+    Raises:
+        BundleRefused: a feature view is not declared as it was when the bundle was promoted.
+    """
+    pinned = bundle.manifest.snapshot
+    store = FeatureStore(Lake(settings.lake_url))
+    reader = store.reader(Snapshot(versions=pinned.versions, hash=pinned.hash), opening=OPENING)
+    for declared in bundle.manifest.inputs:
+        if isinstance(declared.source, CurrentWeights):
+            continue
+        view = reader.view(declared.source.feature.partition(".")[0])
+        if view.version_hash != declared.view_hash:
+            raise BundleRefused(
+                f"manifest.json: input {declared.name} was promoted on another declaration of "
+                f"view {view.name} than this lake holds"
+            )
+    return reader
+
+
+def open_desk(
+    settings: Settings,
+    bundle: LoadedBundle,
+    reader: MarketReader,
+    *,
+    clock: Clock,
+) -> Desk:
+    """Put together everything one engine needs; paper venues keep their own files.
+
+    Args:
+        settings: where everything lies.
+        bundle: what decides.
+        reader: point-in-time data.
+        clock: wall or replay.
+    """
+    engine = open_database(settings.database_url)
+    registry = Registry(engine)
+    folder = settings.workspace / "venues"
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = bundle.manifest
+
+    def approved() -> str | None:
+        active = registry.active()
+        return None if active is None else active.bundle
+
+    return Desk(
+        bundle=bundle,
+        reader=reader,
+        feed=LakeFeed(reader, manifest.price_feature),
+        journal=Journal(engine),
+        brokers=tuple(
+            PaperVenue(folder / f"{terms.name}.db", terms) for terms in (PRIMARY, ALTERNATE)
+        ),
+        policy=default_policy() if settings.policy is None else load_policy(settings.policy),
+        calendar=load_calendar(manifest.calendar),
+        clock=clock,
+        kill=KillSwitch.create(settings.workspace / "kill"),
+        approved=approved,
+    )
+
+
+def replay_bundle(
+    settings: Settings,
+    bundle: LoadedBundle,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_session: Callable[[SessionOutcome], None] | None = None,
+) -> Replayed:
+    """Trade a bundle on paper over past sessions; goes on where the journal stands.
+
+    Args:
+        settings: where everything lies.
+        bundle: what decides.
+        first: first session; None = the first day of the bundle's sealed holdout.
+        last: last session; None = the last day of the holdout.
+        on_start: told how many sessions are still to run.
+        on_session: told after each session.
+
+    Raises:
+        QueryInvalid: the days are not in order, or lie in the research window.
+    """
+    manifest = bundle.manifest
+    sealed = tuple(date.fromisoformat(day) for day in manifest.holdout_window)
+    start, end = first or sealed[0], last or sealed[1]
+    if start > end:
+        raise QueryInvalid(f"the first day {start} lies after the last, {end}", "exchange them")
+    if start < sealed[0]:
+        raise QueryInvalid(
+            f"{start} lies in the years the bundle was researched on, which end before {sealed[0]}",
+            f"begin with {sealed[0]} or later",
+        )
+    calendar = load_calendar(manifest.calendar)
+    clock = ReplayClock(calendar.sessions(start, end)[0].open)
+    desk = open_desk(settings, bundle, market_reader(settings, bundle), clock=clock)
+    closed = desk.journal.last_session()
+    days = calendar.sessions(start, end)
+    on_start(sum(closed is None or session.day > closed.day for session in days))
+    result = replay(Engine(desk), calendar, start, end, on_session)
+    return Replayed(
+        bundle=bundle,
+        first=days[0].day,
+        last=days[-1].day,
+        result=result,
+        journal=desk.journal,
+    )
