@@ -220,7 +220,8 @@ def against_lake(view: FeatureView, rows: pl.DataFrame, held: pl.DataFrame) -> p
 
 def _out_of_order(fresh: pl.DataFrame, held: pl.DataFrame) -> pl.Series:
     """Return `at` of new rows known before a lower revision, or after a higher one held."""
-    if fresh["revision"].max() in (None, 0) and held.is_empty():
+    highest = pl.concat([fresh["revision"], held["revision"]]).max()
+    if fresh.is_empty() or highest in (None, 0):
         return fresh["at"].clear()
     columns = [*IDENTITY, "known_at", "at"]
     union = pl.concat(
@@ -229,12 +230,13 @@ def _out_of_order(fresh: pl.DataFrame, held: pl.DataFrame) -> pl.Series:
             held.with_columns(pl.lit(None, pl.UInt32).alias("at")).select(columns),
         ]
     ).sort(IDENTITY)
-    over = ["entity", "event_time"]
-    before = pl.col("known_at").shift(1).over(over)
-    after = pl.col("known_at").shift(-1).over(over)
-    after_held = pl.col("at").shift(-1).over(over).is_null() & after.is_not_null()
-    bad = (pl.col("known_at") < before) | (after_held & (pl.col("known_at") > after))
-    return union.filter(pl.col("at").is_not_null() & bad)["at"]
+    bar = pl.struct("entity", "event_time")
+    before = pl.when(bar == bar.shift(1)).then(pl.col("known_at").shift(1))
+    after_held = pl.when((bar == bar.shift(-1)) & pl.col("at").shift(-1).is_null()).then(
+        pl.col("known_at").shift(-1)
+    )
+    bad = (pl.col("known_at") < before) | (pl.col("known_at") > after_held)
+    return union.filter(pl.col("at").is_not_null() & bad.fill_null(value=False))["at"]
 
 
 def describe(view: FeatureView, rows: pl.DataFrame, limit: int) -> Sequence[str]:

@@ -11,6 +11,7 @@ import polars as pl
 from featurestore.errors import ContractBroken, HistoryMissing, HoldoutSealed, ViewUnknown
 from featurestore.grid import NEVER, Array, Index, SessionGrid, build_grid
 from featurestore.historical import HistoricalFeatures, historical, spine_of
+from featurestore.horizon import earlier_end
 from featurestore.lake import Lake
 from featurestore.pit import latest_revisions
 from featurestore.series import OwnTimes, build_series
@@ -58,8 +59,8 @@ class LakeReader:
 
     source: ReaderSource
     contracts: Mapping[str, FeatureView]
-    _load: Callable[[str], pl.DataFrame]
-    _tables: dict[str, SessionGrid | OwnTimes] = field(default_factory=dict)
+    _load: Callable[[str], pl.DataFrame] = field(repr=False)
+    _tables: dict[str, SessionGrid | OwnTimes] = field(default_factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[Callable[[ReaderSource], "LakeReader"], tuple[ReaderSource]]:
         """Travel as a description: the receiver opens the lake itself."""
@@ -69,6 +70,11 @@ class LakeReader:
     def sealed_from(self) -> datetime | None:
         """Return the instant from which on everything is sealed, UTC; None = nothing is."""
         return self.source.sealed_from
+
+    @property
+    def truncated_at(self) -> datetime | None:
+        """Return the instant after which nothing is held, UTC; None = the snapshot's end."""
+        return self.source.truncated_at
 
     @property
     def snapshot(self) -> Snapshot:
@@ -270,6 +276,7 @@ def open_reader(source: ReaderSource) -> LakeReader:
     """Open a reader from its description; SnapshotUnknown if a pinned version is gone."""
     if source.sealed_from is not None:
         micros(source.sealed_from)
+    source = replace(source, truncated_at=earlier_end(source.truncated_at))
     versions = source.snapshot.versions
     contracts = declared_views(source.lake, versions.get(VIEWS_TABLE))
     wanted = source.views if source.views is not None else tuple(sorted(contracts))

@@ -27,6 +27,7 @@ from featurestore.reader import (
     declared_views,
     open_reader,
 )
+from featurestore.seals import Opening, add_seal, earliest
 from featurestore.views import FeatureView
 
 QUARANTINE_TABLE = "_quarantine"
@@ -196,14 +197,19 @@ class FeatureStore:
         *,
         sealed_from: datetime | None = None,
         views: Sequence[str] | None = None,
+        opening: Opening | None = None,
     ) -> LakeReader:
         """Open a snapshot for point-in-time reads.
 
         Args:
             snapshot: from `snapshot`, or rebuilt from a manifest.
-            sealed_from: UTC; what is known from then on is neither loaded nor answered.
+            sealed_from: UTC; what is known from then on is neither loaded nor answered. The
+                earliest seal of the lake holds as well.
             views: the views wanted; None = all.
+            opening: leave to look behind the lake's seals; research code has none.
         """
+        if opening is None:
+            sealed_from = earliest(self.lake, sealed_from)
         return open_reader(
             ReaderSource(
                 lake=self.lake,
@@ -212,6 +218,14 @@ class FeatureStore:
                 views=None if views is None else tuple(views),
             )
         )
+
+    def seal(self, name: str, sealed_from: datetime) -> None:
+        """Seal the lake from an instant on, for good; readers without an opening end before it.
+
+        Raises:
+            ContractBroken: `name` holds an earlier seal; a seal never moves to a later date.
+        """
+        add_seal(self.lake, name, sealed_from)
 
     def get_historical_features(
         self,
