@@ -8,11 +8,13 @@
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from featurestore.horizon import world_ends
 from pipelines.compile import compile_strategy
 from pipelines.definition import Definition, load_definition
 from pipelines.errors import CrossCheckFailed, NotebookInvalid
@@ -67,9 +69,7 @@ def judge_study(name: str, workspace: Workspace, *, policy: GatePolicy) -> Judge
         definition.strategy.inputs,
         DecisionSession(evaluation.graph),
         workspace.research_reader(definition.study),
-        rebuild=lambda past: _rebuilt(
-            definition, past, workspace, len(evaluation.backtest.symbols)
-        ),
+        rebuild=lambda past: _rebuilt(definition, past, len(evaluation.backtest.symbols)),
         twin=lambda gathered: _twin(definition.strategy, gathered),
         policy=policy,
     )
@@ -125,10 +125,11 @@ def _require_recorded(trial: TrialRecord, evaluation: Evaluation, ledger: Ledger
 
 
 def _rebuilt(
-    definition: Definition, past: Truncatable, workspace: Workspace, symbols: int
+    definition: Definition, past: Truncatable, symbols: int
 ) -> tuple[Mapping[str, Input], DecisionSession]:
     """Run the definition cells again in a world that ends where `past` ends."""
-    with workspace.ending_with(past):
+    end = past.truncated_at
+    with nullcontext() if end is None else world_ends(end):
         anew = load_definition(definition.notebook, definition.strategy.parameters)
         graph = compile_strategy(anew.strategy, symbols)
     return anew.strategy.inputs, DecisionSession(graph)

@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
+from featurestore.seals import Opening
 from featurestore.universes import universe
 from pipelines.backtest import Backtest, backtest
 from pipelines.definition import Definition, definition_cells
@@ -137,7 +139,8 @@ def _spend_holdout(
     spent = ledger.holdout(study.name)
     if spent is None or spent.trial != judged.trial.key:
         ledger.spend_holdout(study.name, judged.trial.key, by, clock.now())
-    reader = workspace.store().reader(workspace.snapshot)
+    opening = Opening(by=by, purpose=f"holdout of {study.name}, trial {judged.trial.key}")
+    reader = workspace.store().reader(workspace.snapshot, opening=opening)
     result = backtest(
         DecisionSession(judged.evaluation.graph),
         judged.definition.strategy.inputs,
@@ -208,6 +211,7 @@ def _returns(research: Backtest, holdout: Backtest) -> bytes:
 def _manifest(judged: Judged, workspace: Workspace, notebook: bytes, origin: Origin) -> Manifest:
     definition, study = judged.definition, judged.definition.study
     stage = judged.verdict.stage
+    cells = definition_cells(msgspec.json.decode(notebook), "notebook.ipynb")
     assert stage != "refused"
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -231,7 +235,7 @@ def _manifest(judged: Judged, workspace: Workspace, notebook: bytes, origin: Ori
         trials=judged.evidence.counted,
         verdicts=judged.verdict.verdicts,
         stage=stage,
-        decide_cell=definition_cells(notebook, "notebook.ipynb")["strategy"].index,
+        decide_cell=cells["strategy"].index,
         research_window=(study.research.start.isoformat(), study.research.end.isoformat()),
         holdout_window=(study.holdout.start.isoformat(), study.holdout.end.isoformat()),
     )

@@ -59,7 +59,7 @@ class Workspace:
             ledger_url: SQLAlchemy URL; None = a SQLite file inside the workspace.
             snapshot: pinned data; None = the newest, hashed when first asked for.
             run: id of the run this process belongs to.
-            notebook: name of the notebook this process serves; empty if unknown.
+            notebook: path of the notebook this process serves; empty if unknown.
             clock: stamps the ledger's entries; None = the wall clock.
         """
         self.path = path.absolute()
@@ -94,10 +94,12 @@ class Workspace:
         return self._ledger
 
     def research_reader(self, study: Study) -> LakeReader:
-        """Return the reader of a study's trials: the holdout is not even loaded."""
+        """Return the reader of a study's trials: the holdout is sealed and not even loaded."""
         seal = datetime.combine(study.holdout.start, time(), UTC)
         if seal not in self._readers:
-            self._readers[seal] = self.store().reader(self.snapshot, sealed_from=seal)
+            store = self.store()
+            store.seal(study.name, seal)
+            self._readers[seal] = store.reader(self.snapshot, sealed_from=seal)
         return self._readers[seal]
 
     def research_panel(self, study: Study) -> Panel:
@@ -162,7 +164,7 @@ def open_workspace(
         ledger_url=environ.get("SLUICE_LEDGER_URL") or record.ledger_url,
         snapshot=None if pinned is None else Snapshot(versions=pinned.versions, hash=pinned.hash),
         run=environ.get("SLUICE_RUN") or None,
-        notebook=Path(environ.get("JPY_SESSION_NAME", "")).name,
+        notebook=_notebook(environ.get("JPY_SESSION_NAME", "")),
         clock=clock,
     )
 
@@ -173,3 +175,8 @@ def _nearest(start: Path) -> Path | None:
         if (folder / DEFAULT / FILE).is_file():
             return folder / DEFAULT
     return None
+
+
+def _notebook(session: str) -> str:
+    """Return the session's name if it is a notebook's path."""
+    return session if session.endswith(".ipynb") and Path(session).is_file() else ""

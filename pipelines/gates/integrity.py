@@ -34,6 +34,11 @@ Array = NDArray[np.float64]
 class Truncatable(PointInTime, Protocol):
     """A reader that can forget what was known later."""
 
+    @property
+    def truncated_at(self) -> datetime | None:
+        """Return the instant after which nothing is held, UTC; None = the snapshot's end."""
+        ...
+
     def truncated(self, at: datetime) -> Self:
         """Return a reader of the same snapshot without any row known after `at`."""
         ...
