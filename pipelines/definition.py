@@ -63,11 +63,12 @@ def load_definition(notebook: Path | str, parameters: Mapping[str, Parameter]) -
     declared = declared_parameters(content, path.name)
     namespace: dict[str, Any] = {"__name__": "__notebook__"}
     namespace.update(validated(declared, parameters, path.name))
-    for tag in ("study", "strategy"):
-        _execute(cells[tag], f"{path.name} cell {cells[tag].index}", namespace)
-    study, strategy = namespace.get("study"), namespace.get("strategy")
+    _execute(cells["study"], f"{notebook} cell {cells['study'].index}", namespace)
+    study = namespace.get("study")
     if not isinstance(study, Study):
         raise NotebookInvalid(f"{path.name}: the cell tagged study must leave a Study named study")
+    _execute(cells["strategy"], f"{notebook} cell {cells['strategy'].index}", namespace)
+    strategy = namespace.get("strategy")
     if not isinstance(strategy, Strategy):
         raise NotebookInvalid(
             f"{path.name}: the cell tagged strategy must leave a Strategy named strategy"

@@ -17,8 +17,9 @@ def sharpe(returns: Array) -> float:
     Returns:
         0.0 if the returns never move.
     """
-    spread = float(returns.std(ddof=1)) if returns.size > 1 else 0.0
-    return float(returns.mean()) / spread * float(np.sqrt(SESSIONS_PER_YEAR)) if spread else 0.0
+    if returns.size < 2 or np.ptp(returns) == 0.0:
+        return 0.0
+    return float(returns.mean() / returns.std(ddof=1) * np.sqrt(SESSIONS_PER_YEAR))
 
 
 def growth(returns: Array) -> Array:

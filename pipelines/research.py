@@ -4,6 +4,8 @@ from datetime import date
 
 import numpy as np
 
+from featurestore.calendars import load_calendar
+from featurestore.universes import universe
 from pipelines.compile import compile_strategy, decide_with_numpy
 from pipelines.definition import definition_of
 from pipelines.evaluate import Trial, evaluate_trial
@@ -46,9 +48,6 @@ def preview(
     Returns:
         The symbols that get a weight, highest weight first, with the two answers side by side.
     """
-    from featurestore.calendars import load_calendar
-    from featurestore.universes import universe
-
     place = workspace or open_workspace()
     symbols = universe(study.universe).symbols
     at = load_calendar(study.calendar).session(on).close
@@ -57,7 +56,8 @@ def preview(
     seen = gather(reader, strategy.inputs, symbols, at=at, current=nothing)
     decided = DecisionSession(compile_strategy(strategy, len(symbols))).run(seen)
     score, weight = decide_with_numpy(strategy, seen)
-    chosen = [i for i in np.argsort(-decided.weight, kind="stable") if decided.weight[i] != 0.0]
+    order = np.lexsort((-decided.score, -decided.weight))
+    chosen = [i for i in order if decided.weight[i] != 0.0]
     rows = [
         (
             symbols[i],

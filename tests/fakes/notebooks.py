@@ -1,0 +1,62 @@
+"""Small notebooks for tests, written cell by cell."""
+
+import json
+from pathlib import Path
+
+PARAMETERS = "lookback = 21\ntop = 3\n"
+STUDY = """from datetime import date
+from pipelines.research import History, Period, Strategy, Study
+
+study = Study(
+    name="tiny",
+    question="Does anything hold?",
+    hypothesis="No.",
+    source="none",
+    universe="us_large_caps",
+    research=Period(start=date(2001, 1, 2), end=date(2002, 12, 31)),
+    holdout=Period(start=date(2003, 1, 2), end=date(2003, 12, 31)),
+    schedule="month_end",
+    search_space={"lookback": (21, 63), "top": (3, 5)},
+    warm_up=64,
+    owner="tests",
+)
+"""
+STRATEGY = """def decide(xp, inputs):
+    score = inputs.prices[:, -1] / inputs.prices[:, 0] - 1.0
+    rank = xp.argsort(xp.argsort(-score, stable=True), stable=True)
+    held = xp.astype(rank < top, xp.float64)
+    return score, held / xp.sum(held)
+
+
+strategy = Strategy(
+    inputs={"prices": History(feature="us_equities.close", length=lookback + 1)},
+    decide=decide,
+    parameters={"lookback": lookback, "top": top},
+)
+"""
+
+
+def code_cell(source: str, *tags: str) -> dict[str, object]:
+    metadata = {"tags": list(tags)} if tags else {}
+    lines = source.splitlines(keepends=True)
+    return {"cell_type": "code", "metadata": metadata, "source": lines, "outputs": []}
+
+
+def write_notebook(path: Path, *cells: dict[str, object]) -> Path:
+    path.write_text(
+        json.dumps({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    )
+    return path
+
+
+def tiny_notebook(
+    path: Path, *, parameters: str = PARAMETERS, study: str = STUDY, strategy: str = STRATEGY
+) -> Path:
+    """The three cells of a definition, with a cell in between that must never run."""
+    return write_notebook(
+        path,
+        code_cell(parameters, "parameters"),
+        code_cell(study, "study"),
+        code_cell("raise SystemExit('an untagged cell was run')"),
+        code_cell(strategy, "strategy"),
+    )
