@@ -88,6 +88,7 @@ def _engine(tell: Callable[[Event], None], kernels: list[Any]) -> Any:
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine
     from papermill.log import logger
+    from traitlets.config import Config
 
     class Client(PapermillNotebookClient):  # type: ignore[misc]
         def start_new_kernel(self, **kwargs: Any) -> Any:
@@ -121,6 +122,7 @@ def _engine(tell: Callable[[Event], None], kernels: list[Any]) -> Any:
                 startup_timeout=start_timeout,
                 log=logger,
                 extra_arguments=["--HistoryManager.enabled=False"],
+                config=Config({"KernelManager": {"transport_encryption": "auto"}}),
                 on_cell_start=lambda cell, cell_index: tell(
                     Event(event="started", cell=cell_index)
                 ),

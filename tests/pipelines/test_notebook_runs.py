@@ -1,0 +1,208 @@
+"""Real kernels: each way a run can end has its cause, and the ledger stays whole through all."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import NotebookInvalid, ParameterInvalid
+from pipelines.notebooks import RunProgress, RunRecord, run_notebook
+from pipelines.workspace import Workspace
+from runtime.clock import WallClock
+from tests.fakes.notebook_files import Cell, write_notebook
+
+PARAMETERS = ("parameters", "a = 1  # bars\nname = 'x'")
+KERNEL_PID = "import os\nfrom pathlib import Path\nPath('{0}').write_text(str(os.getpid()))\n"
+SLEEP = "import time; time.sleep(600)"
+
+NOTEBOOKS: dict[str, list[Cell]] = {
+    "good": [
+        PARAMETERS,
+        "import os\nprint(a, name, os.environ['SLUICE_RUN'], os.environ['OMP_NUM_THREADS'])",
+        "from pipelines.workspace import open_workspace\nprint(open_workspace().run)",
+    ],
+    "bad": [PARAMETERS, "", "raise ValueError('first line\\nlast line')", "print('never')"],
+    "killed": [PARAMETERS, KERNEL_PID, SLEEP, "print('never')"],
+    "slow": [
+        PARAMETERS,
+        "import subprocess\n"
+        "stray = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "from pathlib import Path\nPath('{0}').write_text(str(stray.pid))\n" + SLEEP,
+    ],
+    "greedy": [PARAMETERS, "hoard = bytearray(8 << 30)", "print('never')"],
+}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def pid_in(path: Path) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.05)
+    raise AssertionError(f"{path} was never written")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    path = tmp_path_factory.mktemp("runs")
+    record = {"lake_url": str(path / "lake"), "ledger_url": f"sqlite:///{path / 'research.db'}"}
+    (path / "workspace.json").write_text(json.dumps(record | {"snapshot": None}))
+    return Workspace(path)
+
+
+@pytest.fixture(scope="module")
+def progress() -> list[RunProgress]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def records(workspace: Workspace, progress: list[RunProgress]) -> dict[str, RunRecord]:
+    """Every notebook run once, two at a time, each with a ledger of its own over one database."""
+    folder = workspace.path
+
+    def execute(name: str) -> RunRecord:
+        cells: list[Cell] = [
+            cell.replace("{0}", str(folder / f"{name}.pid")) if isinstance(cell, str) else cell
+            for cell in NOTEBOOKS[name]
+        ]
+        told: Callable[[RunProgress], None] = progress.append if name == "good" else lambda _: None
+        return run_notebook(
+            write_notebook(folder / f"{name}.ipynb", cells),
+            {"a": 5, "name": '"; import os'} if name == "good" else {},
+            Workspace(folder),
+            clock=WallClock(),
+            timeout_s=6.0 if name == "slow" else 90.0,
+            memory_bytes=(4 << 30) if name == "greedy" else None,
+            on_progress=told,
+        )
+
+    def assassin() -> None:
+        os.kill(pid_in(folder / "killed.pid"), signal.SIGKILL)
+
+    threading.Thread(target=assassin, daemon=True).start()
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(NOTEBOOKS, pool.map(execute, NOTEBOOKS), strict=True))
+
+
+def statuses(record: RunRecord) -> list[str]:
+    assert record.executed is not None
+    cells = json.loads(Path(record.executed).read_text())["cells"]
+    return [
+        cell["metadata"]["papermill"]["status"]
+        for cell in cells
+        if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
+    ]
+
+
+def outputs(record: RunRecord) -> str:
+    assert record.executed is not None
+    cells = json.loads(Path(record.executed).read_text())["cells"]
+    return "".join("".join(o.get("text", "")) for c in cells for o in c.get("outputs", ()))
+
+
+def test_a_good_notebook_runs_with_its_parameters_in_its_workspace(
+    records: dict[str, RunRecord], progress: list[RunProgress]
+) -> None:
+    record = records["good"]
+    assert record.complete
+    assert outputs(record) == f'5 "; import os {record.run} 1\n{record.run}\n'
+    assert [(p.cell, p.cells) for p in progress] == [(0, 3), (1, 3), (2, 3)]
+    assert record.parameters == {"a": 5, "name": '"; import os'}
+    status = json.loads((Path(record.folder) / "status.json").read_text())
+    assert (status["run"], status["closed"]["status"]) == (record.run, "complete")
+    assert not list(Path(record.folder).glob(".*"))
+
+
+def test_the_cells_of_the_executed_notebook_stand_where_they_stood(
+    records: dict[str, RunRecord],
+) -> None:
+    executed = records["good"].executed
+    assert executed is not None
+    cells = json.loads(Path(executed).read_text())["cells"]
+    assert len(cells) == len(NOTEBOOKS["good"])
+    assert "".join(cells[0]["source"]) == "a = 5  # bars\nname = '\"; import os'"
+
+
+@pytest.mark.parametrize(
+    ("name", "cause", "cell", "message"),
+    [
+        ("bad", "cell error", 2, "cell 2 raised ValueError: last line"),
+        ("killed", "killed", 2, "the kernel ended by signal 9 (SIGKILL) in cell 2"),
+        ("slow", "timeout", 1, "not finished after 6 s, stopped in cell 1"),
+        ("greedy", "out of memory", 1, "cell 1 raised MemoryError; the limit is 4096 MiB"),
+    ],
+)
+def test_a_failure_names_its_cause_and_cell(
+    records: dict[str, RunRecord],
+    workspace: Workspace,
+    name: str,
+    cause: str,
+    cell: int,
+    message: str,
+) -> None:
+    closed = records[name].closed
+    assert (closed.status, closed.cause, closed.cell, closed.message) == (
+        "failed",
+        cause,
+        cell,
+        message,
+    )
+    assert workspace.ledger().run(records[name].run).closed == closed
+
+
+def test_cells_that_never_ran_are_not_called_completed(records: dict[str, RunRecord]) -> None:
+    assert statuses(records["bad"]) == ["completed", "failed", "not run"]
+    assert statuses(records["killed"]) == ["completed", "completed", "failed", "not run"]
+    assert statuses(records["slow"]) == ["completed", "failed"]
+
+
+def test_nothing_is_left_running(records: dict[str, RunRecord], workspace: Workspace) -> None:
+    assert records["slow"].closed.cause == "timeout"
+    assert not alive(pid_in(workspace.path / "slow.pid"))
+    assert not alive(pid_in(workspace.path / "killed.pid"))
+
+
+def test_the_ledger_is_whole_after_all_of_them(
+    records: dict[str, RunRecord], workspace: Workspace
+) -> None:
+    assert workspace.ledger().verify().seq == 2 * len(records)
+    assert {run.opened.run for run in workspace.ledger().runs()} == {
+        record.run for record in records.values()
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"nmae": "y"}, "has no parameter 'nmae'; did you mean name"),
+        ({"a = 1\nimport os": 1}, "names are never run as code"),
+        ({"a": "1"}, "a must be int"),
+    ],
+)
+def test_a_wrong_parameter_fails_before_anything_is_recorded_or_started(
+    tmp_path: Path, given: dict[str, object], told: str
+) -> None:
+    path = write_notebook(tmp_path / "n.ipynb", [PARAMETERS, "1"])
+    workspace = Workspace(tmp_path)
+    with pytest.raises(ParameterInvalid, match=told):
+        run_notebook(path, given, workspace, clock=WallClock())
+    assert not (tmp_path / "runs").exists()
+    assert workspace.ledger().verify().seq == 0
+
+
+def test_a_missing_notebook_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotebookInvalid, match="there is no notebook"):
+        run_notebook(tmp_path / "absent.ipynb", {}, Workspace(tmp_path), clock=WallClock())
