@@ -32,18 +32,23 @@ def rows_of(blocks, draw: int) -> np.ndarray:
     return np.concatenate(runs) % blocks.periods
 
 
-def slow_test(values: np.ndarray, blocks, mean_block: float) -> tuple[float, list[float]]:
-    """Hansen (2005) step by step: every lag, every row, no truncation tricks."""
-    periods = len(values)
-    q = 1 / mean_block
-    mean = values.mean(axis=0)
-    centred = values - mean
+def slow_variance(values: np.ndarray, mean_block: float) -> np.ndarray:
+    """Omega squared of Hansen (2005), equation 4: every lag with its kernel weight."""
+    periods, q = len(values), 1 / mean_block
+    centred = values - values.mean(axis=0)
     variance = (centred**2).sum(axis=0) / periods
     for lag in range(1, periods):
         share = lag / periods
         kernel = (1 - share) * (1 - q) ** lag + share * (1 - q) ** (periods - lag)
         variance += 2 * kernel * (centred[:-lag] * centred[lag:]).sum(axis=0) / periods
-    omega = np.sqrt(variance)
+    return variance
+
+
+def slow_test(values: np.ndarray, blocks, mean_block: float) -> tuple[float, list[float]]:
+    """Hansen (2005) step by step: every lag, every row, no truncation tricks."""
+    periods = len(values)
+    mean = values.mean(axis=0)
+    omega = np.sqrt(slow_variance(values, mean_block))
     seen = max(0.0, (np.sqrt(periods) * mean / omega).max())
     clearly_bad = np.sqrt(periods) * mean / omega < -np.sqrt(2 * np.log(np.log(periods)))
     centres = (np.maximum(mean, 0), np.where(clearly_bad, 0, mean), mean)
@@ -86,6 +91,13 @@ def test_studentised_form_agrees_with_a_slow_plain_implementation(mean, block):
     statistic, p_values = slow_test(values, blocks, block)
     assert ours.statistic == pytest.approx(statistic, rel=1e-10)
     assert [ours.p_lower, ours.p_consistent, ours.p_upper] == pytest.approx(p_values, abs=1e-12)
+
+
+@pytest.mark.parametrize(("periods", "block"), [(10, 1), (12, 10), (30, 30), (61, 25), (200, 14)])
+def test_long_run_variance_is_the_kernel_sum_over_every_lag(periods, block):
+    values = noise(periods, 3, seed=periods, mean=0.001)
+    omega = superior_ability(values, mean_block=block, draws=100, seed=1).omega
+    np.testing.assert_allclose(omega**2, slow_variance(values, block), rtol=1e-9)
 
 
 def test_clearly_bad_trials_do_not_hide_a_good_one():
