@@ -39,3 +39,7 @@ class LakeUnavailable(FeatureStoreError):
 
 class SourceMissing(FeatureStoreError):
     """A provider of observations is not there; the text says what to install or configure."""
+
+
+class FeatureStale(FeatureStoreError):
+    """A value is older than its view allows; the text names it, its age and the limit."""

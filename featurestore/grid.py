@@ -87,8 +87,11 @@ class SessionGrid:
         Rows without any carry NaN and NEVER.
         """
         last = min(int(np.searchsorted(self.due, at, side="right")), self.known.shape[1]) - 1
+        if last < 0:
+            nothing = np.full(rows.size, NEVER)
+            return np.full(rows.size, np.nan), nothing, nothing.copy()
         columns: Index = np.full(rows.size, last, dtype=np.intp)
-        for i in np.flatnonzero(self.known[rows, last] > at) if last >= 0 else ():
+        for i in np.flatnonzero(self.known[rows, last] > at):
             seen = np.flatnonzero(self.known[rows[i], : last + 1] <= at)
             columns[i] = int(seen[-1]) if seen.size else -1
         found = columns >= 0

@@ -273,3 +273,18 @@ def test_neither_or_both_of_spine_and_range_are_refused(market):
         market.get_historical_features(
             [CLOSE], symbols=["KO"], start=date(2016, 12, 24), end=date(2016, 12, 25)
         )
+
+
+def test_a_seal_or_cut_before_all_history_leaves_nothing_and_says_so(market_lake):
+    early = datetime(1980, 1, 1, tzinfo=UTC)
+    sealed = market_lake.reader(sealed_from=early)
+    for view, symbol in (("us_equities.close", "KO"), ("core_cpi.level", "CORE_CPI")):
+        cut = market_lake.reader()
+        cut.symbols(view.split(".")[0])
+        cut = cut.truncated(early.replace(year=1950))
+        with pytest.raises(HistoryMissing, match=f"nothing of {symbol} was known"):
+            cut.latest(view, [symbol], at=LAST_OPEN)
+        with pytest.raises(HistoryMissing):
+            cut.window(view, [symbol], length=1, at=LAST_OPEN)
+    with pytest.raises(HistoryMissing, match="no observation of KO is held; the view knows none"):
+        sealed.window(CLOSE, ["KO"], length=1, at=early - timedelta(days=1))
