@@ -116,6 +116,8 @@ class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
     tick: str
     decided_at: datetime  # UTC
     bundle: str
+    refused: str  # why nothing could be decided; empty if it was
+    notes: tuple[str, ...]  # what was left out, and why
     lines: tuple[PlanLine, ...]
 
 
@@ -205,6 +207,7 @@ class DecisionSummary(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: datetime  # UTC
     bundle: str
     study: str
+    refused: str  # why nothing could be decided; empty if it was
     planned: int
     denied: int  # planned orders that a guardrail stopped
     orders: int

@@ -15,6 +15,7 @@ from service.curves import returns_of, sharpe, summary
 from service.faults import NotFound
 from service.index import Index, IndexedDecision
 
+REFUSED = "refused: "  # how the engine begins the note of a tick that decided nothing
 CENT, MICRO = Decimal("0.01"), Decimal("0.000001")
 
 InputsOf = Callable[[str], Mapping[str, Input]]  # bundle hash -> declared inputs, {} if unknown
@@ -49,6 +50,8 @@ class Reading:
             tick=record.tick,
             decided_at=record.decided_at,
             bundle=record.bundle,
+            refused=_refusal(record),
+            notes=record.notes,
             lines=self._lines(record),
         )
 
@@ -183,6 +186,7 @@ class Reading:
             decided_at=record.decided_at,
             bundle=record.bundle,
             study=record.study,
+            refused=_refusal(record),
             planned=len(record.plan),
             denied=sum(line.denied for line in record.plan),
             orders=len(one.order_ids),
@@ -249,6 +253,12 @@ class Reading:
                 if name in orders
             ),
         )
+
+
+def _refusal(record: DecisionRecord) -> str:
+    """Return why the tick decided nothing, without the mark that the engine puts before it."""
+    found = (note for note in record.notes if note.startswith(REFUSED))
+    return next((note.removeprefix(REFUSED) for note in found), "")
 
 
 def _signals(record: DecisionRecord) -> tuple[a.SignalAnswer, ...]:

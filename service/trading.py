@@ -1,15 +1,16 @@
-"""Puts an engine together for this host's account: lake, paper venues, policy, journal, kill switch.
+"""Puts an engine together for this account: lake, paper venues, policy, journal, kill switch.
 
 The one place that looks behind the lake's seals for trading: what is traded was promoted before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from types import MappingProxyType
 
 from featurestore.calendars import load_calendar
 from featurestore.lake import Lake
-from featurestore.reader import Snapshot
+from featurestore.reader import LakeReader, Snapshot
 from featurestore.seals import Opening
 from featurestore.store import FeatureStore
 from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
@@ -64,7 +65,7 @@ def active_bundle(settings: Settings) -> LoadedBundle:
     return bundle
 
 
-def market_reader(settings: Settings, bundle: LoadedBundle) -> MarketReader:
+def market_reader(settings: Settings, bundle: LoadedBundle) -> LakeReader:
     """Open the data a bundle was promoted on, at the versions it pins.
 
     Raises:
@@ -91,6 +92,7 @@ def open_desk(
     reader: MarketReader,
     *,
     clock: Clock,
+    freshness: Mapping[str, timedelta] = MappingProxyType({}),
 ) -> Desk:
     """Put together everything one engine needs; paper venues keep their own files.
 
@@ -99,6 +101,7 @@ def open_desk(
         bundle: what decides.
         reader: point-in-time data.
         clock: wall or replay.
+        freshness: view name -> age allowed; the policy's limit holds for the others.
     """
     engine = open_database(settings.database_url)
     registry = Registry(engine)
@@ -123,6 +126,7 @@ def open_desk(
         clock=clock,
         kill=KillSwitch.create(settings.workspace / "kill"),
         approved=approved,
+        freshness=freshness,
     )
 
 
@@ -160,7 +164,10 @@ def replay_bundle(
         )
     calendar = load_calendar(manifest.calendar)
     clock = ReplayClock(calendar.sessions(start, end)[0].open)
-    desk = open_desk(settings, bundle, market_reader(settings, bundle), clock=clock)
+    reader = market_reader(settings, bundle)
+    views = {name.partition(".")[0] for name in _features(bundle)}
+    freshness = {name: reader.view(name).freshness for name in views}
+    desk = open_desk(settings, bundle, reader, clock=clock, freshness=freshness)
     closed = desk.journal.last_session()
     days = calendar.sessions(start, end)
     on_start(sum(closed is None or session.day > closed.day for session in days))
@@ -172,3 +179,10 @@ def replay_bundle(
         result=result,
         journal=desk.journal,
     )
+
+
+def _features(bundle: LoadedBundle) -> set[str]:
+    """Return every feature a bundle reads, the price it is marked on included."""
+    sources = (one.source for one in bundle.manifest.inputs)
+    read = {one.feature for one in sources if not isinstance(one, CurrentWeights)}
+    return read | {bundle.manifest.price_feature}

@@ -79,7 +79,11 @@ def _show(console: "Console", origin: OriginAnswer, decision: DecisionAnswer) ->
     place = run.add(
         f"[bold]notebook[/bold] {escape(cell.notebook)}  cell {cell.cell + 1} {escape(where)}"
     )
-    place.add(Syntax(cell.source, "python", theme="ansi_light", background_color="default"))
+    place.add(
+        Syntax(
+            cell.source, "python", theme="ansi_light", background_color="default", word_wrap=True
+        )
+    )
     console.print(tree)
 
 

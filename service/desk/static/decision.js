@@ -39,7 +39,7 @@ function body(decision, origin, symbol) {
   return el("div.drawer-body", {},
     section("Where it comes from", trail(decision, origin)),
     origin instanceof Error ? null : section("The cell that decided", cell(origin.cell)),
-    section(`Orders`, el("div.orders", {}, ...decision.lines.map((line) => orderCard(line, line.symbol === symbol))), decision.lines.length ? null : el("p.quiet-text", {}, "The portfolio already was where the decision wanted it. No order was needed.")),
+    section(`Orders`, el("div.orders", {}, ...decision.lines.map((line) => orderCard(line, line.symbol === symbol))), ...decision.notes.map((note) => el("p.reason", {}, note)), decision.lines.length || decision.notes.length ? null : el("p.quiet-text", {}, "The portfolio already was where the decision wanted it. No order was needed.")),
     section("What it saw", el("div.inputs", {}, ...decision.inputs.map((input) => inputCard(input, decision.symbols)))),
     section("Fingerprints", fingerprints(decision)));
 }

@@ -105,7 +105,7 @@ function showSignals(signals, day) {
 function showPlan(plan) {
   const lines = plan?.lines ?? [];
   fill("checks", ...panels.checks(lines));
-  fill("plan", lines.length ? panels.plan(plan, (symbol) => openDecision(plan.decision_id, symbol)) : quiet(plan ? "Already where the decision wants it: no order was needed." : "Nothing planned yet."));
+  fill("plan", lines.length ? panels.plan(plan, (symbol) => openDecision(plan.decision_id, symbol)) : quiet(!plan ? "Nothing planned yet." : plan.refused ? `Refused, so nothing was ordered: ${plan.refused}` : "Already where the decision wants it: no order was needed."));
   byId("plan-note").textContent = plan ? `${plural(lines.length, "order")} of ${dayShort(plan.tick)}` : "";
 }
 

@@ -6,6 +6,8 @@ export function figure(name, value, note, mood = "") {
   return el("div.figure", {}, el("span.figure-name", {}, name), el(`strong.figure-value${mood ? `.${mood}` : ""}`, {}, value), el("span.figure-note", {}, note));
 }
 
+const breakText = (one) => `${one.kind}, ${one.symbol || "cash"} at ${one.venue}`;
+
 export function figures(at, positions, session) {
   const excess = at.total - at.benchmark;
   const broken = session ? session.breaks.length : 0;
@@ -17,7 +19,7 @@ export function figures(at, positions, session) {
     figure("Drawdown", percent(at.drawdown), `worst ${percent(at.worst)}`),
     figure("Sharpe ratio", ratio(at.sharpe), `benchmark ${ratio(at.benchmarkSharpe)}`),
     figure("Information ratio", ratio(at.information), "excess, annualised"),
-    figure("Books", broken ? plural(broken, "break") : "$0.00", broken ? session.breaks[0] : "apart from the venues", broken ? "down" : ""),
+    figure("Books", broken ? plural(broken, "break") : "$0.00", broken ? breakText(session.breaks[0]) : "apart from the venues", broken ? "down" : ""),
   ];
 }
 
@@ -135,7 +137,7 @@ export function months(rows, chosen, go) {
 export function decisions(items, chosen, open) {
   const row = (d) => el(`button.decision${d.tick === chosen ? ".chosen" : ""}`, { type: "button", onclick: () => open(d.decision_id) },
     el("b", {}, dayShort(d.tick)),
-    el("span", {}, `${plural(d.orders, "order")}, ${plural(d.fills, "fill")}`, d.denied ? el("em.down", {}, `, ${d.denied} denied`) : null),
+    el("span", {}, `${plural(d.orders, "order")}, ${plural(d.fills, "fill")}`, d.denied ? el("em.down", {}, `, ${d.denied} denied`) : null, d.refused ? el("em.down", { title: d.refused }, ", refused") : null),
     el("span.num", {}, usd(d.traded)),
     el("code", {}, short(d.decision_id, 8)));
   return items.map(row);
