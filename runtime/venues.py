@@ -49,7 +49,7 @@ class Venues:
     def settle(self, at: datetime, day: date) -> None:
         """Ask where orders of earlier ticks stand, and cancel what works if trading is stopped."""
         stops = self.desk.stops()
-        events = []
+        events: list[OrderEvent] = []
         for record in self.desk.journal.open_orders():
             stop = stops.reason(record.order.symbol)
             if stop is not None or record.order.tick != day.isoformat():

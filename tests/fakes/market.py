@@ -1,4 +1,4 @@
-"""A small synthetic market: seeded random walks on real XNYS sessions, and a desk that trades it."""
+"""A small synthetic market: seeded walks on real XNYS sessions, and a desk that trades it."""
 
 from __future__ import annotations
 
