@@ -61,3 +61,7 @@ class SweepFailed(ResearchError):
 
 class PromotionRefused(ResearchError):
     """The gates do not let a study's candidate through; the text says which one and why."""
+
+
+class RunFailed(ResearchError):
+    """A notebook that had to succeed did not; the text names the cause and the log."""

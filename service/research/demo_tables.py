@@ -10,6 +10,9 @@ from rich.table import Table
 from pipelines.judge import Judged
 from pipelines.performance import sharpe
 from pipelines.promote import PromotedBundle
+from service.index import Index
+from service.reading import Reading
+from service.trading import Replayed
 
 
 class StudyFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +86,38 @@ def study_figures(judged: Judged, promoted: PromotedBundle | None) -> StudyFigur
         verdict=verdict.stage,
         summary=verdict.summary,
         candidate=dict(judged.trial.parameters),
+    )
+
+
+def bundle_figures(promoted: PromotedBundle) -> BundleFigures:
+    """Collect where a promoted bundle lies."""
+    bundle = promoted.bundle
+    return BundleFigures(
+        study=bundle.manifest.study,
+        hash=bundle.hash,
+        path=str(bundle.location),
+        stage=bundle.stage,
+        report=str(bundle.location / "report.html"),
+    )
+
+
+def replay_figures(replayed: Replayed) -> ReplayFigures:
+    """Collect what the journal holds after a replay."""
+    result, journal = replayed.result, replayed.journal
+    curve = Reading(journal=journal, index=Index(journal), inputs_of=lambda _: {}).equity(
+        replayed.first, replayed.last
+    )
+    return ReplayFigures(
+        sessions=result.sessions,
+        decisions=result.decisions,
+        orders=result.orders,
+        fills=result.fills,
+        breaks=result.breaks,
+        sharpe=curve.strategy.sharpe,
+        benchmark_sharpe=curve.reference.sharpe,
+        first=replayed.first.isoformat(),
+        last=replayed.last.isoformat(),
+        equity=str(curve.equity[-1]) if curve.equity else None,
     )
 
 
