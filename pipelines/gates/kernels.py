@@ -146,7 +146,7 @@ def bootstrap_maxima(  # pragma: no cover - compiled
     return maxima
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
 def split_performance(  # pragma: no cover - compiled
     mask: int,
     half: int,
@@ -156,8 +156,10 @@ def split_performance(  # pragma: no cover - compiled
     means: Array,
     floor: Array,
     out: Array,
-) -> None:
+) -> float:
     """Signed square of each column's Sharpe ratio over the blocks in `mask`; 0 without spread.
+
+    The promise that no value is NaN lets the compiler vectorise; no sum is reordered.
 
     Args:
         mask: bit s set = block s is in.
@@ -168,17 +170,29 @@ def split_performance(  # pragma: no cover - compiled
         means: of each column over all days, shape (N,).
         floor: variance at or below which a column counts as constant, shape (N,).
         out: shape (N,), written.
+
+    Returns:
+        The largest of `out`.
     """
     low, high = mask & ((1 << half) - 1), mask >> half
     days = counts[0, low] + counts[1, high]
+    each, each_but_one = 1.0 / days, 1.0 / (days - 1.0)
+    low_sums, high_sums = sums[0, low], sums[1, high]
+    low_squares, high_squares = squares[0, low], squares[1, high]
+    best = -np.inf
     for k in range(means.size):
-        mean = (sums[0, low, k] + sums[1, high, k]) / days
-        variance = ((squares[0, low, k] + squares[1, high, k]) - days * mean * mean) / (days - 1)
+        total = low_sums[k] + high_sums[k]
+        mean = total * each
+        variance = ((low_squares[k] + high_squares[k]) - total * mean) * each_but_one
         mean += means[k]
-        out[k] = mean * abs(mean) / variance if variance > floor[k] else 0.0
+        moves = variance > floor[k]
+        value = (mean * abs(mean) if moves else 0.0) / (variance if moves else 1.0)
+        out[k] = value
+        best = max(best, value)
+    return best
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
 def split_ranks(  # pragma: no cover - compiled
     masks: Indices,
     half: int,
@@ -205,22 +219,21 @@ def split_ranks(  # pragma: no cover - compiled
     result = np.empty((2 * masks.size, 3))
     first, second = np.empty(columns), np.empty(columns)
     for c in range(masks.size):
-        split_performance(masks[c], half, counts, sums, squares, means, floor, first)
-        split_performance(everything ^ masks[c], half, counts, sums, squares, means, floor, second)
+        mask, mirror = masks[c], everything ^ masks[c]
+        tops = (
+            split_performance(mask, half, counts, sums, squares, means, floor, first),
+            split_performance(mirror, half, counts, sums, squares, means, floor, second),
+        )
         for side in range(2):
             inside, outside = (first, second) if side == 0 else (second, first)
-            best = inside[0]
-            for k in range(1, columns):
-                best = max(best, inside[k])
+            best = tops[side]
             chosen = np.inf
             for k in range(columns):
-                if inside[k] == best and outside[k] < chosen:
-                    chosen = outside[k]
-            below, level = 0, 0
+                chosen = min(chosen, outside[k] if inside[k] == best else np.inf)
+            twice = 0  # columns below, and columns below or level, itself among them
             for k in range(columns):
-                below += outside[k] < chosen
-                level += outside[k] == chosen
-            result[2 * c + side, 0] = below + (level + 1) / 2
+                twice += (outside[k] < chosen) + (outside[k] <= chosen)
+            result[2 * c + side, 0] = (twice + 1) / 2
             result[2 * c + side, 1] = best
             result[2 * c + side, 2] = chosen
     return result

@@ -108,11 +108,13 @@ def _subset_tables(
     """
     periods, columns = values.shape
     half = blocks // 2
-    centred = values - means
     bounds = np.arange(blocks + 1) * periods // blocks
     block_counts = np.diff(bounds).astype(np.float64)
-    block_sums = np.add.reduceat(centred, bounds[:-1], axis=0)
-    block_squares = np.add.reduceat(centred * centred, bounds[:-1], axis=0)
+    block_sums, block_squares = np.empty((2, blocks, columns))
+    for block in range(blocks):
+        centred = values[bounds[block] : bounds[block + 1]] - means
+        block_sums[block] = centred.sum(axis=0)
+        block_squares[block] = (centred * centred).sum(axis=0)
     counts = np.zeros((2, 1 << half))
     sums = np.zeros((2, 1 << half, columns))
     squares = np.zeros_like(sums)
