@@ -17,9 +17,6 @@ from pipelines.pictures import ACCENT, BENCHMARK, Picture, Table, draw
 from runtime.inputs import Array
 
 TOLERANCE = 1e-9  # relative, on equity at every close
-# vectorbt cuts an order that cash does not cover, ours may owe a little when prices gap between
-# decision and fill; idle cash is added to its account and taken off its value.
-_IDLE_CASH = CAPITAL
 _YEAR = "252D"
 _STATISTICS = (  # heading, method of vectorbt's returns accessor, format
     ("Total return", "total", "{:.1%}"),
@@ -64,12 +61,21 @@ def portfolio(result: Backtest, cost_rate: float) -> Any:
         size_type="amount",
         price=close,
         fees=cost_rate,
-        init_cash=CAPITAL + _IDLE_CASH,
+        init_cash=CAPITAL + _idle_cash(result),
         cash_sharing=True,
         group_by=True,
         call_seq="auto",
         freq="1D",
     )
+
+
+def _idle_cash(result: Backtest) -> float:
+    """Return cash that is added to vectorbt's account and taken off its value again.
+
+    vectorbt cuts an order that cash does not cover; ours may owe a little for a day when prices
+    gap between decision and fill.
+    """
+    return CAPITAL + 2.0 * max(0.0, -float(result.books.cash.min()))
 
 
 def cross_check(result: Backtest, cost_rate: float) -> CrossCheck:
@@ -79,7 +85,7 @@ def cross_check(result: Backtest, cost_rate: float) -> CrossCheck:
         CrossCheckFailed: the two differ by more than TOLERANCE anywhere.
     """
     book = portfolio(result, cost_rate)
-    equity = np.asarray(book.value(), dtype=np.float64).ravel() - _IDLE_CASH
+    equity = np.asarray(book.value(), dtype=np.float64).ravel() - _idle_cash(result)
     ours = result.books.equity[1:]
     distance = np.abs(equity / ours - 1.0)
     worst = float(distance.max())
