@@ -98,7 +98,8 @@ class SessionGrid:
         values = np.where(found, self.values[field][rows, columns], np.nan)
         known = np.where(found, self.known[rows, columns], NEVER)
         events = np.where(found, self.closes[columns], NEVER)
-        low, high = np.searchsorted(self.revisions.column, [0, last + 1])
+        span = [int(columns.min()), int(columns.max()) + 1]
+        low, high = np.searchsorted(self.revisions.column, span)
         if high > low:
             place = {(int(row), int(columns[i])): i for i, row in enumerate(rows)}
             for r in range(low, high):

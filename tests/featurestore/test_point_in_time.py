@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurestore.calendars import load_calendar
@@ -170,6 +170,7 @@ def test_latest_values_and_the_join_equal_the_oracle(tmp_path_factory, rows, vie
         assert latest.known_at == [newest["known_at"]] == [answer[f"{view.name}.known_at"]]
 
 
+@settings(max_examples=15)
 @given(rows=histories(), view=st.sampled_from([GRID, FREE]), length=st.integers(1, 4))
 def test_cutting_the_future_off_changes_no_window(tmp_path_factory, rows, view, length):
     store = stored(tmp_path_factory.mktemp("l"), view, rows)
@@ -186,6 +187,7 @@ def test_cutting_the_future_off_changes_no_window(tmp_path_factory, rows, view, 
                 np.testing.assert_array_equal(whole, seen)
 
 
+@settings(max_examples=15)
 @given(rows=histories(), view=st.sampled_from([GRID, FREE]))
 def test_the_content_hash_knows_values_only_not_batches_order_or_folder(
     tmp_path_factory, rows, view
