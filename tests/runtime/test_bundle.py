@@ -107,7 +107,7 @@ def test_upper_case_hex_and_white_space_in_the_signature_are_refused_too(folder,
     shouted = msgspec.json.encode({**facts, "signature": facts["signature"].upper()})
     for altered in (original + b"\n", b" " + original, shouted):
         path.write_bytes(altered)
-        with pytest.raises(BundleRefused, match="^signature: "):
+        with pytest.raises(BundleRefused, match=r"^signature: "):
             verify_bundle(folder, trusted)
 
 
@@ -173,7 +173,7 @@ def test_an_unknown_signer_and_a_known_name_with_another_key_are_refused(tmp_pat
         verify_bundle(folder, {"bob": signer.public_key})
     mallory = tilt_signer(tmp_path / "mallory", seed=9)  # calls herself alice
     forged = tilt_bundle(tmp_path / "forged", mallory)
-    with pytest.raises(BundleRefused, match="^signature: 'alice' is trusted with another"):
+    with pytest.raises(BundleRefused, match=r"^signature: 'alice' is trusted with another"):
         verify_bundle(forged, {signer.name: signer.public_key})
 
 
@@ -195,13 +195,13 @@ def test_a_signature_cannot_allow_more_than_the_gates(tmp_path, signer, trusted)
         version=1,
         stage="production",
     )
-    with pytest.raises(BundleRefused, match="^signature: allows production, the gates allowed"):
+    with pytest.raises(BundleRefused, match=r"^signature: allows production, the gates allowed"):
         verify_bundle(path, trusted)
 
 
 def test_an_older_version_slipped_back_is_refused(folder, trusted):
     verify_bundle(folder, trusted, minimum_version=1)
-    with pytest.raises(BundleRefused, match="version 1 .* older than version 2"):
+    with pytest.raises(BundleRefused, match=r"version 1 .* older than version 2"):
         verify_bundle(folder, trusted, minimum_version=2)
 
 
