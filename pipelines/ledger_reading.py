@@ -66,6 +66,11 @@ class LedgerReading:
             raise LedgerRefused(f"{len(found)} trials begin with {key!r}; give more of the key")
         return found[0]
 
+    def trials_of_run(self, run: str) -> tuple[TrialRecord, ...]:
+        """Return the trials that a run opened, first or again, of whatever study."""
+        with self._guard:
+            return tuple(t for t in self._refreshed().trials.values() if run in t.runs)
+
     def returns(self, key: str) -> Returns:
         """Return the daily returns of a complete trial."""
         return self._series(self.trial(key))

@@ -99,6 +99,7 @@ class TrialRecord:
     snapshot_hash: str
     notebook: str
     run: str | None  # who opened it first
+    runs: tuple[str, ...]  # everyone who opened it, in order
     source: str
     status: TrialStatus  # "crashed" = opened and never closed
     reason: str

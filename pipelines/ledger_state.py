@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from pipelines.errors import LedgerBroken
 from pipelines.ledger_records import (
     HoldoutPayload,
     HoldoutRecord,
@@ -69,8 +70,22 @@ class LedgerState:
     promotions: list[Promotion] = field(default_factory=list)
 
     def apply(self, entry: Entry) -> None:
-        """Take one entry in; entries of unknown kinds only move the sequence number."""
+        """Take one entry in; entries of unknown kinds only move the sequence number.
+
+        Raises:
+            LedgerBroken: an entry before it is missing, or it does not read.
+        """
+        if entry.seq != self.seq + 1:
+            raise LedgerBroken(f"ledger: entry {self.seq + 1} is missing, {entry.seq} follows")
+        try:
+            self._apply(entry)
+        except (KeyError, msgspec.DecodeError) as error:
+            raise LedgerBroken(
+                f"ledger: entry {entry.seq} ({entry.kind}) does not fit those before it: {error}"
+            ) from error
         self.seq = entry.seq
+
+    def _apply(self, entry: Entry) -> None:
         match entry.kind:
             case "study":
                 self._study(_read(entry, StudyPayload), entry.at)
@@ -120,7 +135,8 @@ class LedgerState:
         attempt = 1 if known is None else known.attempts + 1
         self.open_attempts.setdefault(key, set()).add(attempt)
         if known is not None:
-            self.trials[key] = replace(known, attempts=attempt)
+            also = () if opened.run is None or opened.run in known.runs else (opened.run,)
+            self.trials[key] = replace(known, attempts=attempt, runs=known.runs + also)
             return
         self.trials[key] = TrialRecord(
             key=key,
@@ -130,6 +146,7 @@ class LedgerState:
             snapshot_hash=opened.snapshot_hash,
             notebook=opened.notebook,
             run=opened.run,
+            runs=() if opened.run is None else (opened.run,),
             source=opened.source,
             status="crashed",
             reason="opened and never closed",

@@ -60,7 +60,7 @@ class Proposer:
     def batch(self) -> dict[int, dict[str, Value]]:
         """Return the next points by number; empty when all were proposed."""
         points: dict[int, dict[str, Value]] = {}
-        while len(points) < self._batch and len(self._study.trials) < self.total:
+        while len(points) < self._batch and len(self._asked) < self.total:
             trial = self._study.ask()
             points[trial.number] = {
                 name: trial.suggest_categorical(name, values)

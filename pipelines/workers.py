@@ -113,9 +113,6 @@ class WorkerPool:
     def _end(self, worker: _Worker) -> int:
         """Kill a worker and what it started; return its exit code."""
         worker.connection.close()
-        with suppress(subprocess.TimeoutExpired):
-            if worker.task is None:
-                worker.process.wait(0.5)
         kill_group(worker.process.pid)
         return worker.process.wait()
 

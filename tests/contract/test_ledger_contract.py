@@ -142,6 +142,19 @@ def test_the_same_configuration_twice_is_one_trial_with_two_attempts(ledger: Led
     assert np.array_equal(ledger.returns(key).net, np.asarray(complete().net))
 
 
+def test_every_run_that_opened_a_trial_is_known(ledger: Ledger) -> None:
+    ledger.declare_study(STUDY)
+    for run in ("sweep-1", "notebook-2", "sweep-1"):
+        opened = TrialOpened(
+            study="momentum", parameters={}, code_hash="c", snapshot_hash="s", run=run
+        )
+        ledger.close_trial(ledger.open_trial(opened), complete())
+    (record,) = ledger.trials("momentum")
+    assert (record.run, record.runs) == ("sweep-1", ("sweep-1", "notebook-2"))
+    assert ledger.trials_of_run("notebook-2") == (record,)
+    assert ledger.trials_of_run("unknown") == ()
+
+
 def test_other_code_or_another_study_makes_another_trial(ledger: Ledger) -> None:
     ledger.declare_study(STUDY)
     ledger.declare_study(STUDY | {"name": "renamed"})
@@ -262,6 +275,25 @@ def test_tampering_is_found(ledger: Ledger, database_url: str, statement: str, t
     tamper(database_url, statement)
     with pytest.raises(LedgerBroken, match=told):
         ledger.verify()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM ledger WHERE seq = 2",
+        "UPDATE ledger SET kind = 'trial closed' WHERE seq = 2",
+    ],
+)
+def test_a_reader_does_not_believe_a_ledger_with_a_hole(
+    ledger: Ledger, database_url: str, anchor: Path, statement: str
+) -> None:
+    ledger.declare_study(STUDY)
+    for lookback in (1, 2):
+        ledger.open_trial(trial(lookback))
+    tamper(database_url, statement)
+    fresh = open_ledger(database_url, clock=ReplayClock(NOON), anchor=anchor)
+    with pytest.raises(LedgerBroken, match="entry 2"):
+        fresh.trials("momentum")
 
 
 def test_a_cut_ledger_is_not_even_opened_and_a_lost_anchor_is_told(

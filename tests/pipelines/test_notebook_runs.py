@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -182,6 +184,36 @@ def test_the_ledger_is_whole_after_all_of_them(
     assert {run.opened.run for run in workspace.ledger().runs()} == {
         record.run for record in records.values()
     }
+
+
+RUNNER = """
+import sys
+from pathlib import Path
+from pipelines.notebooks import run_notebook
+from pipelines.workspace import Workspace
+from runtime.clock import WallClock
+run_notebook(Path(sys.argv[1]), {}, Workspace(Path(sys.argv[2])), clock=WallClock())
+"""
+
+
+def test_a_killed_runner_takes_its_kernel_along_and_its_run_counts_as_crashed(
+    tmp_path: Path,
+) -> None:
+    pid_file = tmp_path / "kernel.pid"
+    path = write_notebook(
+        tmp_path / "n.ipynb", [PARAMETERS, KERNEL_PID.replace("{0}", str(pid_file)), SLEEP]
+    )
+    runner = subprocess.Popen([sys.executable, "-c", RUNNER, str(path), str(tmp_path)])
+    kernel = pid_in(pid_file)
+    runner.kill()
+    runner.wait()
+    deadline = time.monotonic() + 20
+    while alive(kernel) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(kernel)
+    ledger = Workspace(tmp_path).ledger()
+    assert [run.status for run in ledger.runs()] == ["crashed"]
+    assert ledger.verify().seq == 1
 
 
 @pytest.mark.parametrize(
