@@ -4,6 +4,7 @@ import math
 from typing import Literal
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -123,11 +124,19 @@ def replay_figures(replayed: Replayed) -> ReplayFigures:
 
 def show_studies(console: Console, studies: list[StudyFigures]) -> None:
     """Print one row per study, and what the gates say in words."""
-    table = Table(title="Studies", title_justify="left", title_style="bold", header_style="dim")
-    table.add_column("study")
-    for name in ("trials", "best Sharpe", "SPA p", "DSR", "PBO", "look-ahead", "parity", "holdout"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
+    table = _table("Studies", "study")
+    for name in (
+        "trials",
+        "best\nSharpe",
+        "SPA p",
+        "DSR",
+        "PBO",
+        "look-\nahead",
+        "parity",
+        "holdout\nSharpe",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     colours = {"refused": "red", "staging": "yellow", "production": "green"}
     for one in studies:
         colour = colours[one.verdict]
@@ -146,10 +155,11 @@ def show_studies(console: Console, studies: list[StudyFigures]) -> None:
     console.print(table)
     console.print(
         "[dim]Sharpe ratios are annualised, net of costs and in excess of the equal-weighted"
-        " universe; the universe is a list of survivors, so raw returns flatter.[/dim]"
+        " universe;\nthe universe is a list of survivors, so raw returns flatter.[/dim]",
+        soft_wrap=True,
     )
     for one in studies:
-        console.print(f"[bold]{one.name}[/bold]: {one.summary}")
+        console.print(f"[bold]{one.name}[/bold]: {one.summary}", soft_wrap=True)
 
 
 def show_replay(console: Console, replay: ReplayFigures, journal_head: str) -> None:
@@ -157,15 +167,10 @@ def show_replay(console: Console, replay: ReplayFigures, journal_head: str) -> N
     if not replay.sessions:
         console.print("\nNothing passed the gates, so nothing was traded.")
         return
-    table = Table(
-        title=f"Paper trading, {replay.first} to {replay.last}",
-        title_justify="left",
-        title_style="bold",
-        header_style="dim",
-    )
-    for name in ("sessions", "decisions", "orders", "fills", "breaks", "Sharpe", "benchmark"):
-        table.add_column(name, justify="right")
-    table.add_column("equity, USD", justify="right")
+    table = _table(f"Paper trading, {replay.first} to {replay.last}")
+    for name in ("sessions", "decisions", "orders", "fills", "breaks", "Sharpe", "bench-\nmark"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("equity,\nUSD", justify="right", no_wrap=True)
     table.add_row(
         *(f"{n:,}" for n in (replay.sessions, replay.decisions, replay.orders, replay.fills)),
         f"[{'red' if replay.breaks else 'green'}]{replay.breaks}[/]",
@@ -175,6 +180,20 @@ def show_replay(console: Console, replay: ReplayFigures, journal_head: str) -> N
     )
     console.print(table)
     console.print(f"[dim]Journal head {journal_head}[/dim]")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    return table
 
 
 def _float(value: float | int | str | None) -> float | None:

@@ -51,6 +51,7 @@ class Steps:
             TextColumn("[dim]{task.fields[note]}"),
             console=self._console,
             transient=True,
+            disable=not self._console.is_terminal,
         ) as progress:
             step = Step(progress, title)
             yield step
@@ -58,7 +59,8 @@ class Steps:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
         self._console.print(
             f"[green]✓[/green] [bold]{name:<{NAME_WIDTH}}[/bold] {step.found or title}"
-            f" [dim]{taken:.1f} s[/dim]"
+            f" [dim]{taken:.1f} s[/dim]",
+            soft_wrap=True,
         )
 
     def total(self) -> dict[str, float]:
