@@ -4,7 +4,6 @@ import math
 from typing import Literal
 
 import msgspec
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -176,7 +175,7 @@ def show_replay(console: Console, replay: ReplayFigures, journal_head: str) -> N
         f"[{'red' if replay.breaks else 'green'}]{replay.breaks}[/]",
         _number(replay.sharpe, 2),
         _number(replay.benchmark_sharpe, 2),
-        "" if replay.equity is None else f"{float(replay.equity):,.2f}",
+        "" if replay.equity is None else f"{float(replay.equity):,.0f}",
     )
     console.print(table)
     console.print(f"[dim]Journal head {journal_head}[/dim]")
@@ -188,8 +187,9 @@ def _table(title: str, *columns: str) -> Table:
         title_justify="left",
         title_style="bold",
         header_style="dim",
-        box=box.SIMPLE_HEAD,
+        box=None,
         pad_edge=False,
+        padding=(0, 2, 0, 0),
     )
     for name in columns:
         table.add_column(name, no_wrap=True)
