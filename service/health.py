@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 
 from runtime.errors import DatabaseUnavailable, JournalBroken
 from runtime.journal.store import Journal
 from service.answers import Check, Health
+from service.proof import Proved
 from service.seat import Seat
 
 
@@ -14,9 +16,10 @@ class HealthChecks:
     """Looks at journal, bundle and books; the chain is proved once, at the start."""
 
     journal: Journal
-    seat: Seat
+    seat: Seat[Proved]
     _proved: str = field(default="")  # what proving the chain found; empty until it was proved
     _broken: str = field(default="")
+    _seating: Lock = field(default_factory=Lock)  # one proof at a time
 
     def prove(self) -> None:
         """Recompute the journal's chain and seat the bundle; slow, so done beside serving."""
@@ -52,7 +55,14 @@ class HealthChecks:
         return True, f"{head.seq:,} entries, chain {self._proved or 'not proved yet'}"
 
     def _bundle(self) -> tuple[bool, str]:
-        bundle = self.seat.refresh()
+        if self._seating.acquire(blocking=False):
+            try:
+                self.seat.refresh()
+            finally:
+                self._seating.release()
+        elif self.seat.sitting is None:
+            return False, "is being verified"
+        bundle = self.seat.sitting
         if bundle is None:
             return False, self.seat.refused or "none is active; run sluice promote STUDY"
         name = f"{bundle.manifest.study} version {bundle.version}, {bundle.stage}"

@@ -6,6 +6,7 @@ from runtime.journal.store import Journal
 from runtime.registry import Registry
 from service.health import HealthChecks
 from service.origins import Origins
+from service.proof import Proved
 from service.reading import Reading
 from service.seat import Seat
 from service.settings import Settings
@@ -20,7 +21,7 @@ class Live:
     settings: Settings
     journal: Journal
     registry: Registry
-    seat: Seat
+    seat: Seat[Proved]
     shelf: Shelf
     reading: Reading
     origins: Origins

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from runtime.bundle import LoadedBundle, load_bundle
 from runtime.errors import BundleRefused, KeyUnusable
 from runtime.registry import CHAMPION, Change
-from runtime.signing import TrustedKeys
 
 
 class History(Protocol):
@@ -23,28 +20,30 @@ class History(Protocol):
         ...
 
 
-Load = Callable[[Path, TrustedKeys], LoadedBundle]
+class Seated(Protocol):
+    """A bundle that verified, loaded or not."""
+
+    @property
+    def hash(self) -> str:
+        """Return the bundle's name."""
+        ...
 
 
-def load(path: Path, trusted: TrustedKeys) -> LoadedBundle:
-    """Verify a bundle completely; BundleRefused names the file."""
-    return load_bundle(path, trusted)
+B = TypeVar("B", bound=Seated)
 
 
 @dataclass(slots=True)
-class Seat:
+class Seat(Generic[B]):
     """One seat of the registry as this process fills it."""
 
     registry: History
-    bundles: Path  # folder with one folder per bundle hash
-    trusted: Callable[[], TrustedKeys]
+    load: Callable[[str], B]  # bundle hash -> the bundle; BundleRefused if it does not verify
     role: str = CHAMPION
-    load: Load = load
-    sitting: LoadedBundle | None = None
+    sitting: B | None = None
     refused: str = ""  # why the bundle that should sit here does not; empty if it does
     _tried: str = field(default="")  # hash that was refused last
 
-    def refresh(self) -> LoadedBundle | None:
+    def refresh(self) -> B | None:
         """Follow the registry: seat what is active, or keep what sits here and say why.
 
         On a cold start with a refused bundle the newest earlier one that verifies is seated.
@@ -66,7 +65,7 @@ class Seat:
 
     def _try(self, bundle: str) -> str:
         try:
-            self.sitting = self.load(self.bundles / bundle, self.trusted())
+            self.sitting = self.load(bundle)
         except (BundleRefused, KeyUnusable) as error:
             return f"bundle {bundle[:12]} is refused: {error}"
         return ""

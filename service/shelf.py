@@ -1,32 +1,18 @@
-"""Bundles as origins: verified once, then answering where a decision comes from."""
+"""Bundles as origins: each proved once, then answering where a decision comes from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from sqlalchemy import Engine
 
-from runtime.bundle import verify_bundle
 from runtime.chain import ChainedLog
-from runtime.contract import Manifest, Signature
-from runtime.errors import BundleRefused
 from runtime.signing import TrustedKeys
-from service.answers import CellAnswer
+from service.proof import Proved
 
 LEDGER = "ledger"  # the ledger's chained table
 TRIAL_OPENED = "trial opened"  # kind of entry; its key is "<trial key>/<attempt>"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shelved:
-    """What the way back needs of one bundle."""
-
-    hash: str
-    manifest: Manifest
-    signature: Signature
-    cell: CellAnswer
 
 
 class OpenedTrial(msgspec.Struct, frozen=True):
@@ -38,62 +24,19 @@ class OpenedTrial(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Shelf:
-    """Bundles by hash; each is verified when first asked for."""
+    """Bundles by hash; each is proved when first asked for."""
 
     folder: Path  # one folder per bundle hash
     trusted: Callable[[], TrustedKeys]
-    _kept: dict[str, Shelved] = field(default_factory=dict)
+    prove: Callable[[Path, TrustedKeys], Proved]
+    _kept: dict[str, Proved] = field(default_factory=dict)
 
-    def bundle(self, bundle: str) -> Shelved:
+    def bundle(self, bundle: str) -> Proved:
         """Return one bundle; BundleRefused names the file that does not verify."""
         kept = self._kept.get(bundle)
         if kept is None:
-            verified = verify_bundle(self.folder / bundle, self.trusted())
-            kept = Shelved(
-                hash=verified.hash,
-                manifest=verified.manifest,
-                signature=verified.signature,
-                cell=deciding_cell(verified.manifest, verified.files["notebook.ipynb"]),
-            )
-            self._kept[bundle] = kept
+            kept = self._kept[bundle] = self.prove(self.folder / bundle, self.trusted())
         return kept
-
-
-def deciding_cell(manifest: Manifest, notebook: bytes) -> CellAnswer:
-    """Return the source of the cell that decides, and the heading it stands under.
-
-    Raises:
-        BundleRefused: the notebook cannot be read or has no such code cell.
-    """
-    index = manifest.decide_cell
-    try:
-        cells: list[Any] = msgspec.json.decode(notebook)["cells"]
-        cell = cells[index]
-        if index < 0 or cell["cell_type"] != "code":
-            raise IndexError(index)
-        headings = (_heading(one) for one in reversed(cells[:index]))
-        return CellAnswer(
-            notebook=manifest.notebook,
-            notebook_hash=manifest.notebook_hash,
-            cell=index,
-            source=_text(cell["source"]),
-            heading=next((heading for heading in headings if heading), ""),
-        )
-    except (msgspec.DecodeError, KeyError, IndexError, TypeError) as error:
-        raise BundleRefused(
-            f"notebook.ipynb: has no code cell {index}, which the manifest says decides"
-        ) from error
-
-
-def _text(source: str | list[str]) -> str:
-    return source if isinstance(source, str) else "".join(source)
-
-
-def _heading(cell: dict[str, Any]) -> str:
-    if cell.get("cell_type") != "markdown":
-        return ""
-    lines = _text(cell.get("source", "")).splitlines()
-    return next((ln.lstrip("# ").strip() for ln in reversed(lines) if ln.startswith("#")), "")
 
 
 @dataclass(frozen=True, slots=True)

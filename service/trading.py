@@ -14,7 +14,7 @@ from featurestore.reader import LakeReader, Snapshot
 from featurestore.seals import Opening
 from featurestore.store import FeatureStore
 from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
-from runtime.bundle import LoadedBundle
+from runtime.bundle import LoadedBundle, load_bundle
 from runtime.clock import Clock, ReplayClock
 from runtime.database import open_database
 from runtime.desk import Desk, MarketReader
@@ -56,7 +56,8 @@ def active_bundle(settings: Settings) -> LoadedBundle:
         BundleRefused: nothing that ever sat there verifies.
     """
     registry = Registry(open_database(settings.database_url))
-    seat = Seat(registry, settings.bundles, lambda: load_trusted(settings.trusted_keys))
+    trusted = load_trusted(settings.trusted_keys)
+    seat = Seat(registry, lambda name: load_bundle(settings.bundles / name, trusted))
     bundle = seat.refresh()
     if bundle is None:
         if seat.refused:

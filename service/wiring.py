@@ -14,6 +14,7 @@ from service.health import HealthChecks
 from service.index import Index
 from service.live import Live
 from service.origins import Origins
+from service.proof import Proved, prove_apart
 from service.reading import Reading
 from service.seat import Seat
 from service.settings import Settings
@@ -21,12 +22,18 @@ from service.shelf import LedgerView, Shelf
 from service.snapshots import Snapshots
 
 
-def open_live(settings: Settings, *, monotonic: Callable[[], float]) -> Live:
+def open_live(
+    settings: Settings,
+    *,
+    monotonic: Callable[[], float],
+    prove: Callable[[Path, TrustedKeys], Proved] = prove_apart,
+) -> Live:
     """Open journal, registry, bundles and ledger as the settings say.
 
     Args:
         settings: from `read_settings`.
         monotonic: seconds; ages the encoded answers.
+        prove: how bundles are proved, by default in a process of their own.
 
     Raises:
         DatabaseUnavailable: a database does not answer.
@@ -38,8 +45,8 @@ def open_live(settings: Settings, *, monotonic: Callable[[], float]) -> Live:
     def trusted() -> TrustedKeys:
         return load_trusted(settings.trusted_keys)
 
-    shelf = Shelf(settings.bundles, trusted)
-    seat = Seat(registry, settings.bundles, trusted)
+    shelf = Shelf(settings.bundles, trusted, prove)
+    seat = Seat(registry, shelf.bundle)
 
     def inputs_of(bundle: str) -> Mapping[str, Input]:
         try:

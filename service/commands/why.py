@@ -8,6 +8,7 @@ from service.answers import DecisionAnswer, OriginAnswer, PlanLine
 from service.console import OK, Output
 from service.faults import NotFound
 from service.live import Live
+from service.proof import prove_here
 from service.settings import Settings
 from service.wiring import open_live
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def explain(settings: Settings, output: Output, identifier: str) -> int:
     """Print the origin of an order or decision; returns the exit status."""
-    live = open_live(settings, monotonic=time.monotonic)
+    live = open_live(settings, monotonic=time.monotonic, prove=prove_here)
     origin = live.origins.of(_identifier(live, identifier.strip().lower()))
     decision = live.reading.decision(origin.decision.decision_id)
     output.answer(origin, lambda console: _show(console, origin, decision))
