@@ -31,10 +31,11 @@ class Venues:
         """
         fresh = 0
         for broker in self.desk.brokers:
-            heard = broker.executions(self._heard.get(broker.name, 0))
-            fresh += self._book([fill for _, fill in heard])
+            before = self._heard.get(broker.name, 0)
+            heard = {n: fill for n, fill in broker.executions(before) if n > before}
             if heard:
-                self._heard[broker.name] = heard[-1][0]
+                fresh += self._book([heard[number] for number in sorted(heard)])
+                self._heard[broker.name] = max(heard)
         return fresh
 
     def _book(self, fills: Sequence[Fill]) -> int:
