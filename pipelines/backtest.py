@@ -5,8 +5,10 @@
 3. at the close of the next session: trade the difference, pay costs on the traded notional
 4. in between, units rest and equity is marked at every close
 
-Units are fractional and cash earns nothing. The benchmark is the equal-weighted universe, kept
-by the same rules on the same dates at the same costs, so that the difference is selection alone.
+Units are fractional and cash earns nothing. Quantities are fixed at the decision, as orders are, so
+a price that gaps before the fill can overdraw cash for a month, as it would at the paper venue.
+The benchmark is the equal-weighted universe, kept by the same rules on the same dates at the same
+costs, so that the difference is selection alone.
 """
 
 from collections.abc import Mapping

@@ -30,7 +30,7 @@ class Books:
     costs: Array  # (D,), quote currency
     turnover: Array  # (D,), traded notional / equity before the trade
     current: Array  # (D, n), drifted weights at each decision
-    cash: Array  # (D,), quote currency after each fill; slightly negative if prices gapped up
+    cash: Array  # (D,), quote currency after each fill; negative if prices gapped up
 
 
 def keep_books(prices: Array, rows: Rows, target: Target, sizing: SizingPolicy) -> Books:

@@ -48,6 +48,11 @@ def turnover_per_year(result: Backtest) -> float:
     return float(result.turnover.sum()) * SESSIONS_PER_YEAR / len(result.dates)
 
 
+def lowest_cash(result: Backtest) -> float:
+    """Return the smallest cash after a fill, per equity then; negative = overdrawn."""
+    return float((result.books.cash / result.books.equity[1:][result.fill_rows]).min())
+
+
 def figures(result: Backtest) -> dict[str, float]:
     """Return the figures a ledger row carries beside its returns."""
     return {
@@ -59,5 +64,5 @@ def figures(result: Backtest) -> dict[str, float]:
         "volatility": volatility(result.net),
         "max_drawdown": float(drawdowns(result.net).min()),
         "turnover_per_year": turnover_per_year(result),
-        "lowest_cash": float(result.books.cash.min() / result.books.equity[0]),
+        "lowest_cash": lowest_cash(result),
     }

@@ -10,6 +10,7 @@ from pipelines.performance import (
     annual_return,
     drawdowns,
     growth,
+    lowest_cash,
     sharpe,
     turnover_per_year,
     volatility,
@@ -31,6 +32,7 @@ def summary(trial: Trial) -> Table:
         ("Worst day", *(f"{r.min():.2%}" for r in series)),
         ("Turnover, per year", f"{turnover_per_year(result):.1f}x", "", ""),
         ("Costs, per year", f"{_costs_per_year(result):.2%}", "", ""),
+        ("Lowest cash after a fill, of equity", f"{lowest_cash(result):.1%}", "", ""),
     ]
     return Table(("", "Strategy", "Benchmark", "Excess"), rows)
 
@@ -98,7 +100,7 @@ def turnover(trial: Trial) -> Picture:
     """Draw what each rebalancing traded, and what it cost."""
     result = trial.backtest
     days = _days(result)[result.fill_rows]
-    paid = np.cumsum(result.costs / result.books.equity[result.fill_rows])
+    paid = np.cumsum(result.costs / result.books.equity[1:][result.fill_rows])
 
     def paint(figure: Any) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
@@ -152,7 +154,7 @@ def _compound(result: Backtest, mask: Any) -> float:
 
 
 def _costs_per_year(result: Backtest) -> float:
-    share: Array = result.costs / result.books.equity[result.fill_rows]
+    share: Array = result.costs / result.books.equity[1:][result.fill_rows]
     return float(share.sum()) * 252 / len(result.dates)
 
 

@@ -67,6 +67,15 @@ def test_the_summary_compares_strategy_benchmark_and_excess(trial):
     assert "Strategy" in repr(table)
 
 
+def test_the_lowest_cash_is_told_as_a_share_of_equity(trial):
+    books, rows = trial.backtest.books, trial.backtest.fill_rows
+    shares = [cash / books.equity[row + 1] for cash, row in zip(books.cash, rows, strict=True)]
+    assert trial.figures["lowest_cash"] == pytest.approx(min(shares))
+    assert {row[0]: row[1] for row in plots.summary(trial).rows}[
+        "Lowest cash after a fill, of equity"
+    ] == f"{min(shares):.1%}"
+
+
 def test_a_table_escapes_what_it_shows():
     table = Table(("", "a"), [("<b>", "1")])
     assert "&lt;b&gt;" in table._repr_html_()
