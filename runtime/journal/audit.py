@@ -12,7 +12,7 @@ from runtime.domain import OrderState
 from runtime.errors import JournalBroken
 from runtime.journal import blobs, wire
 from runtime.journal.book import Book, Posting
-from runtime.journal.exact import text
+from runtime.journal.exact import plain, text
 from runtime.journal.rows import (
     decision_row,
     fill_row,
@@ -22,6 +22,7 @@ from runtime.journal.rows import (
     session_row,
 )
 from runtime.journal.tables import DECISION, FILL, FLOW, ORDER, POSTING, SESSION, Sql
+from runtime.journal.wire import Line, postings_of
 
 Row = tuple[object, ...]
 
@@ -49,9 +50,9 @@ class _Expected:
                 self._fill(entry)
             case "flow":
                 flow = wire.decode_flow(entry.payload)
-                postings = self.book(flow.account).flow(flow.amount)
+                postings = self.book(flow.account).flow(Decimal(flow.amount))
                 self._postings(entry, flow.account, flow.postings, postings)
-                row = (entry.seq, flow.account, flow.flow_id, text(flow.amount))
+                row = (entry.seq, flow.account, flow.flow_id, flow.amount)
                 self.rows["flows"][entry.seq] = row
             case "session":
                 session = wire.decode_session(entry.payload)
@@ -77,7 +78,7 @@ class _Expected:
     def _fill(self, entry: Entry) -> None:
         kept = wire.decode_fill(entry.payload)
         booking = self.book(kept.account).apply(kept.fill)
-        realised = (kept.realised, kept.realised_average)
+        realised = (Decimal(kept.realised), Decimal(kept.realised_average))
         if booking is None or (booking.realised, booking.realised_average) != realised:
             raise JournalBroken(f"journal: entry {entry.seq} realises what the fills do not give")
         self._postings(entry, kept.account, kept.postings, booking.postings)
@@ -88,11 +89,12 @@ class _Expected:
         self.rows["orders"][kept.fill.order_id] = tuple(row)
 
     def _postings(
-        self, entry: Entry, account: str, kept: Sequence[Posting], derived: Sequence[Posting]
+        self, entry: Entry, account: str, kept: Sequence[Line], derived: Sequence[Posting]
     ) -> None:
-        if tuple(kept) != tuple(derived) or sum((one.amount for one in kept), Decimal(0)):
+        postings = postings_of(kept)
+        if postings != tuple(derived) or sum((one.amount for one in postings), Decimal(0)):
             raise JournalBroken(f"journal: entry {entry.seq} is not the balanced double entry")
-        for row in posting_rows(entry.seq, account, kept):
+        for row in posting_rows(entry.seq, account, postings):
             self.rows["postings"][row[0], row[1]] = row
 
 
@@ -139,7 +141,7 @@ def _compare(
     for stored in sql.rows(connection, f"SELECT {columns} FROM journal_{name}"):
         values = list(stored)
         for position in exact:
-            values[position] = text(Decimal(values[position]))
+            values[position] = plain(Decimal(values[position]))
         found = tuple(values[position] for position in key)
         wanted = left.pop(found[0] if len(key) == 1 else found, None)
         if wanted is None:

@@ -246,6 +246,14 @@ class Book:
             if held.units
         }
 
+    def quantities(self) -> dict[str, Decimal]:
+        """Return units held of every open position, by symbol in alphabetical order."""
+        return {
+            symbol: quantity(held.units)
+            for symbol, held in sorted(self._holdings.items())
+            if held.units
+        }
+
     def lots(self, symbol: str) -> tuple[Lot, ...]:
         """Return the open lots of a symbol, oldest first."""
         held = self._holdings.get(symbol)

@@ -23,37 +23,45 @@ def units(value: Decimal, name: str) -> int:
     Raises:
         OrderInvalid: not a Decimal, not finite, minus zero, more than 6 places or out of range.
     """
+    if type(value) is Decimal and -PLACES <= value.adjusted() < _LARGEST:
+        try:
+            numerator, denominator = value.as_integer_ratio()
+        except (ValueError, OverflowError):  # NaN and the infinities
+            raise _refusal(value, name) from None
+        if numerator and not UNIT % denominator:
+            return numerator * (UNIT // denominator)
+    if type(value) is Decimal and value.is_zero() and not value.is_signed():
+        return 0
+    raise _refusal(value, name)
+
+
+def _refusal(value: Decimal, name: str) -> OrderInvalid:
+    """Say what is wrong with an amount that is not a whole number of 1e-6."""
     if type(value) is not Decimal:
-        raise OrderInvalid(f"{name} must be an exact Decimal, was {type(value).__name__} {value!r}")
+        return OrderInvalid(
+            f"{name} must be an exact Decimal, was {type(value).__name__} {value!r}"
+        )
     if not value.is_finite():
-        raise OrderInvalid(f"{name} must be finite, was {value}")
+        return OrderInvalid(f"{name} must be finite, was {value}")
+    if value.is_zero():
+        return OrderInvalid(f"{name} must not be minus zero")
     if value.adjusted() >= _LARGEST:
-        raise OrderInvalid(f"{name} must be below 1e{_LARGEST}, was {value}")
-    if value.adjusted() < -PLACES - 1 and value:
-        raise OrderInvalid(f"{name} may have {PLACES} decimal places, was {value}")
-    numerator, denominator = value.as_integer_ratio()
-    if UNIT % denominator:
-        raise OrderInvalid(f"{name} may have {PLACES} decimal places, was {value}")
-    if numerator == 0 and value.is_signed():
-        raise OrderInvalid(f"{name} must not be minus zero")
-    return numerator * (UNIT // denominator)
+        return OrderInvalid(f"{name} must be below 1e{_LARGEST}, was {value}")
+    return OrderInvalid(f"{name} may have {PLACES} decimal places, was {value}")
 
 
 def quantity(count: int) -> Decimal:
     """Return a whole number of 1e-6 as a decimal without superfluous zeros."""
-    return _trimmed(count, PLACES, 0)
+    whole, rest = divmod(count, UNIT)
+    return Decimal(count).scaleb(-PLACES, _WIDE).normalize(_WIDE) if rest else Decimal(whole)
 
 
 def money(parts: int) -> Decimal:
-    """Return a whole number of 1e-12 USD as a decimal, to the cent if it is a whole one."""
-    return _trimmed(parts, 2 * PLACES, 2)
-
-
-def _trimmed(number: int, places: int, least: int) -> Decimal:
-    while places > least and number % 10 == 0:
-        number //= 10
-        places -= 1
-    return Decimal(number).scaleb(-places, _WIDE)
+    """Return a whole number of 1e-12 USD as a decimal, with two places if it is whole cents."""
+    cents, rest = divmod(parts, CENT)
+    if rest:
+        return Decimal(parts).scaleb(-2 * PLACES, _WIDE).normalize(_WIDE)
+    return Decimal(cents).scaleb(-2, _WIDE)
 
 
 def posted(parts: int) -> int:
@@ -65,3 +73,8 @@ def posted(parts: int) -> int:
 def text(value: Decimal) -> str:
     """Return the one way a decimal is written: no exponent, no superfluous zeros."""
     return format(value.normalize(_WIDE), "f")
+
+
+def plain(value: Decimal) -> str:
+    """Return a decimal that has its one form already, such as `money` gives, without exponent."""
+    return format(value, "f")

@@ -256,9 +256,9 @@ def _fill_record(seq: int, payload: Any) -> FillRecord:
         seq=seq,
         account=kept.account,
         fill=kept.fill,
-        postings=kept.postings,
-        realised=kept.realised,
-        realised_average=kept.realised_average,
+        postings=wire.postings_of(kept.postings),
+        realised=Decimal(kept.realised),
+        realised_average=Decimal(kept.realised_average),
     )
 
 

@@ -8,7 +8,7 @@ from runtime.chain import micros
 from runtime.domain import Fill, Order, OrderState
 from runtime.errors import JournalBroken, OrderInvalid
 from runtime.journal.book import Book, Posting
-from runtime.journal.exact import text, units
+from runtime.journal.exact import plain, text, units
 from runtime.journal.records import DecisionRecord, OrderRecord, SessionRecord
 
 
@@ -70,10 +70,9 @@ def check_session(record: SessionRecord, book: Book, account: str) -> None:
     """
     if record.account != account:
         raise OrderInvalid(f"session {record.day} is of account {record.account}, not {account}")
-    held = {symbol: position.quantity for symbol, position in book.positions().items()}
     pairs = (
         ("cash", record.cash, book.cash),
-        ("positions", {s: q for s, q in record.positions.items() if q}, held),
+        ("positions", {s: q for s, q in record.positions.items() if q}, book.quantities()),
         ("equity", record.equity, book.equity(record.marks)),
     )
     for name, given, kept in pairs:
@@ -124,7 +123,7 @@ def order_row(
 
 
 def fill_row(seq: int, fill: Fill, account: str) -> tuple[object, ...]:
-    """Return a row of `journal_fills`."""
+    """Return a row of `journal_fills`; the fill is from `wire.plain_fill`."""
     return (
         seq,
         account,
@@ -133,9 +132,9 @@ def fill_row(seq: int, fill: Fill, account: str) -> tuple[object, ...]:
         fill.order_id,
         fill.symbol,
         fill.side.value,
-        text(fill.quantity),
-        text(fill.price),
-        text(fill.fee),
+        plain(fill.quantity),
+        plain(fill.price),
+        plain(fill.fee),
         micros(fill.executed_at),
         day_of(fill),
     )
@@ -144,8 +143,8 @@ def fill_row(seq: int, fill: Fill, account: str) -> tuple[object, ...]:
 def posting_rows(seq: int, account: str, postings: Sequence[Posting]) -> list[tuple[object, ...]]:
     """Return the rows of `journal_postings` of one entry."""
     return [
-        (seq, line, account, posting.account, posting.symbol, text(posting.amount))
-        for line, posting in enumerate(postings)
+        (seq, line, account, ledger, symbol, plain(amount))
+        for line, (ledger, symbol, amount) in enumerate(postings)
     ]
 
 

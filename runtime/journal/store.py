@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from threading import RLock
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
@@ -113,7 +114,7 @@ class Journal(JournalQueries):
         with self._writing() as connection:
             standing = self.log.find("flow", key, connection)
             if standing is not None:
-                if wire.decode_flow(standing.payload).amount != flow.amount:
+                if wire.decode_flow(standing.payload).amount != text(flow.amount):
                     raise EntryConflict(
                         f"cash flow {flow.flow_id} was booked with another amount; book the "
                         "difference under a new id"
@@ -201,8 +202,7 @@ class Journal(JournalQueries):
         with self._writing() as connection:
             there = self._keys(connection, "order", list(first))
             fresh = {key: event for key, event in first.items() if key not in there}
-            known = self._orders(connection, {event.order_id for event in first.values()})
-            states = {name: record.state for name, record in known.items()}
+            states = self._states(connection, {event.order_id for event in first.values()})
             rows = []
             for event in fresh.values():
                 state = states[event.order_id] = next_state(states[event.order_id], event.state)
@@ -211,7 +211,7 @@ class Journal(JournalQueries):
                 Draft(kind="order", key=key, at=event.at, payload=wire.encode_event(event))
                 for key, event in fresh.items()
             ]
-            self.log.append_many(connection, drafts)
+            self.log.extend(connection, drafts)
             self._sql.run(
                 connection,
                 "UPDATE journal_orders SET state = ?, note = ?, updated_at = ? WHERE order_id = ?",
@@ -246,14 +246,13 @@ class Journal(JournalQueries):
                 )
                 for one in booked
             ]
-            entries = self.log.append_many(connection, drafts)
             rows, postings, orders = [], [], {}
-            for entry, one in zip(entries, booked, strict=True):
+            for seq, one in zip(self.log.extend(connection, drafts), booked, strict=True):
                 name, at = one.fill.order_id, micros(one.fill.executed_at)
-                rows.append(fill_row(entry.seq, one.fill, self.account))
-                postings += posting_rows(entry.seq, self.account, one.booking.postings)
+                rows.append(fill_row(seq, one.fill, self.account))
+                postings += posting_rows(seq, self.account, one.booking.postings)
                 orders[name] = (one.state.value, one.filled, at, name)
-                self._account.count_fill(one.fill, entry.seq)
+                self._account.count_fill(one.fill, seq)
             self._sql.insert(connection, "journal_fills", FILL, rows)
             self._sql.insert(connection, "journal_postings", POSTING, postings)
             self._sql.run(
@@ -315,13 +314,22 @@ class Journal(JournalQueries):
 
     def _orders(self, connection: Connection, names: set[str]) -> Mapping[str, OrderRecord]:
         """Return orders by id; JournalBroken if one was never journalled."""
-        found: dict[str, OrderRecord] = {}
+        rows = self._order_rows(connection, names, ORDER)
+        return {row[0]: order_record(row) for row in rows}
+
+    def _states(self, connection: Connection, names: set[str]) -> dict[str, OrderState]:
+        """Return where orders stand; JournalBroken if one was never journalled."""
+        rows = self._order_rows(connection, names, "order_id, state")
+        return {name: OrderState(state) for name, state in rows}
+
+    def _order_rows(self, connection: Connection, names: set[str], columns: str) -> list[Any]:
+        found: list[Any] = []
         listed = sorted(names)
         for start in range(0, len(listed), _IN_LIST):
             part = listed[start : start + _IN_LIST]
-            query = f"SELECT {ORDER} FROM journal_orders WHERE order_id IN ({holders(len(part))})"
-            found |= {row[0]: order_record(row) for row in self._sql.rows(connection, query, part)}
-        missing = names - found.keys()
+            query = f"SELECT {columns} FROM journal_orders WHERE order_id IN ({holders(len(part))})"
+            found += self._sql.rows(connection, query, part)
+        missing = names - {row[0] for row in found}
         if missing:
             raise JournalBroken(
                 f"order {min(missing)} was never journalled, so nothing explains it; "

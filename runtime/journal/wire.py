@@ -1,6 +1,6 @@
 """The journal's payloads: one JSON encoding per record, and back. Exact decimals are strings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,7 +11,7 @@ import msgspec
 from runtime.domain import Fill, Order, OrderState
 from runtime.inputs import Array
 from runtime.journal.book import Booking, Posting
-from runtime.journal.exact import text, units
+from runtime.journal.exact import plain, quantity, text, units
 from runtime.journal.reconcile import Break
 from runtime.journal.records import CashFlow, DecisionRecord, OrderEvent, SessionRecord
 
@@ -26,15 +26,18 @@ DecisionWire: Any = msgspec.defstruct(
 )
 
 
+Line = tuple[str, str, str]  # ledger account, symbol, amount
+
+
 class FillWire(msgspec.Struct, frozen=True, kw_only=True):
     """Payload of a fill: the execution and its double entry."""
 
     account: str
     fill: Fill
     state: OrderState  # the order's state after it
-    postings: tuple[Posting, ...]
-    realised: Decimal
-    realised_average: Decimal
+    postings: tuple[Line, ...]
+    realised: str
+    realised_average: str
 
 
 class OrderStateWire(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +53,9 @@ class FlowWire(msgspec.Struct, frozen=True, kw_only=True):
 
     account: str
     flow_id: str
-    amount: Decimal
+    amount: str
     note: str
-    postings: tuple[Posting, ...]
+    postings: tuple[Line, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,24 +81,32 @@ def _encode(value: object) -> bytes:
     return msgspec.json.encode(value, order="deterministic")
 
 
-def _plain(value: Decimal) -> Decimal:
-    """Return the same amount in the one form that is written."""
-    return Decimal(text(value))
+def lines(postings: Sequence[Posting]) -> tuple[Line, ...]:
+    """Return postings as they are written."""
+    return tuple((account, symbol, plain(amount)) for account, symbol, amount in postings)
+
+
+def postings_of(written: Sequence[Line]) -> tuple[Posting, ...]:
+    """Return what `lines` wrote."""
+    return tuple(Posting(account, symbol, Decimal(amount)) for account, symbol, amount in written)
+
+
+def _plain(value: Decimal, name: str) -> Decimal:
+    """Return the same amount in the one form that is written; OrderInvalid if it is not exact."""
+    return quantity(units(value, name))
 
 
 def plain_fill(fill: Fill) -> Fill:
     """Return the fill with its amounts checked and in their one form; OrderInvalid if not exact."""
-    for name in ("quantity", "price", "fee"):
-        units(getattr(fill, name), f"{fill.symbol} fill {name}")
     return Fill(
         venue=fill.venue,
         execution_id=fill.execution_id,
         order_id=fill.order_id,
         symbol=fill.symbol,
         side=fill.side,
-        quantity=_plain(fill.quantity),
-        price=_plain(fill.price),
-        fee=_plain(fill.fee),
+        quantity=_plain(fill.quantity, "fill quantity"),
+        price=_plain(fill.price, "fill price"),
+        fee=_plain(fill.fee, "fill fee"),
         executed_at=fill.executed_at,
     )
 
@@ -126,9 +137,9 @@ def encode_fill(account: str, fill: Fill, booking: Booking, state: OrderState) -
             account=account,
             fill=fill,
             state=state,
-            postings=booking.postings,
-            realised=booking.realised,
-            realised_average=booking.realised_average,
+            postings=lines(booking.postings),
+            realised=plain(booking.realised),
+            realised_average=plain(booking.realised_average),
         )
     )
 
@@ -155,9 +166,9 @@ def encode_flow(account: str, flow: CashFlow, postings: tuple[Posting, ...]) -> 
         FlowWire(
             account=account,
             flow_id=flow.flow_id,
-            amount=_plain(flow.amount),
+            amount=text(flow.amount),
             note=flow.note,
-            postings=postings,
+            postings=lines(postings),
         )
     )
 
@@ -169,16 +180,15 @@ def decode_flow(payload: bytes) -> FlowWire:
 
 def encode_session(record: SessionRecord) -> bytes:
     """Return a session's payload; OrderInvalid if a mark or a position is not exact."""
-    for name, values in (("mark", record.marks), ("position", record.positions)):
-        for symbol, value in values.items():
-            units(value, f"{symbol} {name}")
     return _encode(
         SessionWire(
             account=record.account,
             day=record.day,
             closed_at=record.closed_at,
-            marks={symbol: _plain(value) for symbol, value in record.marks.items()},
-            positions={symbol: _plain(value) for symbol, value in record.positions.items()},
+            marks={name: _plain(value, f"{name} mark") for name, value in record.marks.items()},
+            positions={
+                name: _plain(value, f"{name} position") for name, value in record.positions.items()
+            },
             cash=record.cash,
             equity=record.equity,
             realised=record.realised,
