@@ -159,23 +159,31 @@ def run_notebook(
     try:
         execution.run()
     finally:
-        ended = execution.ended
         seconds = (clock.now() - started_at).total_seconds()
-        closed = closed_by(ended, seconds=seconds, log=folder / LOG)
-        executed = _keep_executed(folder, ended, closed)
-        record = RunRecord(
-            run=folder.name,
-            notebook=str(path),
-            notebook_hash=opened.notebook_hash,
-            parameters=values,
-            started_at=started_at,
-            closed=closed,
-            folder=str(folder),
-            executed=None if executed is None else str(executed),
-            log=str(folder / LOG),
-        )
-        write_whole(folder / STATUS, msgspec.json.format(canonical(record), indent=2) + b"\n")
-        ledger.close_run(folder.name, closed)
+        record = _record(execution, opened, started_at, seconds)
+        ledger.close_run(folder.name, record.closed)
+    return record
+
+
+def _record(
+    execution: "_Execution", opened: RunOpened, started_at: datetime, seconds: float
+) -> RunRecord:
+    """Judge the evidence, keep the executed notebook, write status.json."""
+    folder = execution.folder
+    closed = closed_by(execution.ended, seconds=seconds, log=folder / LOG)
+    executed = _keep_executed(folder, execution.ended, closed)
+    record = RunRecord(
+        run=opened.run,
+        notebook=opened.notebook,
+        notebook_hash=opened.notebook_hash,
+        parameters=opened.parameters,
+        started_at=started_at,
+        closed=closed,
+        folder=str(folder),
+        executed=None if executed is None else str(executed),
+        log=str(folder / LOG),
+    )
+    write_whole(folder / STATUS, msgspec.json.format(canonical(record), indent=2) + b"\n")
     return record
 
 

@@ -10,12 +10,15 @@ import hashlib
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+import msgspec
 
 from featurestore.errors import PlatformError
+from pipelines.ledger import Ledger
 from pipelines.ledger_records import RunClosed, RunOpened, TrialOpened, Value
 from pipelines.parameters import declared_parameters, read_notebook, validated
 from pipelines.processes import child_environment
@@ -90,64 +93,74 @@ def sweep(
     """
     known = declared_parameters(read_notebook(notebook), notebook.name)
     started_at = clock.now()
-    ledger = workspace.ledger()
     folder = new_folder(
         workspace.path / "runs", f"{started_at:%Y%m%dT%H%M%S}-{notebook.stem}-sweep"
     )
     frozen = folder / notebook.name
     shutil.copyfile(notebook, frozen)
-    ledger.open_run(
-        RunOpened(
-            run=folder.name,
-            notebook=str(notebook),
-            notebook_hash=hashlib.sha256(frozen.read_bytes()).hexdigest(),
-            parameters={},
-            kind="sweep",
-        )
-    )
-    outcome: Literal["complete", "failed"] = "failed"
-    message = "the sweep was interrupted"
-    try:
-        with WorkerPool(
+    with (
+        _recorded(workspace.ledger(), clock, folder.name, notebook, frozen),
+        WorkerPool(
             _start(workspace, frozen),
             workers=workers,
             environment=child_environment(_marks(workspace, folder), environ),
             folder=notebook.resolve().parent,
             log=folder / "log.txt",
             task_timeout_s=trial_timeout_s,
-        ) as pool:
-            ready = pool.first_ready()
-            for name, values in ready.search_space.items():
-                for value in values:
-                    validated(known, {name: value}, notebook.name)
-            proposer = Proposer(ready.search_space, sampler=sampler, n_trials=n_trials, seed=seed)
-            book = SweepBook(
-                ledger=ledger,
-                study=ledger.declare_study(ready.declaration).name,
-                run=folder.name,
-                notebook=str(notebook),
-                code_hash=ready.code_hash,
-                snapshot_hash=workspace.snapshot.hash,
-                total=proposer.total,
-                on_trial=on_trial,
-            )
-            while points := proposer.batch():
-                _evaluate(points, pool, book)
-                proposer.tell({number: book.trials[number].value for number in points})
-        outcome, message = "complete", ""
-    except PlatformError as error:
-        message = str(error)
-        raise
-    finally:
-        seconds = (clock.now() - started_at).total_seconds()
-        ledger.close_run(folder.name, RunClosed(status=outcome, message=message, seconds=seconds))
+        ) as pool,
+    ):
+        ready = pool.first_ready()
+        for name, values in ready.search_space.items():
+            for value in values:
+                validated(known, {name: value}, notebook.name)
+        proposer = Proposer(ready.search_space, sampler=sampler, n_trials=n_trials, seed=seed)
+        book = SweepBook(
+            ledger=workspace.ledger(),
+            study=workspace.ledger().declare_study(ready.declaration).name,
+            run=folder.name,
+            notebook=str(notebook),
+            code_hash=ready.code_hash,
+            snapshot_hash=workspace.snapshot.hash,
+            total=proposer.total,
+            on_trial=on_trial,
+        )
+        while points := proposer.batch():
+            _evaluate(points, pool, book)
+            proposer.tell({number: book.trials[number].value for number in points})
     return SweepReport(
         run=folder.name,
         study=book.study,
         notebook=str(notebook),
         trials=tuple(book.trials[number] for number in sorted(book.trials)),
-        seconds=seconds,
+        seconds=(clock.now() - started_at).total_seconds(),
     )
+
+
+@contextmanager
+def _recorded(
+    ledger: Ledger, clock: Clock, run: str, notebook: Path, frozen: Path
+) -> Iterator[None]:
+    """Record the run before its first trial, and at its end what became of it."""
+    started_at = clock.now()
+    ledger.open_run(
+        RunOpened(
+            run=run,
+            notebook=str(notebook),
+            notebook_hash=hashlib.sha256(frozen.read_bytes()).hexdigest(),
+            parameters={},
+            kind="sweep",
+        )
+    )
+    closed = RunClosed(status="failed", cause="killed", message="the sweep was interrupted")
+    try:
+        yield
+        closed = RunClosed(status="complete")
+    except PlatformError as error:
+        closed = RunClosed(status="failed", message=str(error))
+        raise
+    finally:
+        seconds = (clock.now() - started_at).total_seconds()
+        ledger.close_run(run, msgspec.structs.replace(closed, seconds=seconds))
 
 
 def _start(workspace: Workspace, frozen: Path) -> Start:

@@ -12,7 +12,7 @@ from pipelines.sweep import SweepProgress, SweepReport, sweep
 from pipelines.workspace import Workspace
 from runtime.clock import WallClock
 from tests.conftest_market import MarketLake
-from tests.fakes.notebook_files import write_notebook
+from tests.fakes.notebook_files import Cell, write_notebook
 
 PARAMETERS = "lookback = 21  # bars\ntop = 3\n"
 STUDY = """
@@ -45,7 +45,7 @@ SPACE = '{"lookback": (21, 42, 63), "top": (3, 5)}'
 
 def notebook(folder: Path, *, before: str = "", space: str = SPACE) -> Path:
     strategy = STRATEGY.replace("{before}", textwrap.dedent(before))
-    cells = [
+    cells: list[Cell] = [
         ("parameters", PARAMETERS),
         ("study", STUDY.replace("{space}", space)),
         ("strategy", strategy),
