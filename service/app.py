@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from service.errors import HANDLERS
 from service.live import Live
 from service.measures import JournalMetrics
-from service.observed import Observed
+from service.observed import Observed, secured
 from service.routes import (
     bundles,
     decisions,
@@ -73,6 +73,7 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
             "live": Provide(provide_live, sync_to_thread=False),
             "metrics_registry": Provide(provide_registry, sync_to_thread=False),
         },
+        before_send=[secured],
         exception_handlers=HANDLERS,
         lifespan=[_proving(live)],
         middleware=[observed],

@@ -1,0 +1,64 @@
+"""Settings: defaults inside the workspace, one clear error per bad value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import SettingsInvalid, read_settings
+
+
+def test_without_variables_everything_lies_in_the_demo_workspace():
+    settings = read_settings({})
+    assert settings.workspace == Path(".sluice/demo").absolute()
+    assert settings.database_url == f"sqlite:///{settings.workspace / 'runtime.db'}"
+    assert settings.ledger_url == f"sqlite:///{settings.workspace / 'research.db'}"
+    assert settings.lake_url == str(settings.workspace / "lake")
+    assert (settings.policy, settings.host, settings.port) == (None, "127.0.0.1", 8080)
+    assert settings.address == "http://127.0.0.1:8080"
+
+
+def test_variables_win_over_defaults_and_the_command_line_over_variables(tmp_path):
+    environ = {
+        "SLUICE_WORKSPACE": str(tmp_path / "named"),
+        "SLUICE_DATABASE_URL": "postgresql://desk@db/sluice",
+        "SLUICE_LAKE_URL": "s3://lake",
+        "SLUICE_HOST": "::1",
+        "SLUICE_PORT": "9000",
+    }
+    settings = read_settings(environ)
+    assert settings.workspace == tmp_path / "named"
+    assert settings.database_url == "postgresql://desk@db/sluice"
+    assert settings.lake_url == "s3://lake"
+    assert settings.address == "http://[::1]:9000"
+    assert read_settings(environ, workspace=tmp_path).workspace == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLUICE_PORT", "http"),
+        ("SLUICE_PORT", "0"),
+        ("SLUICE_PORT", "65536"),
+        ("SLUICE_PORT", "٨٠"),
+        ("SLUICE_DATABASE_URL", "mysql://host/name"),
+        ("SLUICE_LEDGER_URL", "research.db"),
+        ("SLUICE_POLICY", "/nowhere/policy.toml"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_by_the_variable_s_name(name, value):
+    with pytest.raises(SettingsInvalid, match=f"^{name}: "):
+        read_settings({name: value})
+
+
+def test_a_refused_database_url_does_not_show_its_password():
+    with pytest.raises(SettingsInvalid) as refused:
+        read_settings({"SLUICE_DATABASE_URL": "mysql://desk:secret@host/name"})
+    assert "secret" not in str(refused.value)
+
+
+def test_a_workspace_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsInvalid, match="is a file"):
+        read_settings({}, workspace=tmp_path / "file")
