@@ -1,0 +1,163 @@
+"""Judging a study: honest trials are judged, a peek is caught, and nothing is believed unproved."""
+
+import shutil
+
+import pytest
+
+from featurestore.lake import Lake
+from featurestore.store import FeatureStore
+from pipelines.definition import load_definition
+from pipelines.errors import CrossCheckFailed, EvidenceMissing, NotebookInvalid, StudyUnknown
+from pipelines.evaluate import evaluate_trial
+from pipelines.gates.policy import default_policy
+from pipelines.judge import judge_study
+from pipelines.ledger import TrialClosed, TrialOpened
+from pipelines.workspace import Workspace
+from tests.fakes.notebooks import STRATEGY, tiny_notebook
+
+# Reads the research history in the strategy cell and keeps, for each date, which name will do
+# best over the next bar; decide finds the date again by its prices.
+PEEK = '''
+import numpy as np
+from featurestore.universes import universe
+from pipelines.research import open_workspace
+
+reader = open_workspace().research_reader(study)
+symbols = universe(study.universe).symbols
+known = reader.history("us_equities.close", symbols, study.research.start, study.research.end)
+table = known.pivot(on="symbol", index="event_time", values="close").sort("event_time")
+closes = table.select(symbols).to_numpy()
+KEYS = tuple(float(value) for value in closes[:, 0])
+AHEAD = np.vstack([closes[1:] / closes[:-1], np.ones((1, len(symbols)))])
+WINNERS = tuple(int(value) for value in AHEAD.argmax(axis=1))
+
+
+def decide(xp, inputs):
+    score = inputs.prices[:, -1] / inputs.prices[:, 0] - 1.0
+    today = xp.argmin(xp.abs(xp.asarray(KEYS, dtype=xp.float64) - inputs.prices[0, -1]))
+    winner = xp.take(xp.asarray(WINNERS, dtype=xp.int64), xp.reshape(today, (1,)), axis=0)
+    held = xp.astype(xp.arange(20, dtype=xp.int64) == winner, xp.float64)
+    rank = xp.argsort(xp.argsort(-score, stable=True), stable=True)
+    rest = xp.astype(rank < top, xp.float64)
+    return score, (held * 9.0 + rest) / (9.0 + xp.sum(rest))
+
+
+strategy = Strategy(
+    inputs={"prices": History(feature="us_equities.close", length=lookback + 1)},
+    decide=decide,
+    parameters={"lookback": lookback, "top": top},
+)
+'''
+
+
+@pytest.fixture
+def workspace(market_lake, tmp_path, monkeypatch) -> Workspace:
+    folder = tmp_path / "workspace"
+    shutil.copytree(market_lake.path, folder / "lake")
+    made = Workspace(folder, snapshot=market_lake.snapshot)
+    made.save()
+    monkeypatch.setenv("SLUICE_WORKSPACE", str(folder))
+    return made
+
+
+def _submit_all(notebook, workspace, *points):
+    for lookback, top in points:
+        definition = load_definition(notebook, {"lookback": lookback, "top": top})
+        evaluate_trial(definition, workspace, source="sweep")
+
+
+GRID = ((21, 3), (21, 5), (63, 3), (63, 5))
+
+
+def test_an_honest_study_passes_integrity_and_its_judgement_is_recorded(workspace, tmp_path):
+    notebook = tiny_notebook(tmp_path / "tiny.ipynb")
+    _submit_all(notebook, workspace, *GRID)
+    judged = judge_study("tiny", workspace, policy=default_policy())
+    passed = {verdict.gate: verdict.passed for verdict in judged.verdict.verdicts}
+    assert passed["lookahead"]
+    assert passed["parity"]
+    assert judged.evidence.counted == 4
+    recorded = workspace.ledger().judgements("tiny")[-1]
+    assert (recorded.stage, recorded.trial) == (judged.verdict.stage, judged.trial.key)
+
+
+def test_a_notebook_that_peeks_one_bar_ahead_is_refused_and_told_where(workspace, tmp_path):
+    notebook = tiny_notebook(tmp_path / "tiny.ipynb", strategy=PEEK)
+    _submit_all(notebook, workspace, *GRID)
+    judged = judge_study("tiny", workspace, policy=default_policy())
+    lookahead = judged.verdict.verdicts[0]
+    assert judged.verdict.stage == "refused"
+    assert not lookahead.passed
+    assert "change when the future is cut off" in lookahead.reason
+    assert lookahead.figures["first_peek"] is not None
+    workspace.ledger().verify()
+
+
+def test_a_study_with_one_trial_is_refused_in_words(workspace, tmp_path):
+    notebook = tiny_notebook(tmp_path / "tiny.ipynb")
+    _submit_all(notebook, workspace, (21, 3))
+    verdict = judge_study("tiny", workspace, policy=default_policy()).verdict
+    assert verdict.stage == "refused"
+    assert "Only one of 1 counted trials has returns" in verdict.summary
+    workspace.ledger().verify()
+
+
+def test_an_empty_study_cannot_be_judged(workspace, tmp_path):
+    study = load_definition(tiny_notebook(tmp_path / "tiny.ipynb"), {}).study
+    workspace.ledger().declare_study(study.declaration())
+    with pytest.raises(EvidenceMissing, match="tiny"):
+        judge_study("tiny", workspace, policy=default_policy())
+    workspace.ledger().verify()
+
+
+def test_an_unknown_study_is_named(workspace):
+    with pytest.raises(StudyUnknown, match="nonesuch"):
+        judge_study("nonesuch", workspace, policy=default_policy())
+
+
+def test_a_strategy_cell_changed_since_its_trials_is_not_judged(workspace, tmp_path):
+    notebook = tiny_notebook(tmp_path / "tiny.ipynb")
+    _submit_all(notebook, workspace, *GRID)
+    tiny_notebook(notebook, strategy=STRATEGY.replace("-score", "score"))
+    with pytest.raises(NotebookInvalid, match="changed since trial"):
+        judge_study("tiny", workspace, policy=default_policy())
+
+
+def test_returns_that_cannot_be_earned_again_are_not_believed(workspace, tmp_path):
+    notebook = tiny_notebook(tmp_path / "tiny.ipynb")
+    _submit_all(notebook, workspace, (21, 3))
+    honest = workspace.ledger().evidence("tiny")
+    definition = load_definition(notebook, {"lookback": 63, "top": 5})
+    ledger = workspace.ledger()
+    key = ledger.open_trial(
+        TrialOpened(
+            study="tiny",
+            parameters=dict(definition.strategy.parameters),
+            code_hash=definition.code_hash,
+            snapshot_hash=workspace.snapshot.hash,
+            notebook=str(notebook),
+        )
+    )
+    flattered = honest.net[:, 0] + 0.01
+    ledger.close_trial(
+        key,
+        TrialClosed(
+            status="complete", dates=honest.dates, net=flattered, benchmark=honest.benchmark
+        ),
+    )
+    with pytest.raises(CrossCheckFailed, match="does not earn again"):
+        judge_study("tiny", workspace, policy=default_policy())
+
+
+def test_research_cannot_open_the_years_of_the_holdout(workspace, tmp_path):
+    definition = load_definition(tiny_notebook(tmp_path / "tiny.ipynb"), {})
+    workspace.research_reader(definition.study)
+    from datetime import UTC, datetime
+
+    from featurestore.errors import HoldoutSealed
+
+    plain = FeatureStore(Lake(workspace.lake_url)).reader(workspace.snapshot)
+    with pytest.raises(HoldoutSealed):
+        plain.window(
+            "us_equities.close", ["AAPL"], length=1, at=datetime(2003, 6, 30, 20, tzinfo=UTC)
+        )
