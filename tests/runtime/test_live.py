@@ -1,0 +1,190 @@
+"""The live driver: what is due by calendar and clock, what was missed, APScheduler around it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from featurestore.calendars import Calendar, Session
+from runtime.clock import ReplayClock, WallClock
+from runtime.engine import fund
+from runtime.live import DELAY, LiveDriver, SessionJob, SessionTrigger, start
+from tests.fakes.market import CAPITAL, XNYS, open_bench
+
+FRIDAY = XNYS.session(date(2017, 1, 6))
+MONDAY = XNYS.session(date(2017, 1, 9))
+
+
+@pytest.fixture
+def bench(tmp_path):
+    opened = open_bench(tmp_path)
+    fund(opened.desk.journal, CAPITAL, datetime(2017, 1, 1, tzinfo=UTC))
+    yield opened
+    opened.close()
+
+
+def driver_of(bench, **options) -> LiveDriver:
+    return LiveDriver(open_engine=bench.engine, calendar=XNYS, clock=bench.desk.clock, **options)
+
+
+def at(bench, moment: datetime) -> None:
+    clock = bench.desk.clock
+    assert isinstance(clock, ReplayClock)
+    clock.advance(moment)
+
+
+def test_a_session_is_due_some_minutes_after_its_close(bench):
+    driver = driver_of(bench)
+    at(bench, FRIDAY.close + DELAY - timedelta(seconds=1))
+    assert driver.due() == XNYS.session(date(2017, 1, 5))
+    at(bench, FRIDAY.close + DELAY)
+    assert driver.due() == FRIDAY
+    at(bench, MONDAY.close + DELAY - timedelta(seconds=1))
+    assert driver.due() == FRIDAY
+
+
+def test_each_session_runs_once_however_often_it_is_fired(bench):
+    told = []
+    driver = driver_of(bench, on_session=told.append)
+    at(bench, FRIDAY.close + DELAY)
+    assert driver.run_due().orders > 0
+    assert driver.run_due() is None
+    at(bench, MONDAY.close + DELAY)
+    assert driver.run_due().fills > 0
+    assert [outcome.day for outcome in told] == [FRIDAY.day, MONDAY.day]
+
+
+def test_a_decision_missed_by_an_hour_is_on_record_and_sends_nothing(bench):
+    at(bench, FRIDAY.close + timedelta(hours=1, seconds=1))
+    outcome = driver_of(bench).run_due()
+    assert (outcome.orders, outcome.denied) == (0, 4)
+    checks = {v.check for line in outcome.decision.plan for v in line.verdicts if not v.passed}
+    assert "1 authority" in checks
+
+
+def test_after_a_standstill_only_the_newest_session_runs(bench):
+    told = []
+    driver = driver_of(bench, on_session=told.append)
+    at(bench, FRIDAY.close + DELAY)
+    driver.run_due()
+    wednesday = XNYS.session(date(2017, 1, 11))
+    at(bench, wednesday.close + DELAY)
+    outcome = driver.run_due()
+    assert [one.day for one in told] == [FRIDAY.day, wednesday.day]
+    assert outcome.fills > 0  # Friday's orders met the first bar that the venue was shown
+    assert outcome.breaks == ()
+
+
+def test_nothing_is_due_before_the_table_begins():
+    clock = ReplayClock(datetime.combine(XNYS.first, datetime.min.time(), UTC))
+    driver = LiveDriver(open_engine=lambda: None, calendar=XNYS, clock=clock)
+    assert driver.due() is None
+    assert driver.run_due() is None
+
+
+def test_the_trigger_skips_holidays_and_follows_early_closes_and_daylight_saving():
+    trigger = SessionTrigger(XNYS, timedelta(minutes=5))
+
+    def after(text: str) -> str:
+        return trigger.get_next_fire_time(None, datetime.fromisoformat(text)).isoformat()
+
+    assert after("2021-11-24T22:00:00+00:00") == "2021-11-26T18:05:00+00:00"  # 13:00 New York
+    assert after("2021-03-12T22:00:00+00:00") == "2021-03-15T20:05:00+00:00"  # summer time began
+    assert after("2021-11-05T21:00:00+00:00") == "2021-11-08T21:05:00+00:00"  # and ended
+    first = datetime.fromisoformat("2021-11-26T18:05:00+00:00")
+    assert trigger.get_next_fire_time(first, first) == datetime(2021, 11, 29, 21, 5, tzinfo=UTC)
+
+
+def test_the_trigger_ends_with_its_table():
+    end = datetime(2100, 1, 1, tzinfo=UTC)
+    assert SessionTrigger(XNYS, DELAY).get_next_fire_time(None, end) is None
+
+
+def soon(count: int, gap: float) -> Calendar:
+    """A calendar whose sessions close `gap` seconds apart from now on, on made-up days."""
+    now, day = datetime.now(UTC), date(2030, 1, 1)
+    sessions = tuple(
+        Session(
+            day=day + timedelta(days=n),
+            open=now,
+            close=now + timedelta(seconds=gap * (n + 1)),
+        )
+        for n in range(count)
+    )
+    return Calendar("SOON", sessions[0].day, sessions[-1].day, sessions)
+
+
+class CountingDriver(LiveDriver):
+    """Counts runs; the second one fails."""
+
+    def run_due(self):
+        self.on_session(None)
+
+
+def test_apscheduler_fires_after_every_close_and_outlives_an_error():
+    fired, errors, enough = [], [], threading.Event()
+
+    def on_session(_outcome) -> None:
+        fired.append(datetime.now(UTC))
+        if len(fired) == 3:
+            raise RuntimeError("venue is down")
+        if len(fired) >= 5:
+            enough.set()
+
+    calendar = soon(6, 0.15)
+    job = SessionJob(calendar="SOON", delay=timedelta(0))
+    driver = CountingDriver(
+        open_engine=lambda: None, calendar=calendar, clock=WallClock(), on_session=on_session
+    )
+    scheduler = start(driver, job, errors.append)
+    assert enough.wait(10)
+    scheduler.shutdown(wait=True)
+    assert [str(error) for error in errors] == ["venue is down"]
+    assert scheduler.get_jobs() == []
+    closes = [session.close for session in calendar.sessions(calendar.first, calendar.last)]
+    assert all(one >= close for one, close in zip(fired[1:], closes, strict=False))
+    assert job.id == "session SOON"
+
+
+def test_a_driver_process_runs_what_is_due_and_ends_on_sigterm(tmp_path):
+    """A process of its own: it closes the newest session, waits, and stops cleanly when told."""
+    program = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from runtime.live import LiveDriver, SessionJob, serve
+        from tests.fakes.market import XNYS, open_bench
+        from datetime import datetime, UTC
+
+        bench = open_bench(Path(sys.argv[1]))
+        bench.desk.clock.advance(datetime(2017, 1, 5, 22, tzinfo=UTC))
+        driver = LiveDriver(
+            open_engine=bench.engine,
+            calendar=XNYS,
+            clock=bench.desk.clock,
+            on_session=lambda outcome: print(outcome.day, flush=True),
+        )
+        serve(driver, SessionJob(calendar="XNYS"))
+        print("stopped", flush=True)
+        """
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": "."},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline().strip() == "2017-01-05"
+    child.send_signal(signal.SIGTERM)
+    out, _ = child.communicate(timeout=20)
+    assert (out.strip(), child.returncode) == ("stopped", 0)
