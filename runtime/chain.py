@@ -88,12 +88,13 @@ class HeadAnchor:
     def record(self, head: Head) -> None:
         """Append a head durably; the same head twice in a row is written once."""
         line = f"{head.seq} {head.hash}\n".encode()
-        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        if lines and lines[-1] == line:
-            return
-        torn = b"" if not lines or lines[-1].endswith(b"\n") else b"\n"
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
+            size = os.fstat(descriptor).st_size
+            tail = os.pread(descriptor, len(line) + 1, max(0, size - len(line) - 1))
+            if tail in (line, b"\n" + line):
+                return
+            torn = b"\n" if tail and not tail.endswith(b"\n") else b""
             os.write(descriptor, torn + line)
             os.fsync(descriptor)
         finally:

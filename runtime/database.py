@@ -46,7 +46,10 @@ def open_database(url: str) -> Engine:
                 engine = _open_sqlite(parsed, shown)
             case "postgresql":
                 engine = create_engine(
-                    parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True
+                    parsed.set(drivername="postgresql+psycopg"),
+                    pool_pre_ping=True,
+                    # A commit that returned survives a crash, whatever the server's default is.
+                    connect_args={"options": "-c synchronous_commit=on"},
                 )
             case other:
                 raise DatabaseUnavailable(

@@ -105,24 +105,24 @@ class PaperVenue:
         self._database.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, how: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """Yield the record inside one transaction; what fails has no effect."""
         with self._lock:
             try:
-                self._database.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._database
-                except BaseException:
-                    self._database.execute("ROLLBACK")
-                    raise
+                self._database.execute(f"BEGIN {how}")
+                yield self._database
                 self._database.execute("COMMIT")
             except sqlite3.OperationalError as error:
                 raise DatabaseUnavailable(
                     f"the record of venue {self.name}: {error}; the call had no effect"
                 ) from error
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
 
     def _rows(self, query: str, arguments: Sequence[Any] = ()) -> list[Any]:
-        with self._lock:
-            return self._database.execute(query, arguments).fetchall()
+        with self._transaction("DEFERRED") as database:
+            return database.execute(query, arguments).fetchall()
 
     def quote(self, symbol: str, at: datetime) -> Quote:
         """Return the close of the bar published last, moved by half the spread each way.
@@ -298,8 +298,8 @@ class PaperVenue:
         own UTC date.
         """
         name = day.isoformat()
-        with self._lock:  # one look at the record: nothing may execute between the three reads
-            read = self._database.execute
+        with self._transaction("DEFERRED") as database:  # nothing executes between the reads
+            read = database.execute
             rows = read(f"{_EXECUTIONS} WHERE day = ? ORDER BY number", (name,)).fetchall()
             held = read("SELECT symbol, quantity FROM positions").fetchall()
             later = read(

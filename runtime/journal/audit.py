@@ -20,6 +20,7 @@ from runtime.journal.rows import (
     order_row,
     posting_rows,
     session_row,
+    state_after_fill,
 )
 from runtime.journal.tables import DECISION, FILL, FLOW, ORDER, POSTING, SESSION, Sql
 from runtime.journal.wire import Line, postings_of
@@ -84,8 +85,11 @@ class _Expected:
         self._postings(entry, kept.account, kept.postings, booking.postings)
         self.rows["fills"][entry.seq] = fill_row(entry.seq, kept.fill, kept.account)
         row = list(self.rows["orders"][kept.fill.order_id])
-        row[15], row[18] = kept.state.value, micros(kept.fill.executed_at)
-        row[16] = text(Decimal(str(row[16])) + kept.fill.quantity)
+        filled = Decimal(str(row[16])) + kept.fill.quantity
+        state = state_after_fill(OrderState(str(row[15])), filled, Decimal(str(row[10])))
+        if state is not kept.state:
+            raise JournalBroken(f"journal: entry {entry.seq} leaves its order {kept.state.value}")
+        row[15], row[16], row[18] = state.value, text(filled), micros(kept.fill.executed_at)
         self.rows["orders"][kept.fill.order_id] = tuple(row)
 
     def _postings(

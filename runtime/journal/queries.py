@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from runtime.chain import ChainedLog, Head, instant
 from runtime.database import reading
 from runtime.domain import Fill, Order, OrderState, OrderType, Side, TimeInForce
+from runtime.errors import JournalBroken
 from runtime.journal import blobs, wire
 from runtime.journal.records import (
     EquityPoint,
@@ -43,16 +44,22 @@ class JournalQueries:
         return self.log.head()
 
     def decision(self, decision_id: str) -> JournalledDecision | None:
-        """Return one decision with its full inputs, or None if there is no such decision."""
+        """Return one decision with its full inputs, or None if there is no such decision.
+
+        Raises:
+            JournalBroken: its stored inputs are missing or were changed.
+        """
         rows = self._read(
             "SELECT d.seq, j.hash, d.inputs, j.payload, b.data FROM journal_decisions d "
-            "JOIN journal j ON j.seq = d.seq JOIN journal_blobs b ON b.name = d.inputs "
+            "JOIN journal j ON j.seq = d.seq LEFT JOIN journal_blobs b ON b.name = d.inputs "
             "WHERE d.decision_id = ?",
             (decision_id,),
         )
         if not rows:
             return None
         seq, value, name, payload, data = rows[0]
+        if data is None:
+            raise JournalBroken(f"stored inputs {name} of decision {decision_id} are missing")
         arrays = blobs.decode_arrays(blobs.restore(name, bytes(data)))
         return _decision(seq, value, payload, arrays)
 

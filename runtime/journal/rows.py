@@ -42,13 +42,17 @@ def check_order(order: Order, record: DecisionRecord) -> None:
         )
 
 
-def check_fill(fill: Fill, record: OrderRecord, filled: Decimal) -> None:
+def check_fill(fill: Fill, record: OrderRecord, filled: Decimal, account: str) -> None:
     """Refuse a fill that does not fit its order, of which `filled` units have executed.
 
     Raises:
-        OrderInvalid: another symbol, side or venue, or more units than were asked for.
+        OrderInvalid: another account, symbol, side or venue, or more units than were asked for.
     """
     order = record.order
+    if record.account != account:
+        raise OrderInvalid(
+            f"execution {fill.execution_id} is of account {record.account}, not of {account}"
+        )
     if (fill.symbol, fill.side, fill.venue) != (order.symbol, order.side, order.venue):
         raise OrderInvalid(
             f"execution {fill.execution_id}: {fill.side.value} {fill.symbol} at {fill.venue} does "

@@ -271,7 +271,7 @@ class Journal(JournalQueries):
         booked = []
         for fill in fills:
             name = fill.order_id
-            check_fill(fill, orders[name], filled[name])
+            check_fill(fill, orders[name], filled[name], self.account)
             booking = self._account.book.apply(fill)
             if booking is None:
                 raise JournalBroken(f"execution {fill.execution_id} is booked but has no row")
@@ -301,15 +301,19 @@ class Journal(JournalQueries):
             self._anchor.record(Head(seq=entry.seq, hash=entry.hash))
         return True
 
-    def verify(self) -> Head:
+    def verify(self, *, rows: bool = True) -> Head:
         """Recompute the chain, then derive every row and every book again from its entries.
 
+        Args:
+            rows: False leaves it at the chain, some twenty times as fast.
+
         Raises:
-            JournalBroken: names the first entry that does not hold.
+            JournalBroken: names the first entry, or the row, that does not hold.
         """
         heads = self._anchor.heads() if self._anchor is not None else ()
         head = self.log.verify(heads)
-        audit.verify_rows(self.engine, self.log, self._sql)
+        if rows:
+            audit.verify_rows(self.engine, self.log, self._sql)
         return head
 
     def _orders(self, connection: Connection, names: set[str]) -> Mapping[str, OrderRecord]:

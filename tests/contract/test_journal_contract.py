@@ -380,6 +380,22 @@ def test_a_forged_row_is_found_though_the_chain_is_whole(journal, statement, mes
         journal.verify()
 
 
+def test_a_fill_cannot_be_booked_to_another_account_than_its_orders(engine):
+    order = make_order()
+    Journal(engine).record_decision(make_decision([order]), [order])
+    with pytest.raises(OrderInvalid, match="is of account paper, not of other"):
+        Journal(engine, account="other").record_fills([make_fill(1, "10", number=1, of=order)])
+
+
+def test_inputs_that_are_gone_are_an_error_and_not_an_unknown_decision(journal):
+    journal.record_decision(make_decision(), [])
+    with transaction(journal.engine) as connection:
+        connection.exec_driver_sql("DELETE FROM journal_blobs")
+    with pytest.raises(JournalBroken, match="are missing"):
+        journal.decision(make_decision().decision_id)
+    assert journal.verify(rows=False) == journal.head()
+
+
 def test_inputs_that_were_changed_at_rest_are_refused_when_read(journal):
     journal.record_decision(make_decision(), [])
     with transaction(journal.engine) as connection:
