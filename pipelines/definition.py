@@ -13,8 +13,8 @@ from typing import Any
 
 from featurestore.errors import PlatformError
 from pipelines.errors import NotebookInvalid, StrategyInvalid
-from pipelines.parameters import cell_source, declared_parameters, read_notebook, validated
 from pipelines.purity import decide_source, normal_form
+from pipelines.runs.parameters import cell_source, declared_parameters, read_notebook, validated
 from pipelines.strategy import Strategy
 from pipelines.study import Parameter, Study
 

@@ -16,7 +16,7 @@ from pipelines.backtest import Backtest, backtest
 from pipelines.compile import compile_strategy
 from pipelines.definition import Definition
 from pipelines.errors import TrialPruned
-from pipelines.ledger_records import TrialClosed, TrialOpened
+from pipelines.ledger.records import TrialClosed, TrialOpened
 from pipelines.performance import figures
 from pipelines.workspace import Workspace
 from runtime.inference import DecisionSession

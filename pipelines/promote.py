@@ -21,7 +21,6 @@ from featurestore.universes import universe
 from pipelines.backtest import Backtest, backtest
 from pipelines.definition import Definition, definition_cells
 from pipelines.errors import PromotionRefused
-from pipelines.executed import strip_volatile
 from pipelines.gates.lookahead import sampled_times
 from pipelines.gates.policy import GatePolicy
 from pipelines.judge import Judged, judge_study
@@ -29,6 +28,7 @@ from pipelines.ledger import Ledger, Promotion
 from pipelines.performance import figures
 from pipelines.report.card import render_card
 from pipelines.report.page import ReportData, Track, render
+from pipelines.runs.executed import strip_volatile
 from pipelines.study import Study
 from pipelines.workspace import Workspace
 from runtime.bundle import LoadedBundle, load_bundle, write_bundle

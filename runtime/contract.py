@@ -1,4 +1,4 @@
-"""The bundle contract: what a manifest says. Written by promotion, checked and obeyed by the runtime.
+"""The bundle contract: what a manifest says, as promotion writes it and the runtime obeys it.
 
 Nothing volatile is in it: the same inputs give the same bytes and so the same bundle hash.
 """
@@ -83,7 +83,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
-    """Ed25519 over the manifest's bytes and the promotion facts; the only volatile file of a bundle."""
+    """Ed25519 over manifest and promotion facts; the only volatile file of a bundle."""
 
     manifest_hash: str
     signer: str

@@ -1,4 +1,4 @@
-"""The nouns of trading: signals, orders, fills and verdicts; frozen, exact, invalid states refused."""
+"""The nouns of trading: signals, orders, fills, verdicts; frozen and exact, none invalid."""
 
 import hashlib
 from dataclasses import dataclass

@@ -46,7 +46,7 @@ class PointInTime(Protocol):
     """The store's face towards a decision: nothing that was not known at `at` can be read."""
 
     def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
-        """Return shape (n, length), float64; HistoryMissing if any bar is absent or unknown at `at`."""
+        """Return shape (n, length), float64; HistoryMissing if a bar is not known at `at`."""
         ...
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipelines.gates.errors import GateInputInvalid
 from pipelines.gates.sharpe import sharpe_ratios
-from pipelines.ledger_records import StudyEvidence
+from pipelines.ledger.records import StudyEvidence
 
 Array = NDArray[np.float64]
 Days = NDArray[np.datetime64]

@@ -21,9 +21,9 @@ from featurestore.sources.embedded import ingest_embedded
 from pipelines.errors import RunFailed
 from pipelines.gates.policy import default_policy
 from pipelines.judge import Judged, judge_study
-from pipelines.notebooks import RunProgress, RunRecord, run_notebook
 from pipelines.promote import PromotedBundle
-from pipelines.sweep import SweepProgress, sweep
+from pipelines.runs.notebooks import RunProgress, RunRecord, run_notebook
+from pipelines.sweeps.sweep import SweepProgress, sweep
 from pipelines.workspace import Workspace
 from runtime.clock import WallClock
 from runtime.database import open_database

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pipelines.errors import PromotionRefused
 from pipelines.gates.policy import default_policy
-from pipelines.notebooks import RunProgress, run_notebook
 from pipelines.promote import Origin, PromotedBundle, promote
+from pipelines.runs.notebooks import RunProgress, run_notebook
 from pipelines.workspace import Workspace
 from runtime.clock import WallClock
 from runtime.database import open_database

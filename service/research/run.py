@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.notebooks import (
+from pipelines.runs.notebooks import (
     RunProgress,
     RunRecord,
     declared,
     parameters_from_text,
 )
-from pipelines.notebooks import run_notebook as execute
+from pipelines.runs.notebooks import run_notebook as execute
 from pipelines.workspace import open_workspace
 from runtime.clock import WallClock
 from service.console import OK, REFUSED, Output

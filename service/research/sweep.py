@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipelines.sweep import SweepProgress, SweepReport, SweepTrial, sweep
+from pipelines.sweeps.sweep import SweepProgress, SweepReport, SweepTrial, sweep
 from pipelines.workspace import open_workspace
 from runtime.clock import WallClock
 from service.console import OK, REFUSED, Output

@@ -4,7 +4,7 @@ import copy
 import json
 from typing import Any
 
-from pipelines.executed import strip_volatile, with_true_statuses
+from pipelines.runs.executed import strip_volatile, with_true_statuses
 
 
 def executed(run: int) -> dict[str, Any]:

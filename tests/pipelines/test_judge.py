@@ -17,7 +17,7 @@ from tests.fakes.notebooks import STRATEGY, tiny_notebook
 
 # Reads the research history in the strategy cell and keeps, for each date, which name will do
 # best over the next bar; decide finds the date again by its prices.
-PEEK = '''
+PEEK = """
 import numpy as np
 from featurestore.universes import universe
 from pipelines.research import open_workspace
@@ -47,7 +47,7 @@ strategy = Strategy(
     decide=decide,
     parameters={"lookback": lookback, "top": top},
 )
-'''
+"""
 
 
 @pytest.fixture

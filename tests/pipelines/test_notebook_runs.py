@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import NotebookInvalid, ParameterInvalid
-from pipelines.notebooks import RunProgress, RunRecord, run_notebook
+from pipelines.runs.notebooks import RunProgress, RunRecord, run_notebook
 from pipelines.workspace import Workspace
 from runtime.clock import WallClock
 from tests.fakes.notebook_files import Cell, write_notebook
@@ -189,7 +189,7 @@ def test_the_ledger_is_whole_after_all_of_them(
 RUNNER = """
 import sys
 from pathlib import Path
-from pipelines.notebooks import run_notebook
+from pipelines.runs.notebooks import run_notebook
 from pipelines.workspace import Workspace
 from runtime.clock import WallClock
 run_notebook(Path(sys.argv[1]), {}, Workspace(Path(sys.argv[2])), clock=WallClock())

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import NotebookInvalid, ParameterInvalid
-from pipelines.notebooks import declared
-from pipelines.parameters import (
+from pipelines.runs.notebooks import declared
+from pipelines.runs.parameters import (
     cell_source,
     declared_parameters,
     parameters_from_text,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.notebook_child import Event
-from pipelines.processes import child_environment, oom_kills, signal_name
-from pipelines.run_cause import Ended, closed_by
+from pipelines.runs.cause import Ended, closed_by
+from pipelines.runs.child import Event
+from pipelines.runs.processes import child_environment, oom_kills, signal_name
 
 
 def cause(tmp_path: Path, ended: Ended, log: str = "") -> tuple[str | None, str]:

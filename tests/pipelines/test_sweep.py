@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.errors import EvidenceMissing, ParameterInvalid, SweepFailed
 from pipelines.ledger import TrialOpened
-from pipelines.sweep import SweepProgress, SweepReport, sweep
+from pipelines.sweeps.sweep import SweepProgress, SweepReport, sweep
 from pipelines.workspace import Workspace
 from runtime.clock import WallClock
 from tests.conftest_market import MarketLake

@@ -8,7 +8,7 @@ from pipelines.gates.evidence import Evidence, evidence_of
 from pipelines.gates.ladder import StudyVerdict, judge
 from pipelines.gates.policy import default_policy
 from pipelines.gates.sharpe import sharpe_ratios
-from pipelines.ledger_records import StudyEvidence
+from pipelines.ledger.records import StudyEvidence
 from runtime.contract import GateVerdict
 
 POLICY = default_policy()

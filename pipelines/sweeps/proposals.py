@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from pipelines.errors import SweepFailed
-from pipelines.ledger_records import Value
+from pipelines.ledger.records import Value
 
 SamplerName: TypeAlias = Literal["grid", "random", "tpe"]
 # Points that are asked for before any of them is told: fixed, so that the number of workers and

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.parameters import cell_source
+from pipelines.runs.parameters import cell_source
 
 _MARKER = "papermill-error-cell-tag"  # on cells that papermill adds around a failure
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pipelines.errors import SweepFailed
-from pipelines.processes import kill_group, signal_name
-from pipelines.sweep_messages import (
+from pipelines.runs.processes import kill_group, signal_name
+from pipelines.sweeps.messages import (
     Outcome,
     Ready,
     Refused,
@@ -96,7 +96,7 @@ class WorkerPool:
         ours, theirs = socket.socketpair()
         with theirs, self._log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.sweep_worker", str(theirs.fileno())],
+                [sys.executable, "-m", "pipelines.sweeps.worker", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

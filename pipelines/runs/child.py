@@ -1,6 +1,6 @@
 """The process that executes one notebook by papermill and tells its parent what really happens.
 
-Started by `pipelines.notebooks` as `python -m pipelines.notebook_child SPEC`. Events go to the
+Started by `pipelines.runs.notebooks` as `python -m pipelines.runs.child SPEC`. Events go to the
 parent through a pipe, one JSON object per line: the kernel's pid, cells as they start and end, an
 exception, the kernel's exit code. The output file is never taken as evidence.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.processes import die_with_parent
+from pipelines.runs.processes import die_with_parent
 
 
 class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from pipelines.ledger import Ledger
-from pipelines.ledger_records import TrialClosed, TrialOpened, TrialRecord, Value
+from pipelines.ledger.records import TrialClosed, TrialOpened, TrialRecord, Value
 from pipelines.performance import sharpe
-from pipelines.workers import Crashed, Ended, Overdue
+from pipelines.sweeps.pool import Crashed, Ended, Overdue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,14 @@ import msgspec
 
 from featurestore.errors import PlatformError
 from pipelines.ledger import Ledger
-from pipelines.ledger_records import RunClosed, RunOpened, TrialOpened, Value
-from pipelines.parameters import declared_parameters, read_notebook, validated
-from pipelines.processes import child_environment
-from pipelines.proposals import Proposer, SamplerName
-from pipelines.run_folder import new_folder
-from pipelines.sweep_book import SweepBook, SweepProgress, SweepTrial, best_of
-from pipelines.sweep_messages import Start, Task
-from pipelines.workers import WorkerPool
+from pipelines.ledger.records import RunClosed, RunOpened, TrialOpened, Value
+from pipelines.runs.folder import new_folder
+from pipelines.runs.parameters import declared_parameters, read_notebook, validated
+from pipelines.runs.processes import child_environment
+from pipelines.sweeps.book import SweepBook, SweepProgress, SweepTrial, best_of
+from pipelines.sweeps.messages import Start, Task
+from pipelines.sweeps.pool import WorkerPool
+from pipelines.sweeps.proposals import Proposer, SamplerName
 from pipelines.workspace import Workspace
 from runtime.clock import Clock
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from pipelines.errors import LedgerRefused
-from pipelines.ledger_records import TrialClosed, Value
+from pipelines.ledger.records import TrialClosed, Value
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from pipelines.errors import NotebookInvalid, ParameterInvalid
-from pipelines.ledger_records import Value
+from pipelines.ledger.records import Value
 
 TAG = "parameters"
 _TYPES: tuple[type, ...] = (bool, int, float, str)

@@ -1,7 +1,7 @@
 """A warm worker of a sweep: imports and market data loaded once, each trial in a fresh namespace.
 
-Started by `pipelines.workers` as `python -m pipelines.sweep_worker DESCRIPTOR`, a new interpreter:
-nothing is forked after polars or onnxruntime have started threads.
+Started by `pipelines.sweeps.pool` as `python -m pipelines.sweeps.worker DESCRIPTOR`, a new
+interpreter: nothing is forked after polars or onnxruntime have started threads.
 """
 
 import random
@@ -16,8 +16,8 @@ from featurestore.reader import Snapshot
 from pipelines.definition import Definition, load_definition
 from pipelines.errors import NotebookInvalid, StrategyInvalid, TrialPruned
 from pipelines.evaluate import closing, evaluate
-from pipelines.processes import die_with_parent
-from pipelines.sweep_messages import (
+from pipelines.runs.processes import die_with_parent
+from pipelines.sweeps.messages import (
     Outcome,
     Ready,
     Refused,

@@ -15,23 +15,19 @@ import numpy as np
 from sqlalchemy import Connection, Engine
 
 from pipelines.errors import HoldoutSpent, LedgerRefused
-from pipelines.ledger_reading import LedgerReading
-from pipelines.ledger_records import (
+from pipelines.ledger.reading import LedgerReading
+from pipelines.ledger.records import (
     HoldoutPayload,
     HoldoutRecord,
     Judgement,
     Promotion,
-    Returns,
     RunClosed,
     RunOpened,
-    StudyEvidence,
     StudyRecord,
     TrialClosed,
     TrialOpened,
-    TrialRecord,
-    trial_key,
 )
-from pipelines.ledger_state import (
+from pipelines.ledger.state import (
     HOLDOUT_RESULT,
     HOLDOUT_SPENT,
     JUDGED,
@@ -51,23 +47,6 @@ from runtime.clock import Clock
 from runtime.contract import canonical
 from runtime.database import open_database, transaction
 from runtime.inputs import Array
-
-__all__ = [
-    "HoldoutRecord",
-    "Judgement",
-    "Ledger",
-    "Promotion",
-    "Returns",
-    "RunClosed",
-    "RunOpened",
-    "StudyEvidence",
-    "StudyRecord",
-    "TrialClosed",
-    "TrialOpened",
-    "TrialRecord",
-    "open_ledger",
-    "trial_key",
-]
 
 
 def open_ledger(url: str, *, clock: Clock, anchor: Path | None) -> "Ledger":

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pipelines.errors import LedgerBroken
-from pipelines.ledger_records import (
+from pipelines.ledger.records import (
     HoldoutPayload,
     HoldoutRecord,
     Judgement,

@@ -23,11 +23,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pipelines.executed import strip_volatile, with_true_statuses
 from pipelines.ledger import Ledger
-from pipelines.ledger_records import RunClosed, RunOpened, Value
-from pipelines.notebook_child import ChildSpec, Event
-from pipelines.parameters import (
+from pipelines.ledger.records import RunClosed, RunOpened, Value
+from pipelines.runs.cause import Ended, closed_by
+from pipelines.runs.child import ChildSpec, Event
+from pipelines.runs.executed import strip_volatile, with_true_statuses
+from pipelines.runs.folder import new_folder, write_whole
+from pipelines.runs.parameters import (
     DeclaredParameter,
     declared_parameters,
     parameters_from_text,
@@ -35,9 +37,7 @@ from pipelines.parameters import (
     validated,
     with_parameters,
 )
-from pipelines.processes import child_environment, kill_group, kill_marked, oom_kills
-from pipelines.run_cause import Ended, closed_by
-from pipelines.run_folder import new_folder, write_whole
+from pipelines.runs.processes import child_environment, kill_group, kill_marked, oom_kills
 from runtime.clock import Clock
 from runtime.contract import canonical
 
@@ -246,7 +246,7 @@ class _Execution:
         }
         with (self.folder / LOG).open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "pipelines.notebook_child", str(scratch / "spec.json")],
+                [sys.executable, "-m", "pipelines.runs.child", str(scratch / "spec.json")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

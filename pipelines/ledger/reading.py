@@ -7,8 +7,8 @@ import numpy as np
 from sqlalchemy import Engine
 
 from pipelines.errors import EvidenceMissing, LedgerBroken, LedgerRefused, StudyUnknown
-from pipelines.ledger_blobs import BlobTable
-from pipelines.ledger_records import (
+from pipelines.ledger.blobs import BlobTable
+from pipelines.ledger.records import (
     HoldoutRecord,
     Judgement,
     LedgerRun,
@@ -18,7 +18,7 @@ from pipelines.ledger_records import (
     StudyRecord,
     TrialRecord,
 )
-from pipelines.ledger_state import TRIAL_CLOSED, ClosePayload, LedgerState
+from pipelines.ledger.state import TRIAL_CLOSED, ClosePayload, LedgerState
 from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.database import reading
 from runtime.errors import JournalBroken

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.ledger_records import Cause, RunClosed
-from pipelines.notebook_child import Event
-from pipelines.processes import signal_name
+from pipelines.ledger.records import Cause, RunClosed
+from pipelines.runs.child import Event
+from pipelines.runs.processes import signal_name
 
 _LOG_TAIL = 20_000  # bytes of the log that are searched
 # What C++, Rust and Python write before they die for want of memory.

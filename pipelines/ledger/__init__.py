@@ -1,0 +1,36 @@
+"""The ledger: the append-only, hash-chained record of every study, run and trial."""
+
+from pipelines.ledger.records import (
+    HoldoutRecord,
+    Judgement,
+    LedgerRun,
+    Promotion,
+    Returns,
+    RunClosed,
+    RunOpened,
+    StudyEvidence,
+    StudyRecord,
+    TrialClosed,
+    TrialOpened,
+    TrialRecord,
+    trial_key,
+)
+from pipelines.ledger.store import Ledger, open_ledger
+
+__all__ = [
+    "HoldoutRecord",
+    "Judgement",
+    "Ledger",
+    "LedgerRun",
+    "Promotion",
+    "Returns",
+    "RunClosed",
+    "RunOpened",
+    "StudyEvidence",
+    "StudyRecord",
+    "TrialClosed",
+    "TrialOpened",
+    "TrialRecord",
+    "open_ledger",
+    "trial_key",
+]

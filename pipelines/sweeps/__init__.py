@@ -1,0 +1,1 @@
+"""Sweeps: optuna proposes, warm workers evaluate, the ledger records before anybody sees."""
