@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from operator import itemgetter
 
 from runtime.domain import Order, PlannedOrder, Quote, Side, TimeInForce, order_id
 from runtime.errors import OrderInvalid
@@ -38,11 +39,7 @@ class Route:
     explanation: str  # in words
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    venue: str
-    price: Decimal  # USD per unit, fee included
-    size: Decimal
+_Level = tuple[Decimal, str, Decimal]  # USD per unit with the fee, venue, units shown
 
 
 def route(planned: PlannedOrder, quotes: Sequence[Quote], *, lot: int = 1) -> Route:
@@ -63,26 +60,27 @@ def route(planned: PlannedOrder, quotes: Sequence[Quote], *, lot: int = 1) -> Ro
         raise OrderInvalid(f"{planned.symbol}: no venue shows a quote, so it cannot be routed")
     if lot < 1 or planned.quantity % lot:
         raise OrderInvalid(f"{planned.symbol}: {planned.quantity} is not whole lots of {lot}")
-    levels, beyond = _levels(planned, quotes, lot)
+    levels, beyond = _levels(planned, quotes)
     left = planned.quantity
     taken: dict[str, tuple[Decimal, Decimal]] = {}  # venue -> units shown, marginal price
     cost = Decimal(0)
-    for level in levels:
-        if left == 0:
+    for price, venue, size in levels:
+        if not left:
             break
-        part = min(left, level.size)
+        part = min(left, size - size % lot)
         if part:
-            taken[level.venue] = (taken.get(level.venue, (Decimal(0),))[0] + part, level.price)
-            cost = _EXACT.add(cost, _EXACT.multiply(part, level.price))
+            before = taken[venue][0] if venue in taken else 0
+            taken[venue] = (part + before, price)
+            cost = _EXACT.fma(part, price, cost)
             left -= part
-    home = levels[0] if levels else beyond[0]
-    cost = _EXACT.add(cost, _EXACT.multiply(left, home.price))
-    if left and home.venue not in taken:
-        taken[home.venue] = (Decimal(0), home.price)
+    home_price, home, _ = levels[0] if levels else beyond[0]
+    cost = _EXACT.fma(left, home_price, cost)
+    if left and home not in taken:
+        taken[home] = (Decimal(0), home_price)
     legs = tuple(
         RouteLeg(
             venue=venue,
-            quantity=shown + (left if venue == home.venue else 0),
+            quantity=shown + left if venue == home else shown,
             shown=shown,
             marginal=marginal,
         )
@@ -98,23 +96,22 @@ def route(planned: PlannedOrder, quotes: Sequence[Quote], *, lot: int = 1) -> Ro
     )
 
 
-def _levels(
-    planned: PlannedOrder, quotes: Sequence[Quote], lot: int
-) -> tuple[list[_Level], list[_Level]]:
+def _levels(planned: PlannedOrder, quotes: Sequence[Quote]) -> tuple[list[_Level], list[_Level]]:
     """Return levels at the limit or better and those beyond it, each cheapest first."""
-    buy = planned.side is Side.BUY
+    buy, symbol, limit = planned.side is Side.BUY, planned.symbol, planned.limit_price
     within: list[_Level] = []
     beyond: list[_Level] = []
     for quote in quotes:
-        if quote.symbol != planned.symbol:
-            raise OrderInvalid(f"{planned.symbol}: was given a quote of {quote.symbol}")
-        price = quote.ask if buy else quote.bid
-        fee = quote.fee_rate if buy else -quote.fee_rate
-        level = _Level(quote.venue, _EXACT.multiply(price, 1 + fee), quote.size - quote.size % lot)
-        meets = price <= planned.limit_price if buy else price >= planned.limit_price
-        (within if meets else beyond).append(level)
+        if quote.symbol != symbol:
+            raise OrderInvalid(f"{symbol}: was given a quote of {quote.symbol}")
+        price, fee = (quote.ask, quote.fee_rate) if buy else (quote.bid, -quote.fee_rate)
+        level = (_EXACT.fma(price, fee, price), quote.venue, quote.size)
+        if price <= limit if buy else price >= limit:
+            within.append(level)
+        else:
+            beyond.append(level)
     for found in (within, beyond):
-        found.sort(key=lambda level: level.price, reverse=not buy)  # stable: ties keep their order
+        found.sort(key=itemgetter(0), reverse=not buy)  # stable: ties keep their order
     return within, beyond
 
 
