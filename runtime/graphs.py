@@ -56,6 +56,7 @@ def check_graph(graph: bytes) -> None:
         _check_node(node)
     for tensor in _initialisers(model.graph):
         _check_tensor(tensor, f"initialiser {tensor.name!r}", scalar_mask=False)
+    _check_inferred(model)
 
 
 def _check_header(model: ModelProto) -> None:
@@ -73,6 +74,14 @@ def _check_header(model: ModelProto) -> None:
         if shape.elem_type != TensorProto.DOUBLE:
             raise _refused(f"{value.name!r} must be a float64 tensor")
         _check_size([d.dim_value for d in shape.shape.dim], f"{value.name!r}")
+
+
+def _check_inferred(model: ModelProto) -> None:
+    """Refuse intermediate results whose size is known beforehand and beyond bounds."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    for value in inferred.graph.value_info:
+        dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        _check_size(dims, f"result {value.name!r}")
 
 
 def _check_node(node: NodeProto) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 from featurestore.calendars import Session
 from runtime.contract import Stage
@@ -141,6 +142,7 @@ class Standing:
         self.planned.add(order.symbol)
 
 
+@lru_cache(maxsize=1024)  # most orders of a tick hear the same words; verdicts are frozen
 def passed(check: str, limit: str, observed: str, reason: str = "within the limit") -> Verdict:
     """Return a verdict that lets the order through."""
     return Verdict(check=check, passed=True, limit=limit, observed=observed, reason=reason)

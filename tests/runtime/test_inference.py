@@ -146,6 +146,18 @@ def test_graphs_outside_our_limits_are_refused(change, words):
         DecisionSession(with_model(change))
 
 
+@pytest.mark.parametrize("operator", ["ConstantOfShape", "Expand"])
+def test_a_graph_that_asks_for_160_gigabytes_is_refused_before_it_runs(operator):
+    def swell(model: onnx.ModelProto) -> None:
+        shape = onnx.numpy_helper.from_array(np.array([20_000, 1_000_000], dtype=np.int64), "huge")
+        model.graph.initializer.append(shape)
+        inputs = ["huge"] if operator == "ConstantOfShape" else ["one", "huge"]
+        model.graph.node.append(helper.make_node(operator, inputs, ["swollen"]))
+
+    with pytest.raises(BundleRefused, match="20000000000 values"):
+        DecisionSession(with_model(swell))
+
+
 def test_bytes_that_are_no_model_are_refused():
     for junk in (b"", b"not a model", tilt_graph()[:100]):
         with pytest.raises(BundleRefused, match=r"graph\.onnx"):
