@@ -20,9 +20,8 @@ MISTAKE = 2  # what was typed or configured cannot be used
 # By name, so that the live commands need not import the research floor to know its errors.
 MISTAKES = frozenset(
     {
-        "NotFound",
         "SettingsInvalid",
-        "AddressTaken",
+        "ServiceFault",  # NotFound, QueryInvalid, AddressTaken
         "NotebookInvalid",  # and ParameterInvalid below it
         "StudyInvalid",
         "StudyUnknown",

@@ -102,3 +102,12 @@ def _port(environ: Mapping[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise SettingsInvalid(f"{name}: {text!r} is not a port; write a number from 1 to 65535")
     return int(text)
+
+
+def require_workspace(settings: Settings) -> None:
+    """Refuse to go on in a folder that is not there; SettingsInvalid says how to get one."""
+    if not settings.workspace.is_dir():
+        raise SettingsInvalid(
+            f"there is no workspace {settings.workspace};"
+            " run sluice demo once, or name another with --workspace"
+        )

@@ -56,8 +56,11 @@ def active_bundle(settings: Settings) -> LoadedBundle:
         BundleRefused: nothing that ever sat there verifies.
     """
     registry = Registry(open_database(settings.database_url))
-    trusted = load_trusted(settings.trusted_keys)
-    seat = Seat(registry, lambda name: load_bundle(settings.bundles / name, trusted))
+
+    def load(name: str) -> LoadedBundle:
+        return load_bundle(settings.bundles / name, load_trusted(settings.trusted_keys))
+
+    seat = Seat(registry, load)
     bundle = seat.refresh()
     if bundle is None:
         if seat.refused:

@@ -11,7 +11,7 @@ from service.console import OK, REFUSED, Output
 from service.faults import QueryInvalid
 from service.index import Index
 from service.reading import Reading
-from service.settings import Settings
+from service.settings import Settings, require_workspace
 from service.trading import Replayed, active_bundle, replay_bundle
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def replay_sessions(
     """Replay the active bundle and report; returns 1 if the books and a venue differ."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    require_workspace(settings)
     start, end = _day("--from", first), _day("--to", last)
     bundle = active_bundle(settings)
     columns = (

@@ -1,0 +1,152 @@
+"""The command line, run as a person runs it: answers, exit statuses, one sentence per mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from runtime.bundle import ARCHIVE_SUFFIX, CONTENT
+from tests.fakes.trading import promoted_workspace, traded_workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = (
+    *("demo", "run", "sweep", "studies", "gate", "promote"),
+    *("verify", "replay", "serve", "why"),
+)
+EVERY_FILE = (*CONTENT, "manifest.json", "signature")
+
+
+def sluice(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli", *map(str, arguments)],
+        cwd=ROOT,
+        env=kept | {"COLUMNS": "140", "NO_COLOR": "1"} | environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "ws"
+    return traded_workspace(folder, end=date(2017, 3, 31))[0]
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    settings = promoted_workspace(tmp_path / "ws")
+    return settings, next(path for path in settings.bundles.iterdir() if path.is_dir())
+
+
+def only_a_sentence(done: subprocess.CompletedProcess[str], status: int) -> str:
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert len(done.stderr.strip().splitlines()) <= 3
+    return done.stderr
+
+
+def test_help_lists_every_command_and_comes_at_once():
+    fastest = 9.0
+    for _ in range(3):
+        started = time.perf_counter()
+        done = sluice("--help")
+        fastest = min(fastest, time.perf_counter() - started)
+    assert done.returncode == 0
+    assert all(f" {name} " in done.stdout for name in COMMANDS)
+    assert fastest < 1.0  # 0.2 s on a quiet machine
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself_with_an_example(name):
+    done = sluice(name, "--help")
+    assert done.returncode == 0
+    assert f"Example: sluice {name}" in done.stdout
+
+
+def test_verify_prints_each_check(bundle):
+    settings, folder = bundle
+    for path in (folder, folder.with_name(folder.name + ARCHIVE_SUFFIX), folder.name):
+        done = sluice("verify", path, "-w", settings.workspace)
+        assert done.returncode == 0, done.stderr
+        for check in (*EVERY_FILE, "graph", "golden rows"):
+            assert any(check in line and "ok" in line for line in done.stdout.splitlines()), check
+        assert "verified" in done.stdout
+
+
+@pytest.mark.parametrize("name", EVERY_FILE)
+def test_verify_refuses_a_flipped_byte_and_names_the_file(bundle, name):
+    settings, folder = bundle
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 3] ^= 4
+    (folder / name).write_bytes(data)
+    done = sluice("verify", folder, "-w", settings.workspace, "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["verified"], answer["file"]) == (1, False, name)
+    assert name in sluice("verify", folder, "-w", settings.workspace).stdout
+
+
+def test_verify_refuses_a_truncated_archive(bundle):
+    settings, folder = bundle
+    archive = folder.with_name(folder.name + ARCHIVE_SUFFIX)
+    archive.write_bytes(archive.read_bytes()[:-7])
+    assert sluice("verify", archive, "-w", settings.workspace).returncode == 1
+
+
+def test_why_leads_from_any_order_to_the_cell(traded):
+    decision = json.loads(sluice("why", "2017-02-28", "-w", traded.workspace, "--json").stdout)
+    tree = sluice("why", decision["decision"]["decision_id"][:12], "-w", traded.workspace)
+    assert tree.returncode == 0, tree.stderr
+    for word in ("bundle", "study", "trial", "run", "notebook", "def decide(xp, inputs):"):
+        assert word in tree.stdout
+    orders = [word for line in tree.stdout.splitlines() for word in line.split() if len(word) == 8]
+    found = next(
+        done
+        for done in (sluice("why", word, "-w", traded.workspace) for word in orders)
+        if done.returncode == 0
+    )
+    assert found.stdout.startswith("order ")
+    for word in ("guardrails: 8 passed", "filled", "cell 4", "def decide(xp, inputs):"):
+        assert word in found.stdout
+
+
+def test_mistakes_end_with_2_and_one_sentence(traded, tmp_path):
+    assert "SLUICE_PORT" in only_a_sentence(sluice("serve", SLUICE_PORT="x"), 2)
+    assert "yesterday" in only_a_sentence(
+        sluice("replay", "--from", "yesterday", "-w", traded.workspace), 2
+    )
+    assert "zzz" in only_a_sentence(sluice("why", "zzz", "-w", traded.workspace), 2)
+    assert "sluice demo" in only_a_sentence(sluice("replay", "-w", tmp_path / "none"), 2)
+    assert "sluice demo" in only_a_sentence(sluice("why", "zzz", "-w", tmp_path / "none"), 2)
+    assert "sluice promote" in only_a_sentence(sluice("replay", "-w", tmp_path), 2)
+    assert "there is no bundle" in only_a_sentence(sluice("verify", "none", "-w", tmp_path), 2)
+    assert "workspace" in only_a_sentence(sluice("studies", "-w", tmp_path / "none"), 2)
+    assert sluice("no-such-command").returncode == 2
+
+
+def test_a_mistake_under_json_is_json_too(traded):
+    done = sluice("why", "zzz", "-w", traded.workspace, "--json")
+    problem = json.loads(done.stderr)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert problem["error"] == "NotFound"
+    assert "zzz" in problem["detail"]
+
+
+def test_an_address_in_use_is_named(traded):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = sluice("serve", "--port", port, "-w", traded.workspace)
+    assert str(port) in only_a_sentence(done, 2)
