@@ -10,7 +10,7 @@ from pipelines.runs.executed import strip_volatile, with_true_statuses
 def executed(run: int) -> dict[str, Any]:
     """The same notebook as two runs on two machines would leave it."""
     stamp = f"2026-01-0{run}T12:00:00"
-    folder = f"/home/user{run}/workspace"
+    folder = f"/somewhere/user{run}/workspace"
     uid = f"{run:08d}-1111-2222-3333-444444444444"
     svg = f"<svg><dc:date>{stamp}</dc:date><path id='m{run:010x}'/><use href='#m{run:010x}'/></svg>"
     outputs = [
@@ -49,12 +49,12 @@ def executed(run: int) -> dict[str, Any]:
 
 
 def stripped(run: int) -> bytes:
-    return strip_volatile(executed(run), paths=[f"/home/user{run}/workspace"])
+    return strip_volatile(executed(run), paths=[f"/somewhere/user{run}/workspace"])
 
 
 def test_two_runs_of_the_same_notebook_leave_the_same_bytes() -> None:
     assert stripped(1) == stripped(2)
-    assert strip_volatile(json.dumps(executed(1)).encode(), paths=["/home/user1/workspace"]) == (
+    assert strip_volatile(json.dumps(executed(1)).encode(), paths=["/somewhere/user1/workspace"]) == (
         stripped(1)
     )
 
@@ -72,7 +72,7 @@ def test_results_plots_prose_and_tags_stay() -> None:
 def test_a_changed_result_changes_the_bytes() -> None:
     changed = copy.deepcopy(executed(1))
     changed["cells"][1]["outputs"][1]["text"] = ["Sharpe 3\n"]
-    assert strip_volatile(changed, paths=["/home/user1/workspace"]) != stripped(1)
+    assert strip_volatile(changed, paths=["/somewhere/user1/workspace"]) != stripped(1)
 
 
 def test_cells_that_never_ran_are_not_called_completed() -> None:
