@@ -23,9 +23,13 @@ class AccountBook:
         self._flowed = self._booked = 0  # sequence numbers of the last flow and fill in the book
         self._held: dict[str, dict[str, Decimal]] = {}  # venue -> symbol -> units
         self._latest_day = ""
+        self._read = 0  # the journal's head when the tables were read last
 
     def refresh(self, connection: Connection) -> None:
         """Apply flows and fills of this account that are not in the book yet."""
+        head = self._sql.rows(connection, "SELECT max(seq) FROM journal")[0][0] or 0
+        if head == self._read:
+            return
         condition = "WHERE account = ? AND seq > ? ORDER BY seq"
         flows = self._sql.rows(
             connection,
@@ -44,6 +48,7 @@ class AccountBook:
             fill = fill_of(row)
             self.book.apply(fill)
             self.count_fill(fill, row[0])
+        self._read = head
 
     def count_flow(self, seq: int) -> None:
         """Remember that the flow at `seq` is in the book."""
@@ -62,7 +67,9 @@ class AccountBook:
         held = dict(self._held.get(venue, {}))
         key = (self._account, venue, self._booked, name)
         known = "account = ? AND venue = ? AND seq <= ?"
-        fills = stored_fills(self._sql, connection, f"{known} AND day = ?", key)
+        fills: list[Fill] = []
+        if name <= self._latest_day:
+            fills = stored_fills(self._sql, connection, f"{known} AND day = ?", key)
         if name < self._latest_day:
             for fill in stored_fills(self._sql, connection, f"{known} AND day > ?", key):
                 held[fill.symbol] -= fill.side.sign * fill.quantity

@@ -123,7 +123,7 @@ class Journal(JournalQueries):
             self._account.refresh(connection)
             postings = self._account.book.flow(flow.amount)
             payload = wire.encode_flow(self.account, flow, postings)
-            seq = self.log.append(connection, "flow", key, flow.at, payload).seq
+            (seq,) = self.log.extend(connection, [Draft("flow", key, flow.at, payload)])
             row = (seq, self.account, flow.flow_id, text(flow.amount))
             self._sql.insert(connection, "journal_flows", FLOW, [row])
             rows = posting_rows(seq, self.account, postings)
@@ -155,7 +155,8 @@ class Journal(JournalQueries):
         with self._writing() as connection:
             if self.log.find("decision", key, connection) is not None:
                 return False
-            seq = self.log.append(connection, "decision", key, record.decided_at, payload).seq
+            draft = Draft("decision", key, record.decided_at, payload)
+            (seq,) = self.log.extend(connection, [draft])
             self._sql.run(
                 connection,
                 "INSERT INTO journal_blobs (name, data) VALUES (?, ?) ON CONFLICT DO NOTHING",
@@ -294,11 +295,13 @@ class Journal(JournalQueries):
                 return False
             self._account.refresh(connection)
             check_session(record, self._account.book, self.account)
-            entry = self.log.append(connection, "session", key, record.closed_at, payload)
-            row = session_row(entry.seq, record)
+            draft = Draft("session", key, record.closed_at, payload)
+            (seq,) = self.log.extend(connection, [draft])
+            row = session_row(seq, record)
             self._sql.insert(connection, "journal_sessions", SESSION, [row])
-        if self._anchor is not None:
-            self._anchor.record(Head(seq=entry.seq, hash=entry.hash))
+            head = self.log.head(connection) if self._anchor is not None else None
+        if self._anchor is not None and head is not None:
+            self._anchor.record(head)
         return True
 
     def verify(self, *, rows: bool = True) -> Head:
@@ -353,12 +356,13 @@ class Journal(JournalQueries):
     def _unbooked(self, connection: Connection, fills: Sequence[Fill]) -> list[Fill]:
         """Return the fills that are new, once each; EntryConflict if one contradicts the record."""
         there: dict[tuple[str, str], Fill] = {}
-        names = sorted({fill.execution_id for fill in fills})
-        for start in range(0, len(names), _IN_LIST):
-            part = names[start : start + _IN_LIST]
-            condition = f"execution_id IN ({holders(len(part))})"
-            for fill in stored_fills(self._sql, connection, condition, part):
-                there[fill.venue, fill.execution_id] = fill
+        for venue in sorted({fill.venue for fill in fills}):
+            names = sorted({fill.execution_id for fill in fills if fill.venue == venue})
+            for start in range(0, len(names), _IN_LIST):
+                part = names[start : start + _IN_LIST]
+                condition = f"venue = ? AND execution_id IN ({holders(len(part))})"
+                for fill in stored_fills(self._sql, connection, condition, (venue, *part)):
+                    there[venue, fill.execution_id] = fill
         fresh = []
         for fill in fills:
             standing = there.setdefault((fill.venue, fill.execution_id), fill)
