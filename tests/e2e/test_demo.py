@@ -1,0 +1,172 @@
+"""The demo as a new user runs it: twice, in two folders, to the same bundle and the same books."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.ledger import open_ledger
+from runtime.bundle import CONTENT, MANIFEST, SIGNATURE, load_bundle
+from runtime.clock import WallClock
+from runtime.database import open_database
+from runtime.errors import BundleRefused
+from runtime.journal.store import Journal
+from runtime.signing import load_trusted
+
+SLUICE = Path(sys.executable).with_name("sluice")
+
+
+@dataclass(frozen=True)
+class Demo:
+    folder: Path
+    figures: dict[str, Any]
+    printed: str
+
+    def journal(self) -> Journal:
+        return Journal(open_database(f"sqlite:///{self.folder / 'runtime.db'}"))
+
+
+def _sluice(*words: str, workspace: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [SLUICE, *words, "--workspace", str(workspace)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env=os.environ | {"COLUMNS": "100"},
+        check=False,
+    )
+
+
+def _run(folder: Path) -> Demo:
+    report = folder.with_suffix(".json")
+    ended = _sluice("demo", "--no-serve", "--json", str(report), workspace=folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return Demo(folder=folder, figures=json.loads(report.read_text()), printed=ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    return _run(tmp_path_factory.mktemp("first") / "demo")
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    return _run(tmp_path_factory.mktemp("second") / "demo")
+
+
+def test_both_studies_are_judged_over_every_configuration(demo: Demo) -> None:
+    studies = {one["name"]: one for one in demo.figures["studies"]}
+    assert {name: one["trials"] for name, one in studies.items()} == {"momentum": 72, "reversal": 20}
+    for one in studies.values():
+        assert one["lookahead"] is True
+        assert one["parity"] is True
+        assert 0 < one["spa_p"] <= 1
+        assert (one["verdict"] == "refused") == (one["spa_p"] > 0.05)
+
+
+def test_what_passed_is_replayed_over_the_sealed_years_and_balances(demo: Demo) -> None:
+    passed = {s["name"] for s in demo.figures["studies"] if s["verdict"] != "refused"}
+    assert {bundle["study"] for bundle in demo.figures["bundles"]} == passed == {"momentum"}
+    replay = demo.figures["replay"]
+    assert (replay["sessions"], replay["decisions"], replay["breaks"]) == (1508, 71, 0)
+    assert 0 < replay["fills"] <= replay["orders"]
+    demo.journal().verify()
+
+
+def test_the_holdout_of_a_refused_study_stays_sealed(demo: Demo) -> None:
+    ledger = open_ledger(
+        f"sqlite:///{demo.folder / 'research.db'}", clock=WallClock(), anchor=None
+    )
+    ledger.verify()
+    assert ledger.holdout("reversal") is None
+    spent = ledger.holdout("momentum")
+    assert spent is not None
+    assert spent.trial == ledger.judgements("momentum")[-1].trial
+
+
+def test_a_second_demo_makes_the_same_bundle_and_the_same_journal(demo: Demo, again: Demo) -> None:
+    same = ("studies", "replay", "journal_head")
+    assert {name: again.figures[name] for name in same} == {
+        name: demo.figures[name] for name in same
+    }
+    assert [b["hash"] for b in again.figures["bundles"]] == [
+        b["hash"] for b in demo.figures["bundles"]
+    ]
+
+
+def test_the_demo_tells_its_story_in_words(demo: Demo) -> None:
+    for words in ("momentum staging, reversal refused", "Paper trading", "Journal head", "sealed"):
+        assert words in demo.printed
+
+
+def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    ended = _sluice("demo", "--no-serve", workspace=tmp_path)
+    assert ended.returncode == 2
+    assert "not a demo's workspace" in ended.stderr
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [*CONTENT, MANIFEST, SIGNATURE])
+def test_a_flipped_byte_anywhere_is_refused_by_the_file_s_name(
+    demo: Demo, tmp_path: Path, name: str
+) -> None:
+    original = Path(demo.figures["bundles"][0]["path"])
+    copy = tmp_path / original.name
+    shutil.copytree(original, copy)
+    data = bytearray((copy / name).read_bytes())
+    trusted = load_trusted(demo.folder / "keys" / "trusted.json")
+    for place in {0, len(data) // 3, len(data) - 1}:
+        data[place] ^= 0x20
+        (copy / name).write_bytes(data)
+        with pytest.raises(BundleRefused, match=name.replace(".", r"\.")):
+            load_bundle(copy, trusted)
+        data[place] ^= 0x20
+
+
+def test_verify_says_so_on_the_command_line(demo: Demo, tmp_path: Path) -> None:
+    original = Path(demo.figures["bundles"][0]["path"])
+    assert _sluice("verify", str(original), workspace=demo.folder).returncode == 0
+    copy = tmp_path / original.name
+    shutil.copytree(original, copy)
+    (copy / "card.md").write_text((copy / "card.md").read_text().replace("staging", "Staging", 1))
+    ended = _sluice("verify", str(copy), workspace=demo.folder)
+    assert ended.returncode == 1
+    assert "card.md" in ended.stdout + ended.stderr
+
+
+def test_why_leads_from_an_order_to_the_notebook_cell(demo: Demo) -> None:
+    journal = demo.journal()
+    order = journal.orders()[0].order
+    ended = _sluice("why", order.order_id, "--json", workspace=demo.folder)
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    text = json.dumps(told)
+    for fact in (order.symbol, demo.figures["bundles"][0]["hash"], "momentum.ipynb", "def decide"):
+        assert fact in text
+
+
+def test_a_replay_that_is_finished_changes_nothing(demo: Demo) -> None:
+    ended = _sluice("replay", "--json", workspace=demo.folder)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["journal_head"] == demo.figures["journal_head"]
+
+
+def test_promoting_again_signs_the_same_bytes_and_looks_at_nothing_new(demo: Demo) -> None:
+    ended = _sluice("promote", "momentum", "--by", "second", "--json", workspace=demo.folder)
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    assert told["bundle"] == demo.figures["bundles"][0]["hash"]
+    assert told["version"] == 2
+
+
+def test_a_refused_study_cannot_be_promoted(demo: Demo) -> None:
+    ended = _sluice("promote", "reversal", workspace=demo.folder)
+    assert ended.returncode == 1
+    assert "reversal: Refused" in ended.stderr
