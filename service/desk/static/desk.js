@@ -207,7 +207,8 @@ function wire() {
 }
 
 function keys(event) {
-  if (!state.curve || byId("drawer").open || event.ctrlKey || event.metaKey || event.target.matches("input, button, summary")) return;
+  if (!state.curve || byId("drawer").open || event.ctrlKey || event.metaKey || event.target.matches("input")) return;
+  if (event.key === " " && event.target.matches("button, tr")) return; // the space presses it
   const act = { ArrowLeft: () => go(state.index - 1), ArrowRight: () => go(state.index + 1), "[": () => goDecision(-1), "]": () => goDecision(1), " ": play }[event.key];
   if (!act) return;
   event.preventDefault();
