@@ -211,6 +211,11 @@ def test_nothing_overflows_or_is_cut_off(browser, address, width, height, scheme
             "() => [...document.querySelectorAll('.figure-value')]"
             ".every(node => node.scrollWidth <= node.clientWidth)"
         )
+        # Wide tables scroll inside their panel; what may not scroll must fit.
+        assert page.evaluate(
+            "() => [...document.querySelectorAll('.body:not(.scroll)')]"
+            ".every(node => node.scrollWidth <= node.clientWidth)"
+        )
         ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
         assert (ground == "rgb(13, 18, 24)") == (scheme == "dark")
         shots = os.environ.get("SLUICE_SHOTS")
