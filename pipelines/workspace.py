@@ -6,6 +6,7 @@ and JPY_SESSION_NAME, in which Jupyter tells a kernel its notebook.
 """
 
 import os
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
 from functools import cached_property
@@ -72,6 +73,7 @@ class Workspace:
         self._readers: dict[datetime, LakeReader] = {}
         self._panels: dict[bytes, Panel] = {}
         self._ledger: Ledger | None = None
+        self._guard = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.path)!r})"
@@ -87,10 +89,11 @@ class Workspace:
 
     def ledger(self) -> Ledger:
         """Open the ledger, once; its head is remembered in a file beside it."""
-        if self._ledger is None:
-            self._ledger = open_ledger(
-                self.ledger_url, clock=self._clock, anchor=self.path / ANCHOR
-            )
+        with self._guard:
+            if self._ledger is None:
+                self._ledger = open_ledger(
+                    self.ledger_url, clock=self._clock, anchor=self.path / ANCHOR
+                )
         return self._ledger
 
     def research_reader(self, study: Study) -> LakeReader:

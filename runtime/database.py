@@ -1,5 +1,7 @@
 """Opens the database of ledger, registry or journal: SQLite embedded, PostgreSQL in production."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +13,10 @@ from sqlalchemy.exc import OperationalError as Unreachable
 from runtime.errors import DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 30_000  # how long a writer waits for another one
+_WAL_ATTEMPTS, _WAL_PAUSE_S = 500, 0.01
 WRITES = "sluice_writes"  # execution option of a connection that holds the writer's lock
 _SQLITE_PRAGMAS = (
-    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",  # first: the switch to WAL may have to wait
-    "PRAGMA journal_mode=WAL",
+    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA synchronous=FULL",  # a commit that returned survives a power cut
     "PRAGMA foreign_keys=ON",
 )
@@ -75,6 +77,7 @@ def _open_sqlite(url: URL, shown: str) -> Engine:
         connection.isolation_level = None  # the driver must not begin on its own
         for pragma in _SQLITE_PRAGMAS:
             connection.execute(pragma)
+        _switch_to_wal(connection)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -82,6 +85,23 @@ def _open_sqlite(url: URL, shown: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Switch a file to its write-ahead log.
+
+    SQLite does not apply the busy timeout to this switch, so two first openers collide: the
+    loser tries again.
+    """
+    for attempt in range(_WAL_ATTEMPTS):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if attempt == _WAL_ATTEMPTS - 1:
+                raise
+            time.sleep(_WAL_PAUSE_S)
+        else:
+            return
 
 
 def _cause(error: Exception) -> str:

@@ -1,8 +1,9 @@
 """The hash-chained log keeps its promises on every database it may run on."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 
 import pytest
 from sqlalchemy import Engine
@@ -236,3 +237,16 @@ def test_a_database_that_cannot_be_opened_is_refused_without_showing_a_password(
     with pytest.raises(DatabaseUnavailable, match=message) as refusal:
         open_database(url)
     assert "secret" not in str(refusal.value)
+
+
+def test_two_first_openers_of_one_file_do_not_collide(tmp_path):
+    for number in range(30):
+        start = Barrier(2)
+
+        def first(_, start=start, number=number):
+            start.wait()
+            return ChainedLog(open_database(f"sqlite:///{tmp_path / f'{number}.db'}"), "log")
+
+        with ThreadPoolExecutor(2) as pool:
+            heads = [log.head() for log in pool.map(first, range(2))]
+        assert heads[0] == heads[1]
