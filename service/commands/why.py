@@ -78,15 +78,13 @@ def _show(console: "Console", origin: OriginAnswer, decision: DecisionAnswer) ->
     if trial.run is not None:
         run = tried.add(f"[bold]run[/bold] {trial.run}  opened {(trial.opened_at or '')[:19]}")
     where = f"under “{cell.heading}”" if cell.heading else ""
-    place = run.add(
-        f"[bold]notebook[/bold] {escape(cell.notebook)}  cell {cell.cell + 1} {escape(where)}"
-    )
-    place.add(
-        Syntax(
-            cell.source, "python", theme="ansi_light", background_color="default", word_wrap=True
-        )
-    )
+    run.add(f"[bold]notebook[/bold] {escape(cell.notebook)}  cell {cell.cell + 1} {escape(where)}")
     console.print(tree)
+    console.print(f"\n[bold]{escape(cell.notebook)}, cell {cell.cell + 1}[/bold]\n")
+    source = cell.source.strip("\n")
+    console.print(
+        Syntax(source, "python", theme="ansi_light", background_color="default", word_wrap=True)
+    )
 
 
 def _title(origin: OriginAnswer) -> str:

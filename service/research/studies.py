@@ -50,26 +50,24 @@ def _line(ledger: Ledger, study: StudyRecord) -> StudyLine:
 
 
 def _show(console: "Console", lines: list[StudyLine]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     if not lines:
         console.print("No study yet. Declare one by running its notebook: sluice run NOTEBOOK")
         return
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for name in ("study", "question"):
-        table.add_column(name)
-    table.add_column("trials", justify="right")
-    for name in ("statuses", "verdict", "holdout", "bundle"):
-        table.add_column(name)
+    table = Table(box=None, header_style="dim", pad_edge=False, expand=True)
+    table.add_column("study", ratio=1)
+    table.add_column("trials", justify="right", no_wrap=True)
+    for name in ("verdict", "holdout", "bundle"):
+        table.add_column(name, no_wrap=True)
     colours = {"refused": "red", "staging": "yellow", "production": "green", None: "dim"}
     for line in lines:
-        statuses = ", ".join(f"{count} {name}" for name, count in line.by_status.items() if count)
+        rest = [f"{n} {name}" for name, n in line.by_status.items() if n and name != "complete"]
         colour = colours[line.verdict]
         table.add_row(
-            f"[bold]{line.name}[/bold]",
-            line.question,
-            str(line.trials),
-            statuses,
+            f"[bold]{line.name}[/bold]\n[dim]{escape(line.question)}[/dim]",
+            "\n".join([str(line.trials), *rest]),
             f"[{colour}]{line.verdict or 'not judged'}[/{colour}]",
             line.holdout,
             (line.bundle or "")[:12],
