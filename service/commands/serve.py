@@ -1,6 +1,7 @@
 """`sluice serve`: the live application on granian, in this one process."""
 
 import asyncio
+import logging
 import signal
 import socket
 import time
@@ -44,6 +45,8 @@ async def _run(app: object, settings: Settings) -> None:
         websockets=False,
         log_enabled=False,
     )
+    # After the server has set up its own logging, which would take our handler away.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, server.stop)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.trading import traded_workspace
+from tests.fakes.trading import trade, traded_workspace
 
 sync_api = pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).resolve().parents[2]
@@ -232,6 +232,21 @@ def test_light_and_dark_can_be_chosen_and_are_remembered(browser, address):
         page.reload()
         settle(page, "2018-04-13")
         assert page.get_attribute("html", "data-theme") == "dark"
+
+
+def test_an_open_page_follows_a_runtime_that_goes_on_trading(browser, tmp_path):
+    settings, _ = traded_workspace(tmp_path / "ws", end=date(2017, 2, 10))
+    with served(settings.workspace) as address:
+        context = browser.new_context()
+        page = context.new_page()
+        page.clock.install()
+        page.goto(address)
+        settle(page, "2017-02-10")
+        trade(settings, date(2017, 1, 3), date(2017, 3, 3))
+        page.clock.fast_forward(11_000)
+        settle(page, "2017-03-03")
+        assert page.inner_text("#signals-note") == "28 Feb 2017"
+        context.close()
 
 
 def test_an_empty_host_says_what_to_do(browser, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from runtime.errors import DatabaseUnavailable
 from service import answers as a
 from service.app import create_app
 from service.proof import prove_here
@@ -253,6 +254,22 @@ def test_a_defect_of_ours_shows_nothing_of_its_inside(traded, monkeypatch):
     with TestClient(create_app(live), raise_server_exceptions=False) as client:
         problem = refused(client, "/signals", 500)
     assert "secret" not in problem.detail
+
+
+def test_a_database_that_does_not_answer_is_told_apart_from_a_defect(traded, monkeypatch):
+    live = open_live(traded[0], monotonic=time.monotonic, prove=prove_here)
+
+    def gone(*_: object) -> None:
+        raise DatabaseUnavailable("runtime.db does not answer")
+
+    for name in ("head", "counts", "last_session"):
+        monkeypatch.setattr(type(live.journal), name, gone)
+    with TestClient(create_app(live)) as client:
+        assert "SLUICE_DATABASE_URL" in refused(client, "/signals", 503).remedy
+        assert "sluice_journal_up 0.0" in client.get("/metrics").text
+        health = client.get("/health")
+    assert health.status_code == 503
+    assert "does not answer" in health.text
 
 
 def test_an_origin_whose_bundle_was_altered_is_refused_by_file(tmp_path):
