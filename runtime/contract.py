@@ -30,7 +30,7 @@ class SizingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     cost_rate: float = 0.0005  # all-in cost per traded notional assumed by the backtest
     lot: int = 1  # units
     minimum_notional: str = "500.00"  # USD; smaller orders are left out
-    collar: str = "0.05"  # limit price of a market order: reference * (1 +- collar)
+    collar: str = "0.10"  # limit price of a market order: reference * (1 +- collar)
 
 
 class DataSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -214,6 +214,27 @@ def replay(
     _finish(status)
 
 
+@app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice trade[/bold]")
+def trade(
+    delay: Annotated[
+        int, typer.Option(min=1, help="Minutes between a close and its tick.", show_default=True)
+    ] = 5,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Trade the active bundle on paper under the wall clock, in a process of its own.
+
+    Each session is run once, after its close, by the exchange's calendar; without a bar of that
+    session in the lake nothing is decided.
+    """
+    output = Output(as_json=json)
+    with reported(output):
+        from service.commands.trade import trade as start
+
+        status = start(_settings(workspace), output, delay_minutes=delay)
+    _finish(status)
+
+
 @app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice serve --port 9000[/bold]")
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,

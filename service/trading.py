@@ -14,7 +14,7 @@ from featurestore.reader import LakeReader, Snapshot
 from featurestore.seals import Opening
 from featurestore.store import FeatureStore
 from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
-from runtime.bundle import LoadedBundle, load_bundle
+from runtime.bundle import LoadedBundle, load_bundle, verify_bundle
 from runtime.clock import Clock, ReplayClock
 from runtime.database import open_database
 from runtime.desk import Desk, MarketReader
@@ -27,7 +27,7 @@ from runtime.kill import KillSwitch
 from runtime.policy import default_policy, load_policy
 from runtime.registry import Registry
 from runtime.replay import ReplayResult, replay
-from runtime.signing import load_trusted
+from runtime.signing import TrustedKeys, load_trusted
 from service.faults import NotFound, QueryInvalid
 from service.seat import Seat
 from service.settings import Settings
@@ -57,10 +57,7 @@ def active_bundle(settings: Settings) -> LoadedBundle:
     """
     registry = Registry(open_database(settings.database_url))
 
-    def load(name: str) -> LoadedBundle:
-        return load_bundle(settings.bundles / name, load_trusted(settings.trusted_keys))
-
-    seat = Seat(registry, load)
+    seat = Seat(registry, lambda name: load_bundle(settings.bundles / name, _trusted(settings)))
     bundle = seat.refresh()
     if bundle is None:
         if seat.refused:
@@ -69,15 +66,25 @@ def active_bundle(settings: Settings) -> LoadedBundle:
     return bundle
 
 
-def market_reader(settings: Settings, bundle: LoadedBundle) -> LakeReader:
-    """Open the data a bundle was promoted on, at the versions it pins.
+def _trusted(settings: Settings) -> TrustedKeys:
+    return load_trusted(settings.trusted_keys)
+
+
+def market_reader(settings: Settings, bundle: LoadedBundle, *, newest: bool = False) -> LakeReader:
+    """Open the data a bundle trades on.
+
+    Args:
+        settings: names the lake.
+        bundle: pins the versions it was promoted on.
+        newest: read what the lake holds now instead; live trading does.
 
     Raises:
         BundleRefused: a feature view is not declared as it was when the bundle was promoted.
     """
     pinned = bundle.manifest.snapshot
     store = FeatureStore(Lake(settings.lake_url))
-    reader = store.reader(Snapshot(versions=pinned.versions, hash=pinned.hash), opening=OPENING)
+    snapshot = store.snapshot() if newest else Snapshot(versions=pinned.versions, hash=pinned.hash)
+    reader = store.reader(snapshot, opening=OPENING)
     for declared in bundle.manifest.inputs:
         if isinstance(declared.source, CurrentWeights):
             continue
@@ -113,9 +120,12 @@ def open_desk(
     folder.mkdir(parents=True, exist_ok=True)
     manifest = bundle.manifest
 
+    seat = Seat(registry, lambda name: verify_bundle(settings.bundles / name, _trusted(settings)))
+
     def approved() -> str | None:
-        active = registry.active()
-        return None if active is None else active.bundle
+        """Return the bundle that may trade: the registry's, or the last before it that verifies."""
+        sitting = seat.refresh()
+        return None if sitting is None else sitting.hash
 
     return Desk(
         bundle=bundle,

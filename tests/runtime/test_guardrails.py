@@ -180,7 +180,7 @@ def test_each_reason_to_block_blocks_at_its_check(check, change):
         ("3 size", planned(quantity="0.5")),
         ("3 size", planned(quantity="20001")),  # 800,040 USD of 1,000,000
         ("4 price", planned(limit="41.605")),
-        ("4 price", planned(limit="42.01")),  # 5.025 % away
+        ("4 price", planned(limit="44.01")),  # 10.025 % away
         ("5 exposure", planned(symbol="AAA", quantity="1667")),  # 70.002 % in AAA
         ("5 exposure", planned(quantity="11251")),  # gross 105.004 %
     ],
