@@ -65,3 +65,31 @@ class PromotionRefused(ResearchError):
 
 class RunFailed(ResearchError):
     """A notebook that had to succeed did not; the text names the cause and the log."""
+
+
+class LabelInputInvalid(ResearchError):
+    """Events, bars or label spans that cannot be labelled; the text names the event."""
+
+
+class SplitInvalid(ResearchError):
+    """A cross-validation that cannot be had of these labels; the text says why."""
+
+
+class EventStudyInvalid(ResearchError):
+    """Events or returns that no event study can be made of; the text names the event."""
+
+
+class ModelInvalid(ResearchError):
+    """A model cannot be trained, exported or called as declared; the text says what to change."""
+
+
+class ExportDiffers(ModelInvalid):
+    """An exported graph does not say what its model says; the text carries the differences."""
+
+
+class AllocationInvalid(ResearchError):
+    """Covariances, budgets or limits that contradict themselves; nothing was optimised."""
+
+
+class OptimisationFailed(ResearchError):
+    """Weights were asked of an optimisation that has none; the text says why it failed."""
