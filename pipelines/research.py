@@ -9,6 +9,7 @@ from featurestore.universes import universe
 from pipelines.compile import compile_strategy, decide_with_numpy
 from pipelines.definition import definition_of
 from pipelines.evaluate import Trial, evaluate_trial
+from pipelines.lint import lint
 from pipelines.pictures import Picture, Table
 from pipelines.strategy import History, Strategy
 from pipelines.study import Period, Study
@@ -26,6 +27,7 @@ __all__ = [
     "Study",
     "Trial",
     "Window",
+    "lint",
     "open_workspace",
     "preview",
     "submit",
