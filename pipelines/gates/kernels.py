@@ -88,6 +88,32 @@ def long_run_variance(  # pragma: no cover - compiled
     return gamma
 
 
+@njit(cache=True, inline="always")
+def sum_of_draw(  # pragma: no cover - compiled
+    tile: Array, starts: Indices, lengths: Indices, first: int, last: int, total: Array
+) -> None:
+    """Add up the rows of one draw: blocks `first` to `last` - 1, from running sums.
+
+    Args:
+        tile: running sums of T rows, shape (T + 1, TILE), first row zero.
+        starts, lengths: of all blocks; a block past the end wraps to row 0.
+        first, last: the blocks of this draw.
+        total: shape (TILE,), written.
+    """
+    periods = tile.shape[0] - 1
+    total[:] = 0.0
+    for block in range(first, last):
+        begin = starts[block]
+        end = begin + lengths[block]
+        if end > periods:
+            end -= periods
+            for k in range(TILE):
+                total[k] += tile[end, k] + (tile[periods, k] - tile[begin, k])
+        else:
+            for k in range(TILE):
+                total[k] += tile[end, k] - tile[begin, k]
+
+
 @njit(cache=True)
 def bootstrap_maxima(  # pragma: no cover - compiled
     values: Array,
@@ -97,6 +123,7 @@ def bootstrap_maxima(  # pragma: no cover - compiled
     cuts: Indices,
     shifts: Array,
     scale: Array,
+    both: bool,
 ) -> Array:
     """Largest shifted bootstrap mean over the columns, raw and scaled, for every draw.
 
@@ -108,9 +135,11 @@ def bootstrap_maxima(  # pragma: no cover - compiled
         cuts: shape (B + 1,), the blocks of each draw.
         shifts: what is added to each mean, shape (3, N): lower, consistent, upper.
         scale: factor of the studentised form, shape (N,).
+        both: also the studentised form.
 
     Returns:
-        Shape (B, 6): raw lower, consistent, upper, then scaled lower, consistent, upper.
+        Shape (B, 6): raw lower, consistent, upper, then scaled lower, consistent, upper; the
+        scaled ones are minus infinity unless asked for.
     """
     periods, columns = values.shape
     draws = cuts.size - 1
@@ -123,27 +152,91 @@ def bootstrap_maxima(  # pragma: no cover - compiled
                 tile[t + 1, k] = tile[t, k] + (values[t, first + k] - means[first + k])
         total = np.empty(TILE)
         for draw in range(draws):
-            total[:] = 0.0
-            for block in range(cuts[draw], cuts[draw + 1]):
-                begin = starts[block]
-                end = begin + lengths[block]
-                if end > periods:
-                    end -= periods
-                    for k in range(TILE):
-                        total[k] += tile[end, k] + (tile[periods, k] - tile[begin, k])
-                else:
-                    for k in range(TILE):
-                        total[k] += tile[end, k] - tile[begin, k]
+            sum_of_draw(tile, starts, lengths, cuts[draw], cuts[draw + 1], total)
             for k in range(width):
                 mean = total[k] / periods
                 for form in range(3):
                     value = mean + shifts[form, first + k]
                     if value > maxima[draw, form]:
                         maxima[draw, form] = value
-                    value *= scale[first + k]
-                    if value > maxima[draw, 3 + form]:
-                        maxima[draw, 3 + form] = value
+                    if both:
+                        value *= scale[first + k]
+                        if value > maxima[draw, 3 + form]:
+                            maxima[draw, 3 + form] = value
     return maxima
+
+
+@njit(cache=True)
+def stepdown_counts(  # pragma: no cover - compiled
+    values: Array,
+    means: Array,
+    starts: Indices,
+    lengths: Indices,
+    cuts: Indices,
+    order: Indices,
+    shift: Array,
+    scale: Array,
+    floor: float,
+    seen: Array,
+) -> Indices:
+    """Count, for each column, the draws in which it or any weaker column reaches its statistic.
+
+    Columns are taken from the weakest to the strongest, so one running maximum per draw is the
+    maximum over every set that step-down testing asks for.
+
+    Args:
+        values, means, starts, lengths, cuts: as for `bootstrap_maxima`.
+        order: columns by ascending statistic, shape (N,).
+        shift, scale: a bootstrap mean counts as (mean + shift) * scale, shape (N,).
+        floor: where the maxima start: 0 truncates them there.
+        seen: the statistic of each column, shape (N,).
+
+    Returns:
+        Shape (N,).
+    """
+    periods, columns = values.shape
+    draws = cuts.size - 1
+    counts = np.zeros(columns, np.int64)
+    running = np.full(draws, floor)
+    tile = np.zeros((periods + 1, TILE))
+    total = np.empty(TILE)
+    for first in range(0, columns, TILE):
+        width = min(TILE, columns - first)
+        mine = order[first : first + width]
+        for t in range(periods):
+            for k in range(width):
+                tile[t + 1, k] = tile[t, k] + (values[t, mine[k]] - means[mine[k]])
+        for draw in range(draws):
+            sum_of_draw(tile, starts, lengths, cuts[draw], cuts[draw + 1], total)
+            best = running[draw]
+            for k in range(width):
+                column = mine[k]
+                best = max(best, (total[k] / periods + shift[column]) * scale[column])
+                counts[column] += best >= seen[column]
+            running[draw] = best
+    return counts
+
+
+@njit(cache=True)
+def bootstrap_means(  # pragma: no cover - compiled
+    values: Array, means: Array, starts: Indices, lengths: Indices, cuts: Indices
+) -> Array:
+    """Bootstrap mean of each column in each draw, shape (B, N); arguments as for the maxima."""
+    periods, columns = values.shape
+    draws = cuts.size - 1
+    out = np.empty((draws, columns))
+    tile = np.zeros((periods + 1, TILE))
+    total = np.empty(TILE)
+    for first in range(0, columns, TILE):
+        width = min(TILE, columns - first)
+        for t in range(periods):
+            for k in range(width):
+                tile[t + 1, k] = tile[t, k] + (values[t, first + k] - means[first + k])
+        for draw in range(draws):
+            sum_of_draw(tile, starts, lengths, cuts[draw], cuts[draw + 1], total)
+            for k in range(width):
+                out[draw, first + k] = means[first + k] + total[k] / periods
+    return out
 
 
 @njit(cache=True, error_model="numpy", fastmath={"nnan", "nsz"})

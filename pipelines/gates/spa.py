@@ -75,6 +75,17 @@ class Superiority:
         return self.raw.p_upper
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scaled:
+    """What every test of means on resampled blocks starts from."""
+
+    values: Array  # (T, N), excess returns per period
+    means: Array  # (N,)
+    omega: Array  # (N,), long-run standard deviation of sqrt(T) * mean, per period
+    scale: Array  # (N,), sqrt(T) / omega; 0 where a trial never moves
+    shifts: Array  # (3, N), what is added to a demeaned mean: lower, consistent, upper
+
+
 def superior_ability(excess: ArrayLike, *, mean_block: float, draws: int, seed: int) -> Superiority:
     """Test whether the best trial truly beats the benchmark, given that all were tried.
 
@@ -110,6 +121,34 @@ def superior_ability_on(excess: ArrayLike, blocks: Blocks, *, mean_block: float)
         blocks: B resamples of T rows.
         mean_block: the block length that omega's kernel assumes, periods.
     """
+    given = scaled(excess, blocks, mean_block=mean_block)
+    maxima = _maxima(given, blocks, both=True)
+    return Superiority(
+        studentised=_judge(given.means * given.scale, np.maximum(maxima[:, 3:], 0.0), floor=0.0),
+        raw=_judge(given.means, maxima[:, :3], floor=-np.inf),
+        omega=given.omega,
+        mean_block=mean_block,
+    )
+
+
+def raw_ability_on(excess: ArrayLike, blocks: Blocks, *, mean_block: float) -> MaximumTest:
+    """Run the raw form alone, as White (2000) and `arch` have it; arguments as for the others."""
+    given = scaled(excess, blocks, mean_block=mean_block)
+    maxima = _maxima(given, blocks, both=False)
+    return _judge(given.means, maxima[:, :3], floor=-np.inf)
+
+
+def scaled(excess: ArrayLike, blocks: Blocks, *, mean_block: float) -> Scaled:
+    """Return means, long-run deviations and the three recentrings of Hansen (2005).
+
+    Args:
+        excess: shape (T, N), per period.
+        blocks: B resamples of T rows.
+        mean_block: the block length that omega's kernel assumes, periods.
+
+    Raises:
+        GateInputInvalid: too short, not finite, or a trial gains the same amount every day.
+    """
     values = returns_matrix(excess, "excess returns")
     periods = values.shape[0]
     if periods < MINIMUM_PERIODS or periods != blocks.periods:
@@ -125,14 +164,19 @@ def superior_ability_on(excess: ArrayLike, blocks: Blocks, *, mean_block: float)
     np.divide(np.sqrt(periods), omega, out=scale, where=omega > 0)
     bound = -omega / np.sqrt(periods) * np.sqrt(2 * np.log(np.log(periods)))
     shifts = np.stack((np.minimum(means, 0), np.where(means < bound, means, 0), 0 * means))
-    maxima = bootstrap_maxima(
-        values, means, blocks.starts, blocks.lengths, blocks.cuts, shifts, scale
-    )
-    return Superiority(
-        studentised=_judge(means * scale, np.maximum(maxima[:, 3:], 0.0), floor=0.0),
-        raw=_judge(means, maxima[:, :3], floor=-np.inf),
-        omega=omega,
-        mean_block=mean_block,
+    return Scaled(values=values, means=means, omega=omega, scale=scale, shifts=shifts)
+
+
+def _maxima(given: Scaled, blocks: Blocks, *, both: bool) -> Array:
+    return bootstrap_maxima(
+        given.values,
+        given.means,
+        blocks.starts,
+        blocks.lengths,
+        blocks.cuts,
+        given.shifts,
+        given.scale,
+        both,
     )
 
 
