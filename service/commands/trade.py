@@ -1,0 +1,53 @@
+"""`sluice trade`: the active bundle on paper under the wall clock, one tick after each close."""
+
+from datetime import timedelta
+
+from featurestore.calendars import load_calendar
+from runtime.clock import WallClock
+from runtime.engine import Engine, SessionOutcome, fund
+from runtime.live import LiveDriver, SessionJob, serve
+from runtime.replay import CAPITAL
+from service.console import OK, Output
+from service.settings import Settings
+from service.trading import active_bundle, market_reader, open_desk
+
+
+def trade(settings: Settings, output: Output, *, delay_minutes: int) -> int:
+    """Trade until SIGINT or SIGTERM; returns the exit status.
+
+    A session that is closed in the journal already is not run again, so a restart is harmless.
+    """
+    bundle = active_bundle(settings)
+    calendar = load_calendar(bundle.manifest.calendar)
+    clock = WallClock()
+    delay = timedelta(minutes=delay_minutes)
+
+    def open_engine() -> Engine:
+        """Open the newest bundle, data and policy; the account is paid in before its first day."""
+        active = active_bundle(settings)
+        reader = market_reader(settings, active, newest=True)
+        freshness = {name: view.freshness for name, view in reader.contracts.items()}
+        desk = open_desk(settings, active, reader, clock=clock, freshness=freshness)
+        if desk.journal.book().flows == 0:
+            fund(desk.journal, CAPITAL, clock.now())
+        return Engine(desk)
+
+    def show(outcome: SessionOutcome) -> None:
+        decided = "no decision due" if outcome.decision is None else f"{outcome.orders} orders"
+        output.console.print(
+            f"{outcome.day}  {outcome.refusal or decided}, {outcome.fills} fills, "
+            f"equity {outcome.equity:,.2f} USD, {len(outcome.breaks)} breaks"
+        )
+
+    output.answer(
+        {"bundle": bundle.hash, "study": bundle.manifest.study, "calendar": calendar.name},
+        lambda console: console.print(
+            f"Trading [bold]{bundle.manifest.study}[/bold] ({bundle.hash[:12]}, {bundle.stage}) on "
+            f"paper, {delay_minutes} min after each {calendar.name} close  (Ctrl-C ends it)"
+        ),
+    )
+    driver = LiveDriver(
+        open_engine=open_engine, calendar=calendar, clock=clock, delay=delay, on_session=show
+    )
+    serve(driver, SessionJob(calendar=calendar.name, delay=delay))
+    return OK
