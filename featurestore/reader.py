@@ -94,6 +94,11 @@ class LakeReader:
         """Return the entities of a view, sorted."""
         return self._table(view).entities
 
+    def rows(self, view: str) -> pl.DataFrame:
+        """Return every observation this reader holds of a view, all revisions, in filing order."""
+        self.view(view)
+        return self._rows(view)
+
     def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
         """Return the newest `length` bars due at `at`.
 

@@ -1,0 +1,230 @@
+"""The leak zoo: every peeking feature is caught and named, no honest one is accused."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import polars as pl
+import pytest
+
+from featurestore.audit import audit_feature, audit_join, audit_reads, audit_split, audit_view
+from featurestore.errors import ContractBroken
+from featurestore.pit import join_as_of
+from tests.fakes import leak_zoo as zoo
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sortedness of columns:UserWarning")
+
+BARS, MACRO = zoo.bars(), zoo.macro()
+SPINE = zoo.spine_of(MACRO)
+LEAKS = [(f, BARS) for f in zoo.BARS_LEAKS] + [(f, MACRO) for f in zoo.MACRO_LEAKS]
+HONEST = [(f, BARS) for f in zoo.BARS_HONEST] + [(f, MACRO) for f in zoo.MACRO_HONEST]
+MARKET_WIDE = {zoo.full_sample_pca, zoo.captured_frame}
+
+# What the first leak is about, where the animal is tame enough to know it.
+KNOWN = {
+    zoo.one_bar_in_one_name: ("value", "BBB", zoo.CLOSES[0], "the next instant"),
+    zoo.five_bars_ahead: ("value", "AAA", zoo.CLOSES[0], "5 instants later"),
+    zoo.centred_rolling_mean: ("value", "AAA", zoo.CLOSES[5], "5 instants later"),
+    zoo.global_scaling: ("value", "AAA", zoo.CLOSES[0], "everything up to the end"),
+    zoo.split_adjusted_by_later_factors: ("value", "BBB", zoo.CLOSES[0], "80 instants later"),
+    zoo.todays_universe: ("row", "DDD", zoo.CLOSES[0], "90 instants later"),
+    zoo.time_zone_slip: ("row", "AAA", zoo.CLOSES[0] - timedelta(hours=5), "the next instant"),
+    zoo.same_bar_range_at_the_open: ("row", "AAA", zoo.SESSIONS[0].open, "the next instant"),
+    zoo.revised_macro: ("value", "CPI", datetime(2017, 1, 31, 13, tzinfo=UTC), "3 instants later"),
+    zoo.random_noise: ("unsteady", "AAA", zoo.CLOSES[0], ""),
+    zoo.captured_frame: ("outside", "", None, ""),
+    zoo.needs_the_last_session: ("fails", "AAA", zoo.CLOSES[0], "everything up to the end"),
+}
+
+
+def test_the_zoo_has_as_many_kinds_as_it_promises():
+    assert len(LEAKS) + len(zoo.JOIN_LEAKS) >= 30
+    assert len(HONEST) + len(zoo.JOIN_HONEST) >= 15
+    assert len({f.__name__ for f, _ in LEAKS}) == len(LEAKS)
+
+
+@pytest.mark.parametrize(("feature", "rows"), LEAKS, ids=lambda v: getattr(v, "__name__", ""))
+def test_a_peeking_feature_is_caught_and_named(feature, rows):
+    report = audit_feature(feature, rows)
+    assert report.leaks, report
+    leak = report.leaks[0]
+    assert leak.feature.split(".")[0] == feature.__name__
+    assert leak.kind == "outside" or leak.at is not None
+    assert leak.entity in rows["entity"].unique().to_list() or feature in MARKET_WIDE
+    if feature in KNOWN:
+        kind, entity, at, reach = KNOWN[feature]
+        assert (leak.kind, leak.entity, leak.at) == (kind, entity, at)
+        assert reach in leak.reach
+    text = str(leak)
+    assert leak.feature in text
+    assert leak.remedy in text
+
+
+@pytest.mark.parametrize(("feature", "rows"), HONEST, ids=lambda v: getattr(v, "__name__", ""))
+def test_an_honest_feature_raises_no_false_alarm(feature, rows):
+    report = audit_feature(feature, rows, samples=24)
+    assert report.clean, report
+    assert report.notes == ()
+    assert report.checked >= 14
+
+
+@pytest.mark.parametrize("join", zoo.JOIN_LEAKS, ids=lambda f: f.__name__)
+def test_a_peeking_join_is_caught_by_its_canaries(join):
+    report = audit_join(join, SPINE, MACRO)
+    assert zoo.JOIN_LEAKS[join] in [leak.kind for leak in report.leaks], report
+    leak = report.leaks[0]
+    assert (leak.feature, leak.entity) == (f"{join.__name__}.value", "CPI")
+    assert leak.at is not None
+
+
+@pytest.mark.parametrize("join", [*zoo.JOIN_HONEST, join_as_of], ids=lambda f: f.__name__)
+def test_an_honest_join_raises_no_false_alarm(join):
+    assert audit_join(join, SPINE, MACRO).leaks == ()
+
+
+def test_the_first_date_is_exact_where_the_leak_goes_on_from_there():
+    start = zoo.CLOSES[77]
+
+    def late_peek(frame):
+        peek = zoo.CLOSE.shift(-1).over("entity")
+        return zoo.answer(frame, pl.when(pl.col("known_at") >= start).then(peek))
+
+    (leak,) = audit_feature(late_peek, BARS).leaks
+    assert (leak.at, leak.entity) == (start, "AAA")
+
+
+def test_each_leaking_column_is_named_and_the_honest_one_is_not():
+    def three(frame):
+        return frame.select(
+            "entity",
+            pl.col("known_at").alias("at"),
+            zoo.CLOSE.rolling_mean(3).over("entity").alias("honest"),
+            zoo.CLOSE.shift(-1).over("entity").alias("next"),
+            zoo.CLOSE.max().over("entity").alias("top"),
+        )
+
+    report = audit_feature(three, BARS)
+    assert report.features == ("three.honest", "three.next", "three.top")
+    assert [leak.feature for leak in report.leaks] == ["three.next", "three.top"]
+
+
+def test_last_bits_that_differ_are_a_note_about_float_order_and_no_leak():
+    def summed_from_the_end(frame):
+        total = zoo.CLOSE.sum() - zoo.CLOSE.reverse().cum_sum().reverse() + zoo.CLOSE
+        return zoo.answer(frame, total.over("entity"))
+
+    report = audit_feature(summed_from_the_end, BARS)
+    assert report.clean
+    assert len(report.notes) == 1
+    assert "last bits" in report.notes[0]
+
+
+def test_data_hidden_in_a_default_a_partial_a_closure_or_a_helper_is_outside_data():
+    def helper(frame):
+        return zoo.answer(frame, zoo.CLOSE / BARS["close"].max())
+
+    def by_default(frame, prices=BARS):
+        return zoo.answer(frame, zoo.CLOSE / prices["close"].max())
+
+    def two(frame, prices):
+        return zoo.answer(frame, zoo.CLOSE / prices["close"].max())
+
+    def through_helper(frame):
+        return helper(frame)
+
+    for hidden in (helper, by_default, partial(two, prices=BARS), through_helper):
+        (leak,) = audit_feature(hidden, BARS, name="hidden").leaks
+        assert leak.kind == "outside", hidden
+        assert "DataFrame" in leak.seen
+
+
+UNFIT = {
+    "duplicate": (lambda: pl.concat([BARS, BARS[:1]]), r"momentum: AAA has two rows of 2019-01-02"),
+    "naive": (
+        lambda: BARS.with_columns(pl.col("known_at").dt.replace_time_zone(None)),
+        r"known_at is Datetime.*must be a time with zone",
+    ),
+    "no knowledge time": (lambda: BARS.drop("known_at"), r"the rows lack known_at"),
+    "empty": (lambda: BARS.clear(), r"momentum: nothing was computed"),
+}
+
+
+@pytest.mark.parametrize("fault", UNFIT)
+def test_rows_that_are_not_unique_or_not_dated_are_refused(fault):
+    make, message = UNFIT[fault]
+    with pytest.raises(ContractBroken, match=message):
+        audit_feature(zoo.momentum, make())
+
+
+def test_an_answer_that_cannot_be_placed_in_time_is_refused_in_one_sentence():
+    def short(frame):
+        return frame["close"].head(3)
+
+    def timeless(frame):
+        return frame.select("entity", "close")
+
+    def naive(frame):
+        at = pl.col("known_at").dt.replace_time_zone(None).alias("at")
+        return frame.select("entity", at, "close")
+
+    for feature, message in (
+        (short, "3 values for 554 rows"),
+        (timeless, "has no time"),
+        (naive, "must carry a zone"),
+    ):
+        with pytest.raises(ContractBroken, match=message):
+            audit_feature(feature, BARS)
+
+
+def test_several_answers_for_one_instant_are_reported():
+    def doubled(frame):
+        answer = frame.select("entity", pl.col("known_at").alias("at"), "close")
+        return pl.concat([answer, answer])
+
+    (leak,) = audit_feature(doubled, BARS).leaks
+    assert (leak.kind, leak.entity, leak.at) == ("duplicate", "AAA", zoo.CLOSES[0])
+
+
+def labels(first, n, horizon):
+    starts = [zoo.CLOSES[first + i] for i in range(n)]
+    ends = [zoo.CLOSES[first + i + horizon] for i in range(n)]
+    return pl.DataFrame({"entity": ["AAA"] * n, "start": starts, "end": ends})
+
+
+def test_training_labels_that_reach_into_the_test_period_are_named():
+    report = audit_split(labels(0, 60, 10), labels(60, 20, 10), name="forward_return")
+    (leak,) = report.leaks
+    assert (leak.kind, leak.entity, leak.at) == ("overlap", "AAA", zoo.CLOSES[51])
+    assert "9 of 60 training labels overlap" in leak.seen
+    purged = labels(0, 51, 10)
+    assert audit_split(purged, labels(60, 20, 10)).clean
+    after = labels(91, 20, 10)
+    assert audit_split(after, labels(60, 20, 10)).clean
+    assert not audit_split(after, labels(60, 20, 10), embargo=timedelta(days=10)).clean
+    with pytest.raises(ContractBroken, match="lack end"):
+        audit_split(purged.drop("end"), purged)
+
+
+def test_declared_views_of_real_history_are_clean(market):
+    for view in ("us_equities", "us_core_cpi"):
+        if view in market.contracts:
+            report = audit_view(market, view)
+            assert report.clean, report
+    assert "us_equities" in market.contracts
+
+
+def test_a_read_that_looks_past_its_instant_is_caught_and_an_honest_one_is_not(market):
+    symbols = market.symbols("us_equities")[:3]
+    times = [datetime(2005, 3, d, 21, tzinfo=UTC) for d in (1, 2, 8)]
+
+    def honest(reader, at):
+        return {"prices": reader.window("us_equities.close", symbols, length=20, at=at)}
+
+    def peeking(reader, at):
+        later = at + timedelta(days=5)
+        return honest(reader, at) | {
+            "soon": reader.latest("us_equities.close", symbols, at=later).values
+        }
+
+    assert audit_reads("honest", honest, market, times, symbols).clean
+    (leak,) = audit_reads("peeking", peeking, market, times, symbols).leaks
+    assert (leak.feature, leak.at, leak.entity) == ("soon", times[0], symbols[0])
