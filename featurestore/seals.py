@@ -59,7 +59,13 @@ def add_seal(lake: Lake, name: str, sealed_from: datetime) -> None:
                 raise
 
 
-def earliest(lake: Lake, sealed_from: datetime | None) -> datetime | None:
-    """Return the earlier one of a wanted seal and every seal of the lake; None = nothing sealed."""
-    held = [*seals(lake).values(), *([] if sealed_from is None else [sealed_from])]
-    return min(held) if held else None
+def seal_for(lake: Lake, study: str | None, wanted: datetime | None) -> datetime | None:
+    """Return the instant from which on a reader is sealed; None = nothing is.
+
+    A study reads up to its own seal. A reader of no study, or of one that never sealed anything,
+    stops at the earliest seal of the lake. `wanted` may be earlier, never later.
+    """
+    held = seals(lake)
+    binding = [held[study]] if study in held else [*held.values()]
+    every = [*binding, *([] if wanted is None else [wanted])]
+    return min(every) if every else None

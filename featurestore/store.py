@@ -27,7 +27,7 @@ from featurestore.reader import (
     declared_views,
     open_reader,
 )
-from featurestore.seals import Opening, add_seal, earliest
+from featurestore.seals import Opening, add_seal, seal_for
 from featurestore.views import FeatureView
 
 QUARANTINE_TABLE = "_quarantine"
@@ -197,19 +197,20 @@ class FeatureStore:
         *,
         sealed_from: datetime | None = None,
         views: Sequence[str] | None = None,
+        study: str | None = None,
         opening: Opening | None = None,
     ) -> LakeReader:
         """Open a snapshot for point-in-time reads.
 
         Args:
             snapshot: from `snapshot`, or rebuilt from a manifest.
-            sealed_from: UTC; what is known from then on is neither loaded nor answered. The
-                earliest seal of the lake holds as well.
+            sealed_from: UTC; what is known from then on is neither loaded nor answered.
             views: the views wanted; None = all.
+            study: whose own seal holds; None = the earliest seal of the lake does.
             opening: leave to look behind the lake's seals; research code has none.
         """
         if opening is None:
-            sealed_from = earliest(self.lake, sealed_from)
+            sealed_from = seal_for(self.lake, study, sealed_from)
         return open_reader(
             ReaderSource(
                 lake=self.lake,

@@ -70,7 +70,7 @@ class Workspace:
         self._given = _Record(lake_url=lake_url, ledger_url=ledger_url)
         self._pinned = snapshot
         self._clock: Clock = clock or WallClock()
-        self._readers: dict[datetime, LakeReader] = {}
+        self._readers: dict[str, LakeReader] = {}
         self._panels: dict[bytes, Panel] = {}
         self._ledger: Ledger | None = None
         self._guard = threading.Lock()
@@ -99,11 +99,13 @@ class Workspace:
     def research_reader(self, study: Study) -> LakeReader:
         """Return the reader of a study's trials: the holdout is sealed and not even loaded."""
         seal = datetime.combine(study.holdout.start, time(), UTC)
-        if seal not in self._readers:
+        if study.name not in self._readers:
             store = self.store()
             store.seal(study.name, seal)
-            self._readers[seal] = store.reader(self.snapshot, sealed_from=seal)
-        return self._readers[seal]
+            self._readers[study.name] = store.reader(
+                self.snapshot, sealed_from=seal, study=study.name
+            )
+        return self._readers[study.name]
 
     def research_panel(self, study: Study) -> Panel:
         """Return the dates, prices and benchmark that all trials of a study share."""

@@ -1,5 +1,7 @@
 """The embedded market history, ingested once per test session; tests read it, none writes to it."""
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +22,11 @@ class MarketLake:
     snapshot: Snapshot
     reports: tuple[IngestReport, ...]
 
-    @property
-    def url(self) -> str:
-        return str(self.path)
+    def fresh_url(self) -> str:
+        """Copy the lake and return the copy's address: research seals the lake it works on."""
+        folder = Path(tempfile.mkdtemp(prefix="lake-", dir=self.path.parent))
+        shutil.copytree(self.path, folder, dirs_exist_ok=True)
+        return str(folder)
 
     def reader(self, **options: object) -> LakeReader:
         return self.store.reader(self.snapshot, **options)

@@ -41,6 +41,17 @@ def test_asking_for_a_later_seal_does_not_lift_an_earlier_one(store):
         _close(store.reader(store.snapshot(), sealed_from=later), BEHIND)
 
 
+def test_a_study_reads_up_to_its_own_seal_whatever_others_have_sealed(store):
+    store.seal("momentum", SEAL)
+    store.seal("sandbox", datetime(2003, 1, 2, tzinfo=UTC))
+    own = store.reader(store.snapshot(), study="momentum")
+    assert own.sealed_from == SEAL
+    assert _close(own, BEFORE).shape == (1, 1)
+    for reader in (store.reader(store.snapshot()), store.reader(store.snapshot(), study="new")):
+        with pytest.raises(HoldoutSealed):
+            _close(reader, BEFORE)
+
+
 def test_historical_features_of_a_sealed_lake_stop_at_the_seal(store):
     store.seal("momentum", SEAL)
     with pytest.raises(HoldoutSealed):

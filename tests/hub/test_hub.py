@@ -45,7 +45,7 @@ class Alice:
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory, market_lake: Any) -> Iterator[RunningHub]:
     folder = tmp_path_factory.mktemp("hub")
-    Workspace(folder, lake_url=market_lake.url, snapshot=market_lake.snapshot).save()
+    Workspace(folder, lake_url=market_lake.fresh_url(), snapshot=market_lake.snapshot).save()
     with running_hub(folder) as started:
         yield started
 

@@ -21,7 +21,7 @@ NOW = datetime(2024, 5, 1, tzinfo=UTC)
 @pytest.fixture
 def workspace(tmp_path, market_lake):
     return Workspace(
-        tmp_path, lake_url=market_lake.url, snapshot=market_lake.snapshot, clock=ReplayClock(NOW)
+        tmp_path, lake_url=market_lake.fresh_url(), snapshot=market_lake.snapshot, clock=ReplayClock(NOW)
     )
 
 
@@ -144,7 +144,7 @@ def test_a_password_is_never_written_into_a_workspace(tmp_path, market_lake):
     secret = Workspace(
         tmp_path,
         ledger_url="postgresql://me:hush@host/db",
-        lake_url=market_lake.url,
+        lake_url=market_lake.fresh_url(),
         snapshot=market_lake.snapshot,
     )
     text = secret.save().read_text()
@@ -165,7 +165,7 @@ def test_a_missing_workspace_says_what_to_do(tmp_path, monkeypatch):
 
 def test_the_default_workspace_is_found_from_a_folder_below(tmp_path, market_lake, monkeypatch):
     home = Workspace(
-        tmp_path / ".sluice" / "demo", lake_url=market_lake.url, snapshot=market_lake.snapshot
+        tmp_path / ".sluice" / "demo", lake_url=market_lake.fresh_url(), snapshot=market_lake.snapshot
     )
     home.save()
     below = tmp_path / "notebooks" / "strategies"

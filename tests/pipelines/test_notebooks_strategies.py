@@ -46,7 +46,7 @@ def path_of(name):
 def workspace(tmp_path_factory, market_lake):
     return Workspace(
         tmp_path_factory.mktemp("papers"),
-        lake_url=market_lake.url,
+        lake_url=market_lake.fresh_url(),
         snapshot=market_lake.snapshot,
         clock=ReplayClock(datetime(2024, 5, 1, tzinfo=UTC)),
     )

@@ -56,7 +56,7 @@ def notebook(folder: Path, *, before: str = "", space: str = SPACE) -> Path:
 
 def workspace(folder: Path, market_lake: MarketLake) -> Workspace:
     folder.mkdir(exist_ok=True)
-    return Workspace(folder, lake_url=market_lake.url, snapshot=market_lake.snapshot)
+    return Workspace(folder, lake_url=market_lake.fresh_url(), snapshot=market_lake.snapshot)
 
 
 @pytest.fixture(scope="module")

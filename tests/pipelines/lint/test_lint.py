@@ -289,7 +289,7 @@ def test_every_alarm_and_note_comes_with_advice_and_alarms_stand_first(honest):
 def test_a_recorded_trial_is_linted_with_its_own_study(tmp_path, market_lake):
     workspace = Workspace(
         tmp_path,
-        lake_url=market_lake.url,
+        lake_url=market_lake.fresh_url(),
         snapshot=market_lake.snapshot,
         clock=ReplayClock(datetime(2024, 5, 1, tzinfo=UTC)),
     )
