@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from pipelines.gates.bootstrap import stationary_blocks
 from pipelines.gates.checks import flat_columns
 from pipelines.gates.evidence import Evidence
+from pipelines.gates.independence import Independence, independence
 from pipelines.gates.pbo import backtest_overfitting
 from pipelines.gates.policy import GatePolicy
-from pipelines.gates.sharpe import expected_best_sharpe, moments, sharpe_ratios
+from pipelines.gates.sharpe import expected_best_sharpe, sharpe_ratios
 from pipelines.gates.spa import superior_ability_on
+from pipelines.gates.stepwise import Stepwise, surviving_trials_on
 from pipelines.gates.verdicts import dsr_verdict, not_judged, pbo_verdict, spa_verdict
 from runtime.contract import GateVerdict
 
@@ -40,6 +42,9 @@ class StudyVerdict:
     hurdle: float | None  # expected best of N worthless trials, per session
     logits: Array | None  # (C,), CSCV
     null: Array | None  # (B,), maxima of the studentised SPA under luck alone
+    steps: Stepwise | None = None  # every trial's p-value after all tried beside it
+    survivors: tuple[str, ...] = ()  # trials that beat the benchmark at the SPA's alpha, best first
+    independent: Independence | None = None  # how many trials were really different
 
 
 def judge(
@@ -72,13 +77,18 @@ def judge(
     )
     superiority = superior_ability_on(evidence.excess, blocks, mean_block=block)
     alone = superior_ability_on(evidence.excess[:, [column]], blocks, mean_block=block)
-    spa = spa_verdict(
-        superiority, alone, sessions=sessions, trials=len(evidence.trials), policy=policy
-    )
+    steps = surviving_trials_on(evidence.excess, blocks, mean_block=block)
+    spa = spa_verdict(superiority, alone, steps, column=column, sessions=sessions, policy=policy)
     if sharpes[column] < sharpes.max():
         spa = _of_the_best_only(spa, evidence, column, policy)
+    independent = independence(evidence.excess)
     dsr = dsr_verdict(
-        moments(evidence.excess[:, column]), sharpes, counted=evidence.counted, policy=policy
+        evidence.excess[:, column],
+        sharpes,
+        counted=evidence.counted,
+        blocks=blocks,
+        independent=independent,
+        policy=policy,
     )
     overfitting = backtest_overfitting(evidence.excess, blocks=policy.pbo.blocks)
     verdicts = (lookahead, parity, spa, dsr, pbo_verdict(overfitting, policy=policy))
@@ -95,11 +105,17 @@ def judge(
             "reality_check_p": superiority.reality_check_p,
             "dsr": dsr.statistic,
             "pbo": overfitting.pbo,
+            "surviving_trials": len(steps.survivors(policy.spa.alpha)),
+            "trials_effective": independent.effective,
+            "trial_clusters": independent.clusters,
         },
         trial_sharpes=sharpes,
         hurdle=expected_best_sharpe(sharpes, counted=evidence.counted),
         logits=overfitting.logits,
         null=superiority.studentised.null,
+        steps=steps,
+        survivors=tuple(evidence.trials[k] for k in steps.survivors(policy.spa.alpha)),
+        independent=independent,
     )
 
 

@@ -5,6 +5,9 @@ from math import inf, isfinite, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.gates.bootstrap import Blocks
+from pipelines.gates.errors import GateInputInvalid
+from pipelines.gates.independence import Independence
 from pipelines.gates.pbo import Overfitting
 from pipelines.gates.policy import GatePolicy
 from pipelines.gates.sharpe import (
@@ -12,16 +15,21 @@ from pipelines.gates.sharpe import (
     deflated_sharpe,
     expected_best_sharpe,
     minimum_track_record,
+    moments,
     most_trials,
     probabilistic_sharpe,
 )
 from pipelines.gates.spa import Superiority
+from pipelines.gates.stepwise import Stepwise
+from pipelines.gates.uncertainty import adjusted_sharpe, sharpe_interval
 from runtime.contract import GateVerdict
 
 Array = NDArray[np.float64]
 
 MANY = 10**9  # trials; more than anyone runs
 LONG = 200.0  # years; more than anyone waits
+INTERVAL = 0.95  # confidence of the interval shown beside a Sharpe ratio
+MONTHS = 12  # a year; autocorrelation is followed for one month
 
 
 def not_judged(gate: str, reason: str, remedy: str, policy: GatePolicy) -> GateVerdict:
@@ -43,17 +51,25 @@ def not_judged(gate: str, reason: str, remedy: str, policy: GatePolicy) -> GateV
 
 
 def spa_verdict(
-    test: Superiority, alone: Superiority, *, sessions: int, trials: int, policy: GatePolicy
+    test: Superiority,
+    alone: Superiority,
+    steps: Stepwise,
+    *,
+    column: int,
+    sessions: int,
+    policy: GatePolicy,
 ) -> GateVerdict:
     """Judge superior predictive ability by the consistent p-value.
 
     Args:
         test: over all trials.
         alone: over the candidate only, on the same resamples.
+        steps: which trials survive, on the same resamples; shown, not judged.
+        column: the candidate.
         sessions: T.
-        trials: N with returns.
         policy: thresholds.
     """
+    trials = steps.p_values.size
     form = test.studentised
     p, alpha = form.p_consistent, policy.spa.alpha
     passed = p <= alpha
@@ -83,6 +99,8 @@ def spa_verdict(
             "p_upper": form.p_upper,
             "reality_check_p": test.reality_check_p,
             "p_alone": alone.studentised.p_consistent,
+            "surviving_trials": len(steps.survivors(alpha)),
+            "p_stepwise": float(steps.p_values[column]),
             "draws": form.draws,
             "mean_block": test.mean_block,
             "years": years,
@@ -107,16 +125,25 @@ def _spa_change(
 
 
 def dsr_verdict(
-    observed: Moments, trial_sharpes: Array, *, counted: int, policy: GatePolicy
+    excess: Array,
+    trial_sharpes: Array,
+    *,
+    counted: int,
+    blocks: Blocks,
+    independent: Independence,
+    policy: GatePolicy,
 ) -> GateVerdict:
-    """Judge the deflated Sharpe ratio of the candidate.
+    """Judge the deflated Sharpe ratio of the candidate, at the raw count of trials.
 
     Args:
-        observed: the candidate's excess returns, per session.
+        excess: the candidate's excess returns, shape (T,), per session.
         trial_sharpes: shape (M,), excess Sharpe ratios of all trials with returns, per session.
         counted: N, every trial ever opened.
+        blocks: resamples of T sessions, for the interval.
+        independent: how many of the trials were really different; shown, not judged.
         policy: thresholds.
     """
+    observed = moments(excess)
     confidence, root = policy.dsr.confidence, sqrt(policy.sessions_per_year)
     dsr = deflated_sharpe(observed, trial_sharpes, counted=counted)
     hurdle = expected_best_sharpe(trial_sharpes, counted=counted)
@@ -140,16 +167,54 @@ def dsr_verdict(
         figures={
             "sharpe": observed.sharpe * root,
             "hurdle": hurdle * root,
+            **_range(excess, blocks, policy),
             "probabilistic_sharpe": probabilistic_sharpe(observed, hurdle=0.0),
             "skewness": observed.skewness,
             "kurtosis": observed.kurtosis,
             "trials_counted": counted,
             "trials_with_returns": int(trial_sharpes.size),
+            "trials_effective": independent.effective,
+            "trial_clusters": independent.clusters,
+            "dsr_at_clusters": _at_clusters(observed, trial_sharpes, independent),
             "most_trials": flips,
             "years": years,
             "years_needed": needed if isfinite(needed) else None,
+            "years_needed_if_only_try": _years_alone(observed, policy),
         },
     )
+
+
+def _range(excess: Array, blocks: Blocks, policy: GatePolicy) -> dict[str, float | None]:
+    """Return the annual ratio's interval, and the ratio correct for autocorrelation of a month."""
+    year = policy.sessions_per_year
+    interval = sharpe_interval(excess, blocks, confidence=INTERVAL)
+    adjusted: float | None
+    try:
+        adjusted = adjusted_sharpe(excess, horizon=max(1, year // MONTHS), periods=year)
+    except GateInputInvalid:  # sample correlations that no stationary series has
+        adjusted = None
+    return {
+        "sharpe_low_95": interval.low * sqrt(year),
+        "sharpe_high_95": interval.high * sqrt(year),
+        "sharpe_autocorrelation_adjusted": adjusted,
+    }
+
+
+def _at_clusters(
+    observed: Moments, trial_sharpes: Array, independent: Independence
+) -> float | None:
+    """Return what the deflated ratio would be if each cluster of trials were one trial."""
+    if independent.clusters is None:
+        return None
+    deviation = float(trial_sharpes.std(ddof=1))
+    pair = np.array([-1.0, 1.0]) * deviation / sqrt(2)  # two ratios with the trials' variance
+    return deflated_sharpe(observed, pair, counted=max(2, independent.clusters))
+
+
+def _years_alone(observed: Moments, policy: GatePolicy) -> float | None:
+    """Return the minimum track record against a ratio of zero, in years."""
+    length = minimum_track_record(observed, hurdle=0.0, confidence=policy.dsr.confidence)
+    return length / policy.sessions_per_year if isfinite(length) else None
 
 
 def _dsr_change(passed: bool, years: float, needed: float, flips: int, counted: int) -> str:
@@ -175,6 +240,7 @@ def pbo_verdict(result: Overfitting, *, policy: GatePolicy) -> GateVerdict:
     passed = result.pbo <= ceiling
     allowed = int(np.floor(ceiling * splits + 1e-9))
     distance = abs(result.at_or_below_median - allowed)
+    root = sqrt(policy.sessions_per_year)
     change = (
         f"It would fail if {distance + 1:,} more of {splits:,} splits fell at or below the median."
         if passed
@@ -197,7 +263,10 @@ def pbo_verdict(result: Overfitting, *, policy: GatePolicy) -> GateVerdict:
             "splits": splits,
             "blocks": result.blocks,
             "median_logit": float(np.median(result.logits)),
+            "median_sharpe_in_sample": float(np.median(result.in_sample)) * root,
+            "median_sharpe_out_of_sample": float(np.median(result.out_of_sample)) * root,
             "degradation_slope": result.slope,
+            "degradation_intercept": result.intercept * root,
             "loss_probability": result.loss_probability,
         },
     )

@@ -89,6 +89,36 @@ def test_skill_that_all_trials_share_is_staged_because_the_best_is_a_matter_of_l
     assert "PBO" in result.summary
 
 
+def test_survivors_are_named_and_the_figures_say_how_sure_everything_is():
+    result = judged(evidence(returns(20, leader=0.0022)))
+    spa, dsr, pbo = (verdict(result, gate).figures for gate in ("spa", "dsr", "pbo"))
+    assert result.survivors == (result.candidate,)
+    assert spa["surviving_trials"] == 1
+    assert spa["p_stepwise"] == result.steps.p_values.min() <= 0.05
+    assert dsr["sharpe_low_95"] < dsr["sharpe"] < dsr["sharpe_high_95"]
+    assert dsr["sharpe_autocorrelation_adjusted"] == pytest.approx(dsr["sharpe"], rel=0.3)
+    assert dsr["years_needed_if_only_try"] < dsr["years_needed"]
+    assert pbo["median_sharpe_out_of_sample"] > 0
+    assert result.figures["trials_effective"] == pytest.approx(20 / (1 + 20 / DAYS), rel=0.02)
+
+
+def test_copies_raise_the_count_that_is_judged_but_not_the_count_of_clusters():
+    excess = returns(10, leader=0.0016)
+    copied = np.repeat(excess, 8, axis=1)
+    one, other = (verdict(judged(evidence(x)), "dsr") for x in (excess, copied))
+    assert other.figures["trials_counted"] == 80
+    assert other.figures["trial_clusters"] == 10
+    assert other.figures["trials_effective"] == pytest.approx(one.figures["trials_effective"])
+    assert other.statistic < one.statistic
+    assert other.figures["dsr_at_clusters"] > other.statistic
+
+
+def test_worthless_studies_name_no_survivor():
+    result = judged(evidence(returns(20)))
+    assert result.survivors == ()
+    assert verdict(result, "spa").figures["surviving_trials"] == 0
+
+
 @pytest.mark.parametrize("broken", [{"lookahead": False}, {"parity": False}])
 def test_a_failed_integrity_gate_refuses_whatever_the_statistics_say(broken):
     result = judged(evidence(returns(20, leader=0.0022)), **broken)
