@@ -93,3 +93,7 @@ class AllocationInvalid(ResearchError):
 
 class OptimisationFailed(ResearchError):
     """Weights were asked of an optimisation that has none; the text says why it failed."""
+
+
+class RiskInvalid(ResearchError):
+    """A risk figure was asked of data that cannot give it; the text says what is missing."""
