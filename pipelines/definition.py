@@ -63,11 +63,11 @@ def load_definition(notebook: Path | str, parameters: Mapping[str, Parameter]) -
     declared = declared_parameters(content, path.name)
     namespace: dict[str, Any] = {"__name__": "__notebook__"}
     namespace.update(validated(declared, parameters, path.name))
-    _execute(cells["study"], f"{notebook} cell {cells['study'].index}", namespace)
+    execute_cell(cells["study"], f"{notebook} cell {cells['study'].index}", namespace)
     study = namespace.get("study")
     if not isinstance(study, Study):
         raise NotebookInvalid(f"{path.name}: the cell tagged study must leave a Study named study")
-    _execute(cells["strategy"], f"{notebook} cell {cells['strategy'].index}", namespace)
+    execute_cell(cells["strategy"], f"{notebook} cell {cells['strategy'].index}", namespace)
     strategy = namespace.get("strategy")
     if not isinstance(strategy, Strategy):
         raise NotebookInvalid(
@@ -131,7 +131,7 @@ def definition_cells(notebook: Mapping[str, Any], name: str) -> dict[str, Tagged
     return {tag: tagged[0] for tag, tagged in found.items()}
 
 
-def _execute(cell: TaggedCell, name: str, namespace: dict[str, Any]) -> None:
+def execute_cell(cell: TaggedCell, name: str, namespace: dict[str, Any]) -> None:
     """Run one cell; its source is kept so that a traceback and the code hash can read it."""
     lines = (cell.source.rstrip("\n") + "\n").splitlines(keepends=True)
     linecache.cache[name] = (len(cell.source), None, lines, name)

@@ -4,8 +4,10 @@ from datetime import date
 
 import numpy as np
 
+from featurestore.audit import audit_feature
 from featurestore.calendars import load_calendar
 from featurestore.universes import universe
+from pipelines.audit import feature
 from pipelines.compile import compile_strategy, decide_with_numpy
 from pipelines.definition import definition_of
 from pipelines.evaluate import Trial, evaluate_trial
