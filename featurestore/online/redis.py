@@ -1,0 +1,213 @@
+"""Online cells on Redis or Valkey: one packed block per symbol, one MGET per read.
+
+    sluice:{name}:layout         columns (JSON)
+    sluice:{name}:edition        the layout's number, read with every MGET
+    sluice:{name}:b:SYMBOL       when it was written, then the symbol's cells (3, k) as int64
+    sluice:{name}:w:KEY:SYMBOL   event, knowledge time, when written, then the bars as float64
+    sluice:{name}:symbols        set of symbols
+
+MGET answers in one step of the server and an update is one MULTI, so nothing is ever torn. An
+update watches what it read and begins again if another writer was faster. The braces keep all keys
+of a store on one node of a cluster.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from redis import Redis
+from redis.exceptions import RedisError, WatchError
+
+from featurestore.errors import HistoryMissing, OnlineUnavailable
+from featurestore.online.cells import (
+    ABSENT,
+    EVENT,
+    KNOWN,
+    Applied,
+    Micros,
+    Packed,
+    Update,
+    Window,
+    absent,
+    merged,
+)
+from featurestore.online.layout import Column, Layout, decode_layout
+from featurestore.online.memory import updated_windows
+from featurestore.online.port import Cells, Plans
+
+ATTEMPTS = 200  # updates that other writers may overtake before we give up
+_WORD = 8  # bytes
+
+
+class RedisOnline:
+    """Online cells on a server that processes and hosts share."""
+
+    def __init__(self, client: Redis, name: str) -> None:
+        self._client: Any = client
+        self._prefix = f"sluice:{{{name}}}"
+        self._plans = Plans(Layout())
+        self._keys: dict[str, bytes] = {}  # symbol -> key of its block
+        self._edition_key = f"{self._prefix}:edition".encode()
+
+    def apply(self, update: Update) -> Applied:
+        """Lay an update over what is held; see the port."""
+        try:
+            for _ in range(ATTEMPTS):
+                with self._client.pipeline() as pipeline:
+                    try:
+                        return self._attempt(pipeline, update)
+                    except WatchError:
+                        continue
+        except RedisError as error:
+            raise _unavailable(error) from error
+        raise OnlineUnavailable(
+            f"{ATTEMPTS} attempts in a row were overtaken by other writers; "
+            "materialize from one place"
+        )
+
+    def read(self, features: Sequence[str], symbols: Sequence[str]) -> Cells:
+        """Return cells; see the port."""
+        keys = [self._key(symbol) for symbol in symbols]
+        keys.append(self._edition_key)
+        try:
+            blocks = self._client.mget(keys)
+        except RedisError as error:
+            raise _unavailable(error) from error
+        edition = blocks.pop()
+        if edition is not None and int(edition) != self._plans.layout.edition:
+            self._plans = Plans(self.layout())
+        plan = self._plans.of(features)
+        try:
+            joined = b"".join(blocks)
+        except TypeError:
+            missing = next(s for s, block in zip(symbols, blocks, strict=True) if block is None)
+            raise HistoryMissing(
+                f"{missing} was not materialized; there are: {', '.join(self.symbols())}"
+            ) from None
+        k = len(self._plans.layout.columns)
+        width = 1 + 3 * k
+        if len(joined) == len(blocks) * width * _WORD:  # no block is wider, so none is narrower
+            words = np.frombuffer(joined, np.int64).reshape(len(blocks), width)
+            rows = words[:, 1:].reshape(len(blocks), 3, k)
+        else:
+            rows, _ = _rows(blocks, k)
+        packed = plan.of(rows)
+        events = packed[:, EVENT]
+        deadline = int((events + plan.freshness).min()) if events.min() != ABSENT else ABSENT
+        return Cells(packed, plan, int(packed[:, KNOWN].max()), deadline)
+
+    def windows(
+        self, feature: str, symbols: Sequence[str]
+    ) -> tuple[Column, tuple[Window | None, ...]]:
+        """Return a feature's windows; see the port."""
+        layout = self.layout()
+        column = layout.columns[layout.place(feature)]
+        try:
+            blocks = self._client.mget([self._window_key(column.key, each) for each in symbols])
+        except RedisError as error:
+            raise _unavailable(error) from error
+        return column, tuple(_window(block) for block in blocks)
+
+    def layout(self) -> Layout:
+        """Return the columns held now."""
+        try:
+            text = self._client.get(f"{self._prefix}:layout")
+        except RedisError as error:
+            raise _unavailable(error) from error
+        return Layout() if text is None else decode_layout(text)
+
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbols held now, sorted."""
+        try:
+            held = self._client.smembers(f"{self._prefix}:symbols")
+        except RedisError as error:
+            raise _unavailable(error) from error
+        return tuple(sorted(name.decode() for name in held))
+
+    def _attempt(self, pipeline: Any, update: Update) -> Applied:
+        """Watch and read what the update touches, merge, write it in one MULTI."""
+        layout_key = f"{self._prefix}:layout"
+        keys = [self._key(symbol) for symbol in update.symbols]
+        names = sorted({*update.windows, *((bar.column.key, bar.symbol) for bar in update.bars)})
+        window_keys = [self._window_key(*name) for name in names]
+        pipeline.watch(layout_key, *keys, *window_keys)
+        text, *blocks = pipeline.mget([layout_key, *keys, *window_keys])
+        held = Layout() if text is None else decode_layout(text)
+        layout = held.with_columns(update.columns)
+        rows, written_at = _rows(blocks[: len(keys)], len(layout.columns))
+        places = np.array([layout.current[column.feature] for column in update.columns], np.intp)
+        cells = np.ix_(np.arange(len(keys)), np.arange(3), places)
+        rows[cells], written_at, written = merged(rows[cells], written_at, update.packed, update.at)
+        before = {
+            name: window
+            for name, block in zip(names, blocks[len(keys) :], strict=True)
+            if (window := _window(block)) is not None
+        }
+        after, applied = updated_windows(before, update)
+        pipeline.multi()
+        if layout is not held:
+            pipeline.mset({layout_key: layout.encoded(), self._edition_key: layout.edition})
+        if keys:
+            pipeline.mset(
+                {
+                    key: at.tobytes() + row.tobytes()
+                    for key, at, row in zip(keys, written_at, rows, strict=True)
+                }
+            )
+            pipeline.sadd(f"{self._prefix}:symbols", *update.symbols)
+        changed = {
+            self._window_key(*name): _window_block(window)
+            for name, window in after.items()
+            if window is not before.get(name)
+        }
+        if changed:
+            pipeline.mset(changed)
+        pipeline.execute()
+        given = int((update.packed[:, EVENT] != ABSENT).sum())
+        return Applied(
+            written=written + applied.written,
+            kept=given - written + applied.kept,
+            late=applied.late,
+        )
+
+    def _key(self, symbol: str) -> bytes:
+        key = self._keys.get(symbol)
+        if key is None:
+            key = self._keys[symbol] = f"{self._prefix}:b:{symbol}".encode()
+        return key
+
+    def _window_key(self, column: str, symbol: str) -> str:
+        return f"{self._prefix}:w:{column}:{symbol}"
+
+
+def _rows(blocks: Sequence[bytes | None], k: int) -> tuple[Packed, Micros]:
+    """Unpack blocks of any age: columns that a block does not reach yet are absent."""
+    rows = absent(len(blocks), k)
+    written_at = np.full(len(blocks), ABSENT, dtype=np.int64)
+    for i, block in enumerate(blocks):
+        if block is not None:
+            words = np.frombuffer(block, np.int64)
+            cells = words[1:].reshape(3, -1)
+            rows[i, :, : cells.shape[1]] = cells[:, :k]
+            written_at[i] = words[0]
+    return rows, written_at
+
+
+def _window(block: bytes | None) -> Window | None:
+    if block is None:
+        return None
+    event, known, at = (int(each) for each in np.frombuffer(block, np.int64, count=3))
+    values = np.frombuffer(block, np.float64, offset=3 * _WORD)
+    return Window(values=values, event=event, known=known, at=at)
+
+
+def _window_block(window: Window) -> bytes:
+    times = np.array([window.event, window.known, window.at], dtype=np.int64)
+    return times.tobytes() + window.values.tobytes()
+
+
+def _unavailable(error: RedisError) -> OnlineUnavailable:
+    return OnlineUnavailable(
+        f"the online store's server does not answer as it should: {error}; "
+        "is the URL right, does the server run? The same call may be repeated"
+    )
