@@ -1,0 +1,1 @@
+"""Models: declared, trained on what was known, exported, and judged as exported."""

@@ -1,0 +1,156 @@
+"""Exported graphs against their Python models: on real rows, on thresholds, and inside decide."""
+
+import numpy as np
+import onnx
+import pytest
+
+from pipelines.errors import ExportDiffers, ModelInvalid
+from pipelines.models.export import (
+    LARGEST,
+    compare,
+    convert,
+    export,
+    export_verdict,
+    threshold_rows,
+)
+from pipelines.models.fitted import FittedModel
+from pipelines.models.learners import Learner
+
+SMALL = {
+    "lightgbm": {"n_estimators": 60, "num_leaves": 15, "min_child_samples": 5},
+    "lightgbm_ranker": {"n_estimators": 40, "num_leaves": 7, "min_child_samples": 5},
+    "lightgbm_classifier": {"n_estimators": 40, "num_leaves": 7},
+    "xgboost": {"n_estimators": 40, "max_depth": 4},
+    "random_forest": {"n_estimators": 20, "max_depth": 8},
+    "ridge": {"alpha": 1.0},
+    "logistic": {"C": 1.0},
+}
+
+
+def price_like(rows, seed=0):
+    """Returns beside prices in cents, which collide in float32 above 65,536."""
+    generator = np.random.default_rng(seed)
+    returns = generator.normal(0, 0.02, (rows, 3))
+    prices = np.round(generator.uniform(10, 500, (rows, 1)), 2)
+    large = np.round(generator.uniform(1e5, 2e5, (rows, 1)), 2)
+    return np.column_stack((returns, prices, large))
+
+
+def fitted(kind, rows=1200, seed=0):
+    X = price_like(rows, seed)
+    y = X[:, 0] * 20 + 0.3 * np.sin(X[:, 3]) + (X[:, 4] % 10 > 5) * 0.5
+    groups = None
+    if kind == "lightgbm_ranker":
+        groups = np.full(rows // 20, 20)
+        y = np.argsort(np.argsort(y.reshape(-1, 20), axis=1), axis=1).ravel() // 4.0
+    elif kind in ("lightgbm_classifier", "logistic"):
+        y = (y > np.median(y)).astype(float)
+    learner = Learner(kind=kind, settings=SMALL[kind])
+    return learner, learner.fit(X, y, groups=groups), X
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_no_row_is_off_neither_real_ones_nor_those_on_a_threshold(kind):
+    learner, estimator, X = fitted(kind)
+    doors = X.astype(learner.door).astype(float)
+    model, finding = export(learner, estimator, doors)
+    assert finding.worst <= LARGEST
+    assert finding.threshold_worst <= LARGEST
+    assert (finding.visible, finding.threshold_visible) == (0, 0)
+    assert finding.rows == len(X)
+    assert (finding.threshold_rows > 200) == (learner.door == "float32")
+    assert export_verdict(finding).passed
+    assert np.ptp(model(doors)) > 0.1
+
+
+def test_rounding_thresholds_changes_no_prediction_of_a_float32_row():
+    learner, estimator, X = fitted("lightgbm")
+    doors = X.astype(np.float32).astype(float)
+    before = estimator.booster_.predict(doors)
+    convert(learner, estimator, X.shape[1])
+    np.testing.assert_array_equal(estimator.booster_.predict(doors), before)
+
+
+def test_rows_on_thresholds_flip_a_graph_whose_thresholds_were_not_rounded():
+    """Without step 1 of the export the gate refuses, so the rows on thresholds do their work."""
+    learner, estimator, X = fitted("lightgbm")
+    from onnxmltools import convert_lightgbm
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    plain = convert_lightgbm(
+        estimator.booster_, initial_types=[("X", FloatTensorType([None, 5]))], target_opset=15
+    )
+    model = FittedModel(onnx=plain.SerializeToString(), features=5, door="float32")
+    finding = compare(learner, estimator, model, X.astype(np.float32).astype(float))
+    assert finding.threshold_visible > 0
+    verdict = export_verdict(finding)
+    assert not verdict.passed
+    assert "differs from its model" in verdict.reason
+
+
+def test_prices_that_collide_in_float32_are_seen_and_refused():
+    learner, estimator, _ = fitted("lightgbm")
+    model = convert(learner, estimator, 5)
+    # Prices in cents above 65,536 fall on the other side of splits once rounded: seen, not hidden.
+    finding = compare(learner, estimator, model, price_like(4000, seed=9))
+    assert finding.visible > 0
+    with pytest.raises(ExportDiffers, match="by more than 1e-04 on"):
+        export(learner, estimator, price_like(4000, seed=9))
+
+
+def test_a_tampered_leaf_is_refused():
+    learner, estimator, X = fitted("lightgbm")
+    model = convert(learner, estimator, 5)
+    graph = onnx.load_model_from_string(model.onnx)
+    for attribute in graph.graph.node[0].attribute:
+        if attribute.name == "target_weights":
+            attribute.floats[0] += 0.01
+    changed = FittedModel(onnx=graph.SerializeToString(), features=5, door="float32")
+    assert not compare(learner, estimator, changed, X.astype(np.float32).astype(float)).passed
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_equal_data_give_equal_bytes(kind):
+    one, two = (convert(*fitted(kind)[:2], 5) for _ in range(2))
+    assert one.onnx == two.onnx
+    assert one.hash == two.hash
+
+
+def test_another_seed_setting_or_row_gives_another_hash():
+    learner, estimator, _ = fitted("random_forest")
+    other = Learner(kind="random_forest", settings=SMALL["random_forest"], seed=1)
+    assert learner.identity != other.identity
+    again = fitted("random_forest", seed=5)
+    assert convert(learner, estimator, 5).hash != convert(again[0], again[1], 5).hash
+
+
+def test_threshold_rows_sit_on_the_splits():
+    learner, estimator, X = fitted("xgboost")
+    moved = threshold_rows(convert(learner, estimator, 5), X, seed=0)
+    assert len(moved) % 3 == 0
+    changed = moved[0] != moved[1]
+    assert (moved[1::3] != moved[::3]).any(axis=1).all()
+    assert changed.any()
+
+
+def test_features_of_another_width_are_refused():
+    learner, estimator, _ = fitted("ridge")
+    with pytest.raises(ModelInvalid, match=r"shape \(n, 5\), was given \(2, 4\)"):
+        convert(learner, estimator, 5)(np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: Learner(kind="oracle"), "no learner 'oracle'"),
+        (
+            lambda: Learner(kind="ridge", settings={"alhpa": 1}).fit(np.ones((3, 1)), np.ones(3)),
+            "alhpa",
+        ),
+        (lambda: Learner(kind="ridge").fit(np.full((3, 1), np.nan), np.ones(3)), "finite"),
+        (lambda: Learner(kind="lightgbm_ranker").fit(np.ones((3, 1)), np.ones(3)), "cross-section"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(build, words):
+    with pytest.raises(ModelInvalid, match=words):
+        build()
