@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import polars as pl
 
@@ -10,7 +10,7 @@ from featurestore.calendars import load_calendar
 from featurestore.contract import UTC_TIME
 from featurestore.errors import ContractBroken
 from featurestore.pit import join_as_of
-from featurestore.views import FeatureView, split_feature
+from featurestore.views import FeatureView, is_plain, split_feature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +18,9 @@ class HistoricalFeatures:
     """The answer to a historical read."""
 
     frame: pl.DataFrame  # the spine, then per view its fields, event_time and known_at
-    is_pit_validated: bool  # every value was looked at: none was known after its row's `at`
+    is_pit_validated: bool  # every value was looked at and no reason speaks against it
     snapshot_hash: str  # what was read
+    reasons: tuple[str, ...] = ()  # why it is not point in time, in words
 
 
 def spine_of(view: FeatureView, symbols: Sequence[str], start: date, end: date) -> pl.DataFrame:
@@ -44,19 +45,48 @@ def spine_of(view: FeatureView, symbols: Sequence[str], start: date, end: date) 
     )
 
 
+def spine_of_members(
+    view: FeatureView,
+    members: Callable[[Sequence[datetime]], Sequence[Sequence[str]]],
+    start: date,
+    end: date,
+) -> pl.DataFrame:
+    """Return a spine: at every session close from `start` to `end` who was a member then.
+
+    Raises:
+        ContractBroken: the view has no calendar, no session lies between, or nobody was a member.
+    """
+    closes = spine_of(view, ["member"], start, end)["at"].to_list()
+    named = pl.DataFrame(
+        {"at": closes, "entity": [list(each) for each in members(closes)]},
+        schema={"at": UTC_TIME, "entity": pl.List(pl.String())},
+    )
+    spine = named.explode("entity").drop_nulls().select("entity", "at")
+    if spine.is_empty():
+        raise ContractBroken(
+            f"the universe has no member from {start} to {end}; choose a later range"
+        )
+    return spine
+
+
 def historical(
     features: Sequence[str],
     spine: pl.DataFrame,
     rows_of: Callable[[str], pl.DataFrame],
     snapshot_hash: str,
+    *,
+    computed: Callable[[str, pl.DataFrame], pl.DataFrame] | None = None,
+    reasons: Sequence[str] = (),
 ) -> HistoricalFeatures:
     """Join features to a spine by knowledge time.
 
     Args:
-        features: "view.field", distinct.
+        features: "view.field" or computed features by name, distinct.
         spine: columns entity and at (any time zone), in any order; other columns are kept.
         rows_of: view name -> its observations.
         snapshot_hash: content hash of what `rows_of` reads.
+        computed: name of a computed feature, keys -> its column and "name.known_at".
+        reasons: why the spine itself is not point in time, in words.
 
     Raises:
         ContractBroken: the spine lacks a column or its times a zone, or no feature is named.
@@ -64,8 +94,9 @@ def historical(
     spine = _checked(features, spine)
     fields: dict[str, list[str]] = {}
     for feature in features:
-        view, field = split_feature(feature)
-        fields.setdefault(view, []).append(field)
+        if computed is None or is_plain(feature):
+            view, field = split_feature(feature)
+            fields.setdefault(view, []).append(field)
     keys = spine.select("entity", "at")
     frame, valid = spine, True
     for view, names in fields.items():
@@ -76,7 +107,18 @@ def historical(
         renamed = joined.rename({column: f"{view}.{column}" for column in columns})
         order = [f"{view}.{column}" for column in (*names, "event_time", "known_at")]
         frame = frame.hstack(renamed.select(order))
-    return HistoricalFeatures(frame=frame, is_pit_validated=valid, snapshot_hash=snapshot_hash)
+    for feature in features:
+        if computed is not None and not is_plain(feature):
+            found = computed(feature, keys)
+            learned = found[f"{feature}.known_at"]
+            valid = valid and bool((learned <= keys["at"]).fill_null(value=True).all())
+            frame = frame.hstack(found)
+    return HistoricalFeatures(
+        frame=frame,
+        is_pit_validated=valid and not reasons,
+        snapshot_hash=snapshot_hash,
+        reasons=(*reasons, *([] if valid else ["a value was known only after its row's instant"])),
+    )
 
 
 def _checked(features: Sequence[str], spine: pl.DataFrame) -> pl.DataFrame:

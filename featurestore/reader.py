@@ -3,20 +3,32 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from featurestore.errors import ContractBroken, HistoryMissing, HoldoutSealed, ViewUnknown
+from featurestore.features.declaration import Feature
+from featurestore.features.evaluate import OnMissing
+from featurestore.features.expression import sources_of
+from featurestore.features.serving import computed_columns, computed_latest, computed_windows
 from featurestore.grid import NEVER, Array, Index, SessionGrid, build_grid
-from featurestore.historical import HistoricalFeatures, historical, spine_of
+from featurestore.historical import (
+    HistoricalFeatures,
+    historical,
+    spine_of,
+    spine_of_members,
+)
 from featurestore.horizon import earlier_end
 from featurestore.lake import Lake
 from featurestore.pit import latest_revisions
+from featurestore.revisions import believed, first_prints, revisions_of
 from featurestore.series import OwnTimes, build_series
 from featurestore.times import instant, micros
-from featurestore.views import FeatureView, decode_view, split_feature
+from featurestore.universes import Universe, members_at, universe_at
+from featurestore.views import FeatureView, decode_view, is_plain, split_feature
 
 VIEWS_TABLE = "_views"
 
@@ -99,11 +111,54 @@ class LakeReader:
         self.view(view)
         return self._rows(view)
 
+    def as_of(self, feature: str, at: datetime) -> pl.DataFrame:
+        """Return the whole history of "view.field" as it was believed at `at`, UTC.
+
+        Columns entity, event_time, the field, revision, known_at.
+
+        Raises:
+            HoldoutSealed: `at` lies at or behind the seal.
+        """
+        view, name = split_feature(feature)
+        self.view(view).field(name)
+        self._open_at(at)
+        return believed(self._rows(view), name, at)
+
+    def first_print(self, feature: str) -> pl.DataFrame:
+        """Return each observation of "view.field" as first published; columns as for `as_of`."""
+        view, name = split_feature(feature)
+        self.view(view).field(name)
+        return first_prints(self._rows(view), name)
+
+    def revisions(
+        self, feature: str, entity: str, *, as_of: datetime | None = None
+    ) -> pl.DataFrame:
+        """Return how the values of "view.field" of an entity came to be; see `revisions_of`."""
+        view, name = split_feature(feature)
+        self.view(view).field(name)
+        if as_of is not None:
+            self._open_at(as_of)
+        return revisions_of(self._rows(view), view, entity, name, as_of)
+
+    def table(self, view: str) -> SessionGrid | OwnTimes:
+        """Return a view's observations as this reader holds them in memory."""
+        return self._table(view)
+
+    def place(
+        self, feature: str, symbols: Sequence[str]
+    ) -> tuple[SessionGrid | OwnTimes, str, Index]:
+        """Return table, field and row numbers of "view.field"; HistoryMissing names a stranger."""
+        return self._place(feature, symbols)
+
+    def opened(self, at: datetime) -> int:
+        """Return `at` in microseconds; HoldoutSealed at or behind the seal."""
+        return self._open_at(at)
+
     def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
         """Return the newest `length` bars due at `at`.
 
         Args:
-            feature: "view.field".
+            feature: "view.field", or a computed feature by its name; its bars are its values.
             symbols: entities, distinct; row order of the result.
             length: bars; for views with a calendar, consecutive sessions.
             at: UTC; each bar in its latest revision known then.
@@ -115,6 +170,8 @@ class LakeReader:
             HistoryMissing: a bar is absent, or was not known at `at`; names symbol and session.
             HoldoutSealed: `at` lies at or behind the seal.
         """
+        if not is_plain(feature):
+            return np.asarray(computed_windows(self, feature, symbols, length=length, at=[at])[0])
         table, name, rows = self._place(feature, symbols)
         return self._window(table, name, symbols, rows, length, self._open_at(at))
 
@@ -122,6 +179,8 @@ class LakeReader:
         self, feature: str, symbols: Sequence[str], *, length: int, at: Sequence[datetime]
     ) -> Array:
         """Return the window of every date, shape (D, n, length); bit-equal to `window` of each."""
+        if not is_plain(feature):
+            return computed_windows(self, feature, symbols, length=length, at=at)
         table, name, rows = self._place(feature, symbols)
         out = np.empty((len(at), len(symbols), length))
         for i, each in enumerate(at):
@@ -135,6 +194,8 @@ class LakeReader:
             HistoryMissing: nothing of a symbol was known at `at`.
             HoldoutSealed: `at` lies at or behind the seal.
         """
+        if not is_plain(feature):
+            return LatestValues(**computed_latest(self, feature, symbols, at=at))
         table, name, rows = self._place(feature, symbols)
         values, events, known = table.latest(name, rows, self._open_at(at))
         for symbol, each in zip(symbols, known, strict=True):
@@ -180,40 +241,74 @@ class LakeReader:
 
     def get_historical_features(
         self,
-        features: Sequence[str],
+        features: Sequence[str | Feature],
         *,
         spine: pl.DataFrame | None = None,
         symbols: Sequence[str] | None = None,
         start: date | None = None,
         end: date | None = None,
+        universe: Universe | str | None = None,
+        missing: OnMissing = "refuse",
     ) -> HistoricalFeatures:
         """Return what was known at each spine row, or at each session close of a range.
 
         Args:
-            features: "view.field", distinct.
+            features: "view.field" and computed features, or their names, distinct.
             spine: polars, columns entity and at; or instead
             symbols: entities, with `start` and `end`: every session of the first view's calendar.
             start: first day, inclusive.
             end: last day, inclusive.
+            universe: instead of `symbols`, a list of them, or the name of a membership view: then
+                every session has the members of its own day.
+            missing: a computed feature that has no value is refused, or null.
 
         Raises:
             HoldoutSealed: a row's instant lies at or behind the seal.
             ContractBroken: the spine or the range does not fit.
+            HistoryMissing, FeatureUndefined: a computed feature has no value somewhere.
         """
-        for feature in features:
-            view, name = split_feature(feature)
-            self.view(view).field(name)
+        wanted = [str(feature) for feature in features]
+        for source in dict.fromkeys(s for feature in wanted for s in sources_of(feature)):
+            self.view(source.view).field(source.field)
+        reasons: list[str] = []
+        if symbols is not None and universe is not None:
+            raise ContractBroken("pass symbols or a universe, not both")
         if spine is None:
-            if symbols is None or start is None or end is None or not features:
-                raise ContractBroken("pass features, and a spine or symbols with start and end")
-            spine = spine_of(self.view(split_feature(features[0])[0]), symbols, start, end)
-        elif symbols is not None or start is not None or end is not None:
+            chosen = symbols if universe is None else universe
+            if chosen is None or start is None or end is None or not wanted:
+                raise ContractBroken(
+                    "pass features, and a spine or symbols with start and end, or a universe"
+                )
+            first = self.view(sources_of(wanted[0])[0].view)
+            if isinstance(chosen, str):
+                members = partial(members_at, self, chosen)
+                spine = spine_of_members(first, members, start, end)
+            else:
+                names = chosen.symbols if isinstance(chosen, Universe) else chosen
+                spine = spine_of(first, names, start, end)
+                begins = datetime.combine(start, time(), UTC)
+                said = chosen.hindsight(begins) if isinstance(chosen, Universe) else None
+                reasons += [] if said is None else [said]
+        elif not (symbols is None and universe is None and start is None and end is None):
             raise ContractBroken("pass a spine or symbols with start and end, not both")
-        answer = historical(features, spine, self._rows, self.snapshot.hash)
+        answer = historical(
+            wanted,
+            spine,
+            self._rows,
+            self.snapshot.hash,
+            computed=lambda feature, keys: computed_columns(
+                self, feature, keys, on_missing=missing
+            ),
+            reasons=reasons,
+        )
         latest = answer.frame["at"].max()
         if isinstance(latest, datetime):
             self._open_at(latest)
         return answer
+
+    def universe_at(self, view: str, at: datetime) -> Universe:
+        """Return who belonged to a universe at an instant; `view` is one of membership."""
+        return universe_at(self, view, at)
 
     def truncated(self, at: datetime) -> "LakeReader":
         """Return a reader of the same snapshot that holds nothing known after `at`."""

@@ -1,11 +1,9 @@
 """The face of the feature store: declare views, ingest observations, pin a snapshot, read it."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -17,8 +15,19 @@ from featurestore.contract import (
 )
 from featurestore.digest import combined_hash, table_hash
 from featurestore.errors import ContractBroken, SnapshotUnknown, ViewUnknown
+from featurestore.features.declaration import Feature
+from featurestore.features.evaluate import OnMissing
 from featurestore.historical import HistoricalFeatures
 from featurestore.lake import Lake
+from featurestore.quarantine import (
+    QUARANTINE_TABLE,
+    WAIVABLE,
+    chosen,
+    decide,
+    decoded,
+    kept,
+    set_aside,
+)
 from featurestore.reader import (
     VIEWS_TABLE,
     LakeReader,
@@ -28,17 +37,9 @@ from featurestore.reader import (
     open_reader,
 )
 from featurestore.seals import Opening, add_seal, seal_for
+from featurestore.universes import Universe
 from featurestore.views import FeatureView
 
-QUARANTINE_TABLE = "_quarantine"
-_QUARANTINE: dict[str, pl.DataType] = {
-    "view": pl.String(),
-    "batch": pl.String(),  # SHA-256 of the bad rows of one frame: sent twice, kept once
-    "row": pl.Int64(),  # 0-based, in the frame that was sent
-    "reason": pl.String(),
-    "field": pl.String(),
-    "content": pl.String(),  # the row as JSON
-}
 EXAMPLES = 5  # bad rows that a report spells out
 
 
@@ -133,10 +134,25 @@ class FeatureStore:
             ContractBroken: the frame does not fit, or `on_bad` is "refuse" and a row is bad.
             LakeUnavailable: the lake cannot be written, or another writer was faster.
         """
-        view = self.view(view_name)
+        return self._file(self.view(view_name), frame, refuse=on_bad == "refuse")
+
+    def _file(
+        self,
+        view: FeatureView,
+        frame: pl.DataFrame,
+        *,
+        refuse: bool = False,
+        waived: frozenset[str] = frozenset(),
+    ) -> IngestReport:
+        """Check rows and append what holds; with `waived`, whatever else is bad is refused."""
         rows = shaped(view, frame).with_row_index("row")
         version = self.lake.version(view.name)
-        verdicts = row_reasons(view, rows, now=None if self.now is None else self.now())
+        verdicts = row_reasons(view, rows, now=self._arrival())
+        if waived:
+            free = pl.col("reason").is_in(list(waived))
+            verdicts = verdicts.with_columns(
+                pl.when(~free).then(pl.col(c)).alias(c) for c in ("reason", "field")
+            )
         rows = rows.with_columns(verdicts)
         if version is not None:
             rows = self._compared(view, rows, version)
@@ -145,9 +161,9 @@ class FeatureStore:
         bad = rows.filter(pl.col("reason").is_not_null() & (pl.col("reason") != "unchanged"))
         good = rows.filter(pl.col("reason").is_null()).select(view.columns)
         examples = tuple(describe(view, bad, EXAMPLES))
-        if on_bad == "refuse" and not bad.is_empty():
+        if (refuse or waived) and not bad.is_empty():
             raise ContractBroken(f"{bad.height} of {rows.height} rows are bad: {examples[0]}")
-        self._set_aside(view, bad)
+        set_aside(self.lake, view, bad)
         if not good.is_empty():
             filed = good.with_columns(pl.col("event_time").dt.year().alias("year"))
             filed = filed.sort("known_at", "entity", "event_time", "revision")
@@ -164,13 +180,66 @@ class FeatureStore:
             version=version,
         )
 
-    def quarantine(self, view_name: str | None = None) -> pl.DataFrame:
-        """Return the rows set aside: view, batch, row, reason, field and content (JSON)."""
-        version = self.lake.version(QUARANTINE_TABLE)
-        if version is None:
-            return pl.DataFrame(schema=_QUARANTINE)
-        rows = self.lake.read(QUARANTINE_TABLE, version=version).sort("view", "batch", "row")
-        return rows if view_name is None else rows.filter(pl.col("view") == view_name)
+    def _arrival(self) -> datetime | None:
+        return None if self.now is None else self.now()
+
+    def quarantine(self, view_name: str | None = None, *, decided: bool = False) -> pl.DataFrame:
+        """Return the rows set aside: view, batch, row, reason, field and content (JSON).
+
+        With `decided` also those released or dropped, and who said so and why.
+        """
+        return kept(self.lake, view_name, decided=decided)
+
+    def release(
+        self,
+        view_name: str,
+        batch: str,
+        *,
+        why: str,
+        by: str,
+        rows: Sequence[int] | None = None,
+    ) -> IngestReport:
+        """Let rows out of the quarantine into their view.
+
+        Somebody may vouch for a value out of range; any other fault has to be gone by now, e.g.
+        because the view was changed.
+
+        Args:
+            view_name: a declared view.
+            batch: the batch's hash, or an unambiguous beginning.
+            why: the reason, kept for good.
+            by: who decides.
+            rows: numbers within the batch; None = all that are open.
+
+        Raises:
+            ContractBroken: no such open rows, no reason, or a fault that nobody may vouch for;
+                nothing is written then.
+        """
+        view = self.view(view_name)
+        picked = chosen(self.lake, view.name, batch, rows)
+        _require_reason(why, by)
+        report = self._file(view, decoded(view, picked), waived=WAIVABLE)
+        decide(self.lake, picked, "released", why=why, by=by, at=self._arrival())
+        return report
+
+    def drop(
+        self,
+        view_name: str,
+        batch: str,
+        *,
+        why: str,
+        by: str,
+        rows: Sequence[int] | None = None,
+    ) -> int:
+        """Close rows of the quarantine for good; they stay on file. Returns how many.
+
+        Raises:
+            ContractBroken: no such open rows, or no reason.
+        """
+        picked = chosen(self.lake, self.view(view_name).name, batch, rows)
+        _require_reason(why, by)
+        decide(self.lake, picked, "dropped", why=why, by=by, at=self._arrival())
+        return picked.height
 
     def snapshot(self) -> Snapshot:
         """Pin every table at its newest version and hash what they hold."""
@@ -230,19 +299,27 @@ class FeatureStore:
 
     def get_historical_features(
         self,
-        features: Sequence[str],
+        features: Sequence[str | Feature],
         *,
         spine: pl.DataFrame | None = None,
         symbols: Sequence[str] | None = None,
         start: date | None = None,
         end: date | None = None,
+        universe: Universe | str | None = None,
+        missing: OnMissing = "refuse",
         snapshot: Snapshot | None = None,
         sealed_from: datetime | None = None,
     ) -> HistoricalFeatures:
         """Read by knowledge time from a snapshot, or from the newest; see the reader's method."""
         reader = self.reader(snapshot or self.snapshot(), sealed_from=sealed_from)
         return reader.get_historical_features(
-            features, spine=spine, symbols=symbols, start=start, end=end
+            features,
+            spine=spine,
+            symbols=symbols,
+            start=start,
+            end=end,
+            universe=universe,
+            missing=missing,
         )
 
     def _compared(self, view: FeatureView, rows: pl.DataFrame, version: int) -> pl.DataFrame:
@@ -250,30 +327,6 @@ class FeatureStore:
         held = self.lake.read(view.name, version=version, columns=columns)
         held = held.join(rows, on=["entity", "event_time"], how="semi")
         return _compared_with(view, rows, held)
-
-    def _set_aside(self, view: FeatureView, bad: pl.DataFrame) -> None:
-        """Add bad rows to the quarantine, once per frame content."""
-        if bad.is_empty():
-            return
-        content = [
-            pl.struct(view.columns).map_elements(_json, return_dtype=pl.String).alias("content")
-        ]
-        rows = bad.select(
-            pl.lit(view.name).alias("view"),
-            pl.lit("").alias("batch"),
-            pl.col("row").cast(pl.Int64),
-            "reason",
-            "field",
-            *content,
-        )
-        batch = hashlib.sha256(rows.write_csv().encode()).hexdigest()
-        version = self.lake.version(QUARANTINE_TABLE)
-        if version is not None:
-            held = self.lake.read(QUARANTINE_TABLE, version=version, columns=["batch"])
-            if (held["batch"] == batch).any():
-                return
-        rows = rows.with_columns(pl.lit(batch).alias("batch"))
-        self.lake.append(QUARANTINE_TABLE, rows.match_to_schema(_QUARANTINE), after=version)
 
     def _hash(self, versions: dict[str, int]) -> str:
         declared = declared_views(self.lake, versions.get(VIEWS_TABLE))
@@ -283,6 +336,11 @@ class FeatureStore:
             if name != VIEWS_TABLE
         }
         return combined_hash(tables)
+
+
+def _require_reason(why: str, by: str) -> None:
+    if not why.strip() or not by.strip():
+        raise ContractBroken("say why (--why) and who decides (--by); both are kept for good")
 
 
 def _require_same_shape(before: FeatureView, after: FeatureView) -> None:
@@ -302,7 +360,3 @@ def _compared_with(view: FeatureView, rows: pl.DataFrame, held: pl.DataFrame) ->
     return joined.with_columns(pl.coalesce("reason", "reason_held").alias("reason")).drop(
         "reason_held"
     )
-
-
-def _json(row: dict[str, Any]) -> str:
-    return json.dumps(row, default=str, sort_keys=True)

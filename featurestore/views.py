@@ -137,3 +137,8 @@ def split_feature(feature: str) -> tuple[str, str]:
     if not (view and dot and field) or "." in field:
         raise ViewUnknown(f"feature {feature!r} must be written view.field, e.g. us_equities.close")
     return view, field
+
+
+def is_plain(feature: str) -> bool:
+    """Say whether a name is view.field; anything with brackets or @ is computed when read."""
+    return not any(mark in feature for mark in "([@")

@@ -1,0 +1,1 @@
+"""Features as functions of fixed-length windows: the same bits in research and in a decision."""

@@ -1,0 +1,71 @@
+"""Every formula of the library, by one import."""
+
+from featurestore.features.declaration import LIBRARY
+from featurestore.features.macro import growth, surprise, term_spread
+from featurestore.features.prices import (
+    deepest_drawdown,
+    drawdown,
+    ema,
+    ewma_volatility,
+    log_return,
+    macd,
+    macd_histogram,
+    momentum,
+    rsi,
+    seasonality,
+    simple_return,
+    sma,
+    volatility,
+    zscore,
+)
+from featurestore.features.ranges import (
+    amihud,
+    atr,
+    garman_klass,
+    parkinson,
+    traded_value,
+    turnover,
+)
+from featurestore.features.relations import (
+    beta,
+    correlation,
+    cross_zscore,
+    exposure,
+    rank,
+    residual,
+    residual_volatility,
+)
+
+__all__ = [
+    "LIBRARY",
+    "amihud",
+    "atr",
+    "beta",
+    "correlation",
+    "cross_zscore",
+    "deepest_drawdown",
+    "drawdown",
+    "ema",
+    "ewma_volatility",
+    "exposure",
+    "garman_klass",
+    "growth",
+    "log_return",
+    "macd",
+    "macd_histogram",
+    "momentum",
+    "parkinson",
+    "rank",
+    "residual",
+    "residual_volatility",
+    "rsi",
+    "seasonality",
+    "simple_return",
+    "sma",
+    "surprise",
+    "term_spread",
+    "traded_value",
+    "turnover",
+    "volatility",
+    "zscore",
+]

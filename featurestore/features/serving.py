@@ -1,0 +1,123 @@
+"""Computed features behind the reader's own methods, and what a manifest pins of them."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypedDict
+
+import numpy as np
+import polars as pl
+
+from featurestore.contract import UTC_TIME
+from featurestore.features.declaration import Array, Feature, Source
+from featurestore.features.evaluate import OnMissing, evaluate, series
+from featurestore.features.expression import parse_feature, parse_input, sources_of
+from featurestore.features.reading import Reader, clock, read
+from featurestore.grid import NEVER
+from featurestore.times import instant
+from featurestore.views import FeatureView, is_plain
+
+
+class Latest(TypedDict):
+    """The newest value per symbol, as a reader answers it."""
+
+    values: Array
+    event_times: list[datetime]
+    known_at: list[datetime]
+
+
+def computed_windows(
+    reader: Reader, feature: str, symbols: Sequence[str], *, length: int, at: Sequence[datetime]
+) -> Array:
+    """Return the feature on its last `length` bars at every instant, (D, n, length)."""
+    return series(reader, parse_input(feature), symbols, length=length, at=at)
+
+
+def computed_latest(
+    reader: Reader, feature: str, symbols: Sequence[str], *, at: datetime
+) -> Latest:
+    """Return each symbol's newest value: its bar, and when its newest figure became known."""
+    node = parse_input(feature)
+    if isinstance(node, Feature):
+        found = evaluate(reader, node, symbols, at=[at])
+        values, known = found.values[0], found.known[0]
+        closes = [int(found.closes[0])] * len(symbols)
+    else:
+        values = series(reader, node, symbols, length=1, at=[at])[0, :, 0]
+        closes, known = [], np.empty(len(symbols), dtype=np.int64)
+        for i, symbol in enumerate(symbols):
+            then = reader.opened(at)
+            bars = clock(reader, node, symbol, length=1, lag=0, at=then, wanted_by=node.name)
+            found_bar = read(reader, node, [symbol], closes=bars, at=then, daily=False)
+            closes.append(int(bars[0]))
+            known[i] = found_bar.known[0, 0]
+    return Latest(
+        values=values,
+        event_times=[instant(each) for each in closes],
+        known_at=[instant(int(each)) for each in known],
+    )
+
+
+def computed_columns(
+    reader: Reader, feature: str, keys: pl.DataFrame, *, on_missing: OnMissing
+) -> pl.DataFrame:
+    """Evaluate a feature for every row of a spine.
+
+    Args:
+        reader: a snapshot.
+        feature: its name.
+        keys: columns entity and at (UTC, microseconds). The symbols of one instant are the
+            cross-section that ranks look at.
+        on_missing: "refuse" or "null".
+
+    Returns:
+        columns `feature` and "`feature`.known_at", in the order of the spine.
+    """
+    node = parse_feature(feature)
+    values, known = np.full(keys.height, np.nan), np.full(keys.height, NEVER)
+    # Instants with the same symbols are evaluated together.
+    rows = keys.with_row_index("row").group_by("at", maintain_order=True).agg("entity", "row")
+    groups: dict[tuple[str, ...], list[tuple[datetime, list[int]]]] = {}
+    for at, entities, places in rows.iter_rows():
+        order = sorted(range(len(entities)), key=entities.__getitem__)
+        names = tuple(dict.fromkeys(entities[i] for i in order))
+        groups.setdefault(names, []).append((at, [places[i] for i in order]))
+    for names, instants in groups.items():
+        found = evaluate(reader, node, names, at=[at for at, _ in instants], on_missing=on_missing)
+        for d, (_, places) in enumerate(instants):
+            cells = [names.index(keys["entity"][place]) for place in places]
+            values[places], known[places] = found.values[d, cells], found.known[d, cells]
+    absent = pl.Series(known == NEVER)
+    return pl.DataFrame(
+        {feature: values, f"{feature}.known_at": pl.Series(known).cast(UTC_TIME)}
+    ).select(pl.when(~absent).then(pl.all()).name.keep())
+
+
+def contract_hash(feature: str, view_of: Callable[[str], FeatureView]) -> str:
+    """Return what a manifest pins of an input: the view's version hash, or the whole feature's.
+
+    Args:
+        feature: view.field or a computed feature.
+        view_of: view name -> contract.
+
+    Returns:
+        The view's own hash for view.field; else SHA-256 over the feature's version hash and that of
+        every view it reads, hex.
+    """
+    if is_plain(feature):
+        return view_of(feature.partition(".")[0]).version_hash
+    node: Feature | Source = parse_input(feature)
+    lines = [node.version_hash if isinstance(node, Feature) else node.name]
+    for view in view_names(feature):
+        lines.append(f"{view} {view_of(view).version_hash}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def view_names(feature: str) -> tuple[str, ...]:
+    """Return the views that a feature reads, actions included, in order of first mention."""
+    found: dict[str, None] = {}
+    for source in sources_of(feature):
+        found[source.view] = None
+        if source.actions is not None:
+            found[source.actions] = None
+    return tuple(found)
