@@ -121,13 +121,20 @@ def _sample(column: pl.Series) -> str:
     return "no rows" if at is None else f"{column[at]!r} in row {at}"
 
 
-def row_reasons(view: FeatureView, rows: pl.DataFrame, *, now: datetime | None) -> pl.DataFrame:
+def row_reasons(
+    view: FeatureView,
+    rows: pl.DataFrame,
+    *,
+    now: datetime | None,
+    waived: frozenset[str] = frozenset(),
+) -> pl.DataFrame:
     """Find what is wrong with each row, taken by itself or within its frame.
 
     Args:
         view: the contract.
         rows: as `shaped` returned them.
         now: UTC instant of arrival; rows known later are bad. None = not checked.
+        waived: reasons that somebody vouches for.
 
     Returns:
         columns `reason` (a key of REMEDIES, or null) and `field` (null if it is about the key),
@@ -158,6 +165,7 @@ def row_reasons(view: FeatureView, rows: pl.DataFrame, *, now: datetime | None) 
             faults.append((value > field.high, "value out of range", field.name))
     duplicate = ~pl.struct(IDENTITY).is_first_distinct()
     faults.insert(4, (duplicate, "duplicate key", None))
+    faults = [fault for fault in faults if fault[1] not in waived]
     return rows.select(
         pl.coalesce(pl.when(bad).then(pl.lit(why)) for bad, why, _ in faults).alias("reason"),
         pl.coalesce(

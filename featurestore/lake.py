@@ -85,6 +85,7 @@ class Lake:
         version: int,
         columns: Sequence[str] | None = None,
         known_before: datetime | None = None,
+        events: tuple[datetime, datetime] | None = None,
     ) -> pl.DataFrame:
         """Read a table as it was at `version`.
 
@@ -93,6 +94,7 @@ class Lake:
             version: Delta version, pinned.
             columns: columns wanted; None = all.
             known_before: leave out rows whose known_at is at or after this; None = keep all.
+            events: first and last event_time wanted, of a table filed by year; None = all.
 
         Raises:
             SnapshotUnknown: no such table or version.
@@ -112,6 +114,12 @@ class Lake:
                 ) from fault
             self._require_whole(table, opened)
             rows = pl.scan_delta(opened)
+            if events is not None:
+                first, last = events
+                rows = rows.filter(
+                    pl.col("year").is_between(first.year, last.year)
+                    & pl.col("event_time").is_between(first, last)
+                )
             if known_before is not None:
                 rows = rows.filter(pl.col("known_at") < known_before)
             if columns is not None:

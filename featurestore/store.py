@@ -20,7 +20,6 @@ from featurestore.features.evaluate import OnMissing
 from featurestore.historical import HistoricalFeatures
 from featurestore.lake import Lake
 from featurestore.quarantine import (
-    QUARANTINE_TABLE,
     WAIVABLE,
     chosen,
     decide,
@@ -147,12 +146,7 @@ class FeatureStore:
         """Check rows and append what holds; with `waived`, whatever else is bad is refused."""
         rows = shaped(view, frame).with_row_index("row")
         version = self.lake.version(view.name)
-        verdicts = row_reasons(view, rows, now=self._arrival())
-        if waived:
-            free = pl.col("reason").is_in(list(waived))
-            verdicts = verdicts.with_columns(
-                pl.when(~free).then(pl.col(c)).alias(c) for c in ("reason", "field")
-            )
+        verdicts = row_reasons(view, rows, now=self._arrival(), waived=waived)
         rows = rows.with_columns(verdicts)
         if version is not None:
             rows = self._compared(view, rows, version)
@@ -324,7 +318,10 @@ class FeatureStore:
 
     def _compared(self, view: FeatureView, rows: pl.DataFrame, version: int) -> pl.DataFrame:
         columns = [column for column in view.columns if column != "source"]
-        held = self.lake.read(view.name, version=version, columns=columns)
+        first, last = rows["event_time"].min(), rows["event_time"].max()
+        if not isinstance(first, datetime) or not isinstance(last, datetime):
+            return rows
+        held = self.lake.read(view.name, version=version, columns=columns, events=(first, last))
         held = held.join(rows, on=["entity", "event_time"], how="semi")
         return _compared_with(view, rows, held)
 
