@@ -29,6 +29,8 @@ __all__ = [
     "Study",
     "Trial",
     "Window",
+    "audit_feature",
+    "feature",
     "lint",
     "open_workspace",
     "preview",
