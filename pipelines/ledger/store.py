@@ -137,29 +137,39 @@ class Ledger(LedgerReading):
         Raises:
             LedgerRefused: the trial was never opened, or each of its attempts is closed.
         """
-        blobs: tuple[bytes, bytes, bytes] | None = None
+        self.close_trials([(key, closed)])
+
+    def close_trials(self, ended: Sequence[tuple[str, TrialClosed]]) -> None:
+        """Record how several evaluations ended in one transaction: all of them or none.
+
+        Raises:
+            LedgerRefused: one was never opened, or each of its attempts is closed.
+        """
+        with self._writing() as connection:
+            for key, closed in ended:
+                self._close(connection, key, closed)
+
+    def _close(self, connection: Connection, key: str, closed: TrialClosed) -> None:
+        attempts = self._state.open_attempts.get(key)
+        if not attempts:
+            state = "was never opened" if attempts is None else "is closed already"
+            raise LedgerRefused(f"trial {key[:12]} {state}")
+        series = None
         if closed.status == "complete":
             dates = np.asarray(closed.dates, dtype="datetime64[D]").astype("<i8")
             blobs = (dates.tobytes(), _floats(closed.net), _floats(closed.benchmark))
-        with self._writing() as connection:
-            attempts = self._state.open_attempts.get(key)
-            if not attempts:
-                state = "was never opened" if attempts is None else "is closed already"
-                raise LedgerRefused(f"trial {key[:12]} {state}")
-            series = None
-            if blobs is not None:
-                days, net, benchmark = (self._blobs.put(connection, blob) for blob in blobs)
-                series = (days, net, benchmark)
-            payload = ClosePayload(
-                trial=key,
-                attempt=min(attempts),
-                status=closed.status,
-                reason=closed.reason,
-                days=0 if blobs is None else len(closed.net),
-                series=series,
-                figures={name: float(value) for name, value in closed.figures.items()},
-            )
-            self._append(connection, TRIAL_CLOSED, f"{key}/{payload.attempt}", payload)
+            days, net, benchmark = (self._blobs.put(connection, blob) for blob in blobs)
+            series = (days, net, benchmark)
+        payload = ClosePayload(
+            trial=key,
+            attempt=min(attempts),
+            status=closed.status,
+            reason=closed.reason,
+            days=0 if series is None else len(closed.net),
+            series=series,
+            figures={name: float(value) for name, value in closed.figures.items()},
+        )
+        self._append(connection, TRIAL_CLOSED, f"{key}/{payload.attempt}", payload)
 
     # ---- holdout, judgement, promotion
 
