@@ -61,3 +61,15 @@ class FeedInvalid(RuntimeFault):
 
 class ReplayImpossible(RuntimeFault):
     """A replay was asked for over no session, or on a clock that cannot be moved."""
+
+
+class StreamUnavailable(RuntimeFault):
+    """A stream could not be opened, read or written; unacknowledged messages come again."""
+
+
+class GroupUnknown(RuntimeFault):
+    """No such consumer group on that stream; subscribe it first."""
+
+
+class MessageInvalid(RuntimeFault):
+    """A message cannot be published or decoded; the text says which and why."""

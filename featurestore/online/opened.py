@@ -42,7 +42,9 @@ def open_online(url: str = "memory://", *, name: str = "default") -> OnlineStore
 
 def _on_server(url: str, name: str) -> OnlineBackend:
     from redis import Redis
+    from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
+    from redis.retry import Retry
 
     from featurestore.online.redis import RedisOnline
 
@@ -50,7 +52,11 @@ def _on_server(url: str, name: str) -> OnlineBackend:
     plain = {"valkey": "redis", "valkeys": "rediss"}.get(scheme, scheme)
     try:
         client = Redis.from_url(
-            f"{plain}://{rest}", protocol=2, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
+            f"{plain}://{rest}",
+            protocol=2,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 1),  # a connection the server dropped is made again
         )
         client.ping()
     except (RedisError, ValueError) as error:
