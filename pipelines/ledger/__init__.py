@@ -15,9 +15,11 @@ from pipelines.ledger.records import (
     TrialRecord,
     trial_key,
 )
+from pipelines.ledger.scopes import Charge
 from pipelines.ledger.store import Ledger, open_ledger
 
 __all__ = [
+    "Charge",
     "HoldoutRecord",
     "Judgement",
     "Ledger",

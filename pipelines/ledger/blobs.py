@@ -29,13 +29,26 @@ class BlobTable:
 
     def put(self, connection: Connection, content: bytes) -> str:
         """Keep the bytes inside the caller's transaction and return their SHA-256, hex."""
-        name = hashlib.sha256(content).hexdigest()
-        connection.exec_driver_sql(
-            f"INSERT INTO {self._table} (hash, content) VALUES ({self._mark}, {self._mark}) "
-            "ON CONFLICT (hash) DO NOTHING",
-            (name, content),
-        )
-        return name
+        return self.put_many(connection, [content])[0]
+
+    def put_many(self, connection: Connection, contents: Sequence[bytes]) -> list[str]:
+        """Keep several contents inside the caller's transaction; return their SHA-256, in order.
+
+        The same bytes object given twice is hashed and kept once.
+        """
+        known: dict[int, str] = {}
+        fresh: dict[str, bytes] = {}
+        for content in contents:
+            if id(content) not in known:
+                known[id(content)] = hashlib.sha256(content).hexdigest()
+                fresh[known[id(content)]] = content
+        if fresh:
+            connection.exec_driver_sql(
+                f"INSERT INTO {self._table} (hash, content) VALUES ({self._mark}, {self._mark}) "
+                "ON CONFLICT (hash) DO NOTHING",
+                list(fresh.items()),
+            )
+        return [known[id(content)] for content in contents]
 
     def get(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return the bytes by name.

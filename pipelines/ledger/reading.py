@@ -1,6 +1,7 @@
 """Reading the ledger: studies, trials, return matrices, and the proof that nothing was changed."""
 
 import threading
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -8,7 +9,9 @@ from sqlalchemy import Engine
 
 from pipelines.errors import EvidenceMissing, LedgerBroken, LedgerRefused, StudyUnknown
 from pipelines.ledger.blobs import BlobTable
+from pipelines.ledger.families import family_of, silent_runs, tries
 from pipelines.ledger.records import (
+    Days,
     HoldoutRecord,
     Judgement,
     LedgerRun,
@@ -18,10 +21,13 @@ from pipelines.ledger.records import (
     StudyRecord,
     TrialRecord,
 )
+from pipelines.ledger.scopes import Charge
 from pipelines.ledger.state import TRIAL_CLOSED, ClosePayload, LedgerState
 from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.database import reading
 from runtime.errors import JournalBroken
+
+SAME_DAYS = 0.9  # share of a study's days that another name's trial must cover to stand beside it
 
 
 class LedgerReading:
@@ -89,38 +95,62 @@ class LedgerReading:
             benchmark=np.frombuffer(benchmark, dtype="<f8"),
         )
 
+    def charge(self, study: str) -> Charge:
+        """Return how often a study's question was tried, under this and any other name."""
+        with self._guard:
+            self._refreshed()
+            self._known(study)
+            return self._charged(study)[0]
+
     def evidence(self, study: str) -> StudyEvidence:
-        """Return the return matrix of a study and N.
+        """Return the return matrix of a study's question and N; the chain is proved first.
 
         Raises:
             StudyUnknown: no such study.
             EvidenceMissing: no trial yet, none complete, or no day common to all of them.
+            LedgerBroken: an entry was changed, removed or cut off.
         """
-        trials = self.trials(study)
-        complete = sorted(
-            (trial for trial in trials if trial.series is not None), key=lambda trial: trial.key
-        )
-        if not complete:
+        self._proved()
+        with self._guard:
+            trials = self.trials(study)
+            charge, tried = self._charged(study)
+        own = [trial for trial in trials if trial.series is not None]
+        if not own:
             what = f"{len(trials)} trials, none of them complete" if trials else "no trial yet"
             raise EvidenceMissing(f"study {study} has {what}; run its notebook or sweep it first")
-        series = [self._series(trial) for trial in complete]
-        dates = series[0].dates
-        for one in series[1:]:
-            if not np.array_equal(one.dates, dates):
-                dates = np.intersect1d(dates, one.dates, assume_unique=True)
+        series = {trial.key: self._series(trial) for trial in own}
+        dates = _common_days(series.values())
         if dates.size == 0:
             raise EvidenceMissing(f"the {len(series)} complete trials of {study} share no day")
-        rows = [np.searchsorted(one.dates, dates) for one in series]
+        foreign = {}
+        for trial in tried:
+            if trial.study != study and trial.series is not None:
+                found = self._series(trial)
+                if np.isin(dates, found.dates).mean() >= SAME_DAYS:
+                    foreign[trial.key] = found
+        series |= foreign
+        dates = _common_days(series.values())
+        names = tuple(sorted(series))
+        rows = [np.searchsorted(series[name].dates, dates) for name in names]
+        columns = list(zip(names, rows, strict=True))
         return StudyEvidence(
             study=study,
-            trials=len(trials),
-            names=tuple(trial.key for trial in complete),
+            trials=charge.at_most,
+            names=names,
             dates=dates,
-            net=np.column_stack([one.net[row] for one, row in zip(series, rows, strict=True)]),
-            benchmarks=np.column_stack(
-                [one.benchmark[row] for one, row in zip(series, rows, strict=True)]
-            ),
+            net=np.column_stack([series[name].net[row] for name, row in columns]),
+            benchmarks=np.column_stack([series[name].benchmark[row] for name, row in columns]),
+            foreign=frozenset(foreign),
+            charge=charge,
         )
+
+    def _charged(self, study: str) -> tuple[Charge, list[TrialRecord]]:
+        """Return the charge of a known study and the trials behind it."""
+        everything = tuple(self._state.trials.values())
+        family = family_of(study, everything, self._state.scopes)
+        tried = tries(family, everything)
+        silent = silent_runs(family, everything, self._state.runs)
+        return Charge(studies=family, trials=len(tried), runs=silent), tried
 
     def runs(self) -> tuple[LedgerRun, ...]:
         """Return every run, oldest first."""
@@ -167,6 +197,15 @@ class LedgerReading:
         Raises:
             LedgerBroken: names what was changed, removed or cut off.
         """
+        head = self._proved()
+        for entry in self._log.entries(TRIAL_CLOSED):
+            series = msgspec.json.decode(entry.payload, type=ClosePayload).series
+            if series is not None:
+                self._blobs.get(series)
+        return head
+
+    def _proved(self) -> Head:
+        """Prove every link and the anchored heads; return the head."""
         anchors = () if self._anchor is None else self._anchor.heads()
         try:
             head = self._log.verify(anchors)
@@ -176,10 +215,6 @@ class LedgerReading:
             raise LedgerBroken(
                 f"{self._anchor.path} is missing: without it a cut-off tail cannot be noticed"
             )
-        for entry in self._log.entries(TRIAL_CLOSED):
-            series = msgspec.json.decode(entry.payload, type=ClosePayload).series
-            if series is not None:
-                self._blobs.get(series)
         return head
 
     def _refreshed(self) -> LedgerState:
@@ -213,3 +248,14 @@ class LedgerReading:
                     f"the ledger ends at entry {head.seq}, but entry {newest.seq} was anchored in "
                     f"{self._anchor.path if self._anchor else ''}: its tail was cut off"
                 )
+
+
+def _common_days(series: Iterable[Returns]) -> Days:
+    """Return the days that all series share, ascending."""
+    dates: Days | None = None
+    for one in series:
+        if dates is None:
+            dates = one.dates
+        elif not np.array_equal(one.dates, dates):
+            dates = np.intersect1d(dates, one.dates, assume_unique=True)
+    return np.empty(0, dtype="datetime64[D]") if dates is None else dates

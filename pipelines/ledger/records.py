@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import LedgerRefused
+from pipelines.ledger.scopes import Charge
 from runtime.contract import GateVerdict, canonical
 from runtime.inputs import Array
 
@@ -42,6 +43,7 @@ class TrialOpened(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Value]  # every declared parameter, defaults included
     code_hash: str  # hex; of the definition cells
     snapshot_hash: str  # hex; of the data
+    shape_hash: str = ""  # hex; of the strategy cell without names and numbers; empty if unknown
     notebook: str = ""  # path as the user gave it
     run: str | None = None  # the papermill run or sweep that opened it
     source: Literal["notebook", "sweep"] = "notebook"
@@ -97,6 +99,7 @@ class TrialRecord:
     parameters: dict[str, Value]
     code_hash: str
     snapshot_hash: str
+    shape_hash: str  # empty if unknown
     notebook: str
     run: str | None  # who opened it first
     runs: tuple[str, ...]  # everyone who opened it, in order
@@ -125,21 +128,29 @@ class Returns:
 class StudyEvidence:
     """Everything the gates need of a study; columns stand in order of their trial keys.
 
-    The order in which trials were evaluated is therefore invisible.
+    The order in which trials were evaluated is therefore invisible. Columns are the study's own
+    complete trials and, where the same question was asked under other names, theirs.
     N for the gates is `trials` (every configuration opened), not the number of columns.
     """
 
     study: str
-    trials: int  # distinct configurations opened, failed, pruned and crashed ones included
+    trials: int  # every try on the question: failed, pruned, crashed, unrecorded, under any name
     names: tuple[str, ...]  # keys of the complete trials, ascending, length N'
     dates: Days  # (T,), days common to all columns
     net: Array  # (T, N'), fractions
     benchmarks: Array  # (T, N'): each trial's own benchmark
+    foreign: frozenset[str] = frozenset()  # keys of columns that other studies tried
+    charge: Charge | None = None  # what N is made of; None = the study's own trials alone
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """Return the columns of the study itself."""
+        return tuple(k for k, name in enumerate(self.names) if name not in self.foreign)
 
     @property
     def benchmark(self) -> Array:
         """Return the study's benchmark, shape (T,)."""
-        return np.ascontiguousarray(self.benchmarks[:, 0])
+        return np.ascontiguousarray(self.benchmarks[:, self.own[0]])
 
     @property
     def excess(self) -> Array:

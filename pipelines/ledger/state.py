@@ -19,6 +19,7 @@ from pipelines.ledger.records import (
     TrialOpened,
     TrialRecord,
 )
+from pipelines.ledger.scopes import Scope, scope_of
 from runtime.chain import Entry
 
 STUDY, RUN_OPENED, RUN_CLOSED = "study", "run opened", "run closed"
@@ -62,6 +63,7 @@ class LedgerState:
 
     seq: int = 0
     studies: dict[str, StudyRecord] = field(default_factory=dict)
+    scopes: dict[str, set[Scope]] = field(default_factory=dict)  # every one a study ever declared
     trials: dict[str, TrialRecord] = field(default_factory=dict)  # by key, in order of opening
     open_attempts: dict[str, set[int]] = field(default_factory=dict)  # attempts not yet closed
     runs: dict[str, LedgerRun] = field(default_factory=dict)
@@ -119,6 +121,7 @@ class LedgerState:
 
     def _study(self, payload: StudyPayload, at: datetime) -> None:
         known = self.studies.get(payload.name)
+        self.scopes.setdefault(payload.name, set()).add(scope_of(payload.declaration))
         self.studies[payload.name] = StudyRecord(
             name=payload.name,
             declaration=payload.declaration,
@@ -144,6 +147,7 @@ class LedgerState:
             parameters=opened.parameters,
             code_hash=opened.code_hash,
             snapshot_hash=opened.snapshot_hash,
+            shape_hash=opened.shape_hash,
             notebook=opened.notebook,
             run=opened.run,
             runs=() if opened.run is None else (opened.run,),

@@ -42,7 +42,7 @@ from pipelines.ledger.state import (
     LedgerState,
     StudyPayload,
 )
-from runtime.chain import HeadAnchor
+from runtime.chain import Draft, HeadAnchor
 from runtime.clock import Clock
 from runtime.contract import canonical
 from runtime.database import open_database, transaction
@@ -123,13 +123,18 @@ class Ledger(LedgerReading):
 
     def open_trials(self, opened: Sequence[TrialOpened]) -> list[str]:
         """Record several configurations in one transaction, before any of them is evaluated."""
+        keys = [trial.key for trial in opened]
         with self._writing() as connection:
-            for trial in opened:
+            attempts: dict[str, int] = {}
+            entries: list[tuple[str, msgspec.Struct]] = []
+            for key, trial in zip(keys, opened, strict=True):
                 self._known(trial.study)
-                known = self._state.trials.get(trial.key)
-                attempt = 1 if known is None else known.attempts + 1
-                self._append(connection, TRIAL_OPENED, f"{trial.key}/{attempt}", trial)
-        return [trial.key for trial in opened]
+                known = self._state.trials.get(key)
+                before = attempts.get(key, 0 if known is None else known.attempts)
+                attempts[key] = before + 1
+                entries.append((f"{key}/{attempts[key]}", trial))
+            self._append_all(connection, TRIAL_OPENED, entries)
+        return keys
 
     def close_trial(self, key: str, closed: TrialClosed) -> None:
         """Record how an evaluation ended, with its daily returns; done before any result is shown.
@@ -146,30 +151,49 @@ class Ledger(LedgerReading):
             LedgerRefused: one was never opened, or each of its attempts is closed.
         """
         with self._writing() as connection:
-            for key, closed in ended:
-                self._close(connection, key, closed)
+            open_attempts: dict[str, list[int]] = {}
+            payloads = []
+            for (key, closed), series in zip(
+                ended, self._kept_series(connection, ended), strict=True
+            ):
+                if key not in open_attempts:
+                    open_attempts[key] = sorted(self._state.open_attempts.get(key, ()))
+                if not open_attempts[key]:
+                    never = key not in self._state.open_attempts
+                    state = "was never opened" if never else "is closed already"
+                    raise LedgerRefused(f"trial {key[:12]} {state}")
+                payloads.append(
+                    ClosePayload(
+                        trial=key,
+                        attempt=open_attempts[key].pop(0),
+                        status=closed.status,
+                        reason=closed.reason,
+                        days=0 if series is None else len(closed.net),
+                        series=series,
+                        figures={name: float(value) for name, value in closed.figures.items()},
+                    )
+                )
+            entries = [(f"{one.trial}/{one.attempt}", one) for one in payloads]
+            self._append_all(connection, TRIAL_CLOSED, entries)
 
-    def _close(self, connection: Connection, key: str, closed: TrialClosed) -> None:
-        attempts = self._state.open_attempts.get(key)
-        if not attempts:
-            state = "was never opened" if attempts is None else "is closed already"
-            raise LedgerRefused(f"trial {key[:12]} {state}")
-        series = None
-        if closed.status == "complete":
-            dates = np.asarray(closed.dates, dtype="datetime64[D]").astype("<i8")
-            blobs = (dates.tobytes(), _floats(closed.net), _floats(closed.benchmark))
-            days, net, benchmark = (self._blobs.put(connection, blob) for blob in blobs)
-            series = (days, net, benchmark)
-        payload = ClosePayload(
-            trial=key,
-            attempt=min(attempts),
-            status=closed.status,
-            reason=closed.reason,
-            days=0 if series is None else len(closed.net),
-            series=series,
-            figures={name: float(value) for name, value in closed.figures.items()},
-        )
-        self._append(connection, TRIAL_CLOSED, f"{key}/{payload.attempt}", payload)
+    def _kept_series(
+        self, connection: Connection, ended: Sequence[tuple[str, TrialClosed]]
+    ) -> list[tuple[str, str, str] | None]:
+        """Keep the returns of complete trials beside the chain; return their blobs' names."""
+        contents: list[bytes] = []
+        encoded: dict[int, bytes] = {}  # columns of one sweep share their dates and benchmark
+        complete = [closed.status == "complete" for _, closed in ended]
+        for (_, closed), is_complete in zip(ended, complete, strict=True):
+            if is_complete:
+                if id(closed.dates) not in encoded:
+                    days = np.asarray(closed.dates, dtype="datetime64[D]").astype("<i8")
+                    encoded[id(closed.dates)] = days.tobytes()
+                if id(closed.benchmark) not in encoded:
+                    encoded[id(closed.benchmark)] = _floats(closed.benchmark)
+                contents += [encoded[id(closed.dates)], _floats(closed.net)]
+                contents.append(encoded[id(closed.benchmark)])
+        names = iter(self._blobs.put_many(connection, contents))
+        return [(next(names), next(names), next(names)) if kept else None for kept in complete]
 
     # ---- holdout, judgement, promotion
 
@@ -246,6 +270,17 @@ class Ledger(LedgerReading):
                 raise
             if self._anchor is not None:
                 self._anchor.record(self._log.head())
+
+    def _append_all(
+        self, connection: Connection, kind: str, entries: Sequence[tuple[str, msgspec.Struct]]
+    ) -> None:
+        """Append entries of one kind, in order, with one moment."""
+        at = self._clock.now()
+        drafts = [
+            Draft(kind=kind, key=key, at=at, payload=canonical(payload)) for key, payload in entries
+        ]
+        for entry in self._log.append_many(connection, drafts):
+            self._state.apply(entry)
 
     def _append(
         self,

@@ -1,0 +1,53 @@
+"""On which data a study asks its question, and how often that question was tried."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """On which data a question was asked; what a declaration leaves out overlaps with anything."""
+
+    universe: str | None
+    price_feature: str | None
+    first: str  # research window, ISO days, both included
+    last: str
+
+    def meets(self, other: "Scope") -> bool:
+        """Say whether trials of both scopes have looked at the same days of the same prices."""
+        same = (self.universe, self.price_feature) == (other.universe, other.price_feature)
+        return same and self.first <= other.last and other.first <= self.last
+
+
+def scope_of(declaration: Mapping[str, Any]) -> Scope:
+    """Return the scope that a study declares."""
+    window = declaration.get("research")
+    days = list(map(str, window)) if isinstance(window, list | tuple) else []
+    first, last = days if len(days) == 2 else ("", "~")  # before and after every ISO day
+    return Scope(
+        universe=declaration.get("universe"),
+        price_feature=declaration.get("price_feature"),
+        first=first,
+        last=last,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """How often a question was tried. N is a range where reads left no trial behind."""
+
+    studies: tuple[str, ...]  # every name the question was asked under, the study itself first
+    trials: int  # the study's configurations, and those of the others that earned differently
+    runs: int  # notebook runs of this question that left no trial
+    leases: int = 0  # reads of research data by a kernel that recorded no trial
+
+    @property
+    def at_least(self) -> int:
+        """Return the tries that are proved."""
+        return self.trials + self.runs
+
+    @property
+    def at_most(self) -> int:
+        """Return N as it is judged: what was read and not recorded counts as tried."""
+        return self.at_least + self.leases
