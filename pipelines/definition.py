@@ -15,6 +15,7 @@ from featurestore.errors import PlatformError
 from pipelines.errors import NotebookInvalid, StrategyInvalid
 from pipelines.purity import decide_source, normal_form
 from pipelines.runs.parameters import cell_source, declared_parameters, read_notebook, validated
+from pipelines.shape import shape_hash
 from pipelines.strategy import Strategy
 from pipelines.study import Parameter, Study
 
@@ -30,6 +31,7 @@ class Definition:
     study: Study
     strategy: Strategy
     code_hash: str  # SHA-256 of the strategy cell, hex
+    shape_hash: str  # of the same cell without names and numbers, hex
     decide_cell: int  # 0-based index of the notebook cell that decides; -1 in a live kernel
     notebook: str  # path as it was given; empty in a live kernel
 
@@ -77,6 +79,7 @@ def load_definition(notebook: Path | str, parameters: Mapping[str, Parameter]) -
         study=study,
         strategy=strategy,
         code_hash=code_hash(cells["strategy"].source),
+        shape_hash=shape_hash(cells["strategy"].source),
         decide_cell=cells["strategy"].index,
         notebook=str(notebook),
     )
@@ -92,6 +95,7 @@ def definition_of(study: Study, strategy: Strategy) -> Definition:
         study=study,
         strategy=strategy,
         code_hash=code_hash(decide_source(strategy)),
+        shape_hash=shape_hash(decide_source(strategy)),
         decide_cell=-1,
         notebook="",
     )

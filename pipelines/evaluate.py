@@ -80,6 +80,7 @@ def opening(
         study=definition.study.name,
         parameters=dict(definition.strategy.parameters),
         code_hash=definition.code_hash,
+        shape_hash=definition.shape_hash,
         snapshot_hash=workspace.snapshot.hash,
         notebook=definition.notebook or workspace.notebook,
         run=workspace.run,

@@ -43,9 +43,14 @@ class Judged:
     @property
     def counts(self) -> dict[str, int]:
         """Return trials with and without returns; together they are N."""
-        complete = len(self.evidence.trials)
-        rest = self.evidence.counted - complete
-        return {"complete": complete} | ({"failed, pruned or crashed": rest} if rest else {})
+        complete, charge = len(self.evidence.trials), self.evidence.charge
+        silent = 0 if charge is None else charge.runs + charge.leases
+        rest = self.evidence.counted - complete - silent
+        return (
+            {"complete": complete}
+            | ({"failed, pruned or crashed": rest} if rest else {})
+            | ({"run or read without a recorded trial": silent} if silent else {})
+        )
 
 
 def judge_study(name: str, workspace: Workspace, *, policy: GatePolicy) -> Judged:
@@ -60,7 +65,7 @@ def judge_study(name: str, workspace: Workspace, *, policy: GatePolicy) -> Judge
     """
     ledger = workspace.ledger()
     evidence = evidence_of(ledger.evidence(name))
-    trial = ledger.trial(evidence.trials[evidence.best])
+    trial = ledger.trial(evidence.trials[evidence.chosen])
     definition = definition_of_trial(trial, ledger)
     evaluation = evaluate(definition, workspace)
     _require_recorded(trial, evaluation, ledger)

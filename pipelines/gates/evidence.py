@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pipelines.gates.errors import GateInputInvalid
 from pipelines.gates.sharpe import sharpe_ratios
 from pipelines.ledger.records import StudyEvidence
+from pipelines.ledger.scopes import Charge
 
 Array = NDArray[np.float64]
 Days = NDArray[np.datetime64]
@@ -31,6 +32,7 @@ class Evidence:
     trials: tuple[str, ...]  # (N,), keys of the trials that returned something
     counted: int  # every trial ever opened: failed, pruned and crashed ones too; >= N
     candidate: int | None = None  # column; None = the best excess Sharpe ratio
+    charge: Charge | None = None  # what N is made of; None = unknown
 
     def __post_init__(self) -> None:
         shape = (len(self.dates), len(self.trials))
@@ -91,6 +93,11 @@ class Evidence:
             object.__setattr__(self, "excess", settled)
 
     @property
+    def chosen(self) -> int:
+        """Return the candidate's column: the named one, else the best."""
+        return self.best if self.candidate is None else self.candidate
+
+    @property
     def best(self) -> int:
         """Return the column with the best excess Sharpe ratio; of level ones the smallest key."""
         sharpes = sharpe_ratios(self.excess)
@@ -103,8 +110,11 @@ def evidence_of(study: StudyEvidence, *, candidate: str | None = None) -> Eviden
 
     Args:
         study: from `Ledger.evidence`.
-        candidate: trial key; None = the best excess Sharpe ratio.
+        candidate: trial key; None = the best excess Sharpe ratio of the study's own trials.
     """
+    if candidate is None and study.foreign:
+        sharpes = sharpe_ratios(study.excess)
+        candidate = study.names[max(study.own, key=lambda k: (sharpes[k], -k))]
     return Evidence(
         study=study.study,
         dates=study.dates,
@@ -114,4 +124,5 @@ def evidence_of(study: StudyEvidence, *, candidate: str | None = None) -> Eviden
         trials=study.names,
         counted=study.trials,
         candidate=None if candidate is None else study.column(candidate),
+        charge=study.charge,
     )

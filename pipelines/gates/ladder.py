@@ -68,7 +68,7 @@ def judge(
     obstacle = _obstacle(evidence, policy)
     if obstacle is not None:
         return _refused_unjudged(evidence, (lookahead, parity), *obstacle, policy)
-    column = evidence.best if evidence.candidate is None else evidence.candidate
+    column = evidence.chosen
     sharpes = sharpe_ratios(evidence.excess)
     sessions = evidence.dates.size
     block = policy.spa.block(sessions)
@@ -88,6 +88,7 @@ def judge(
         counted=evidence.counted,
         blocks=blocks,
         independent=independent,
+        charge=evidence.charge,
         policy=policy,
     )
     overfitting = backtest_overfitting(evidence.excess, blocks=policy.pbo.blocks)
@@ -136,7 +137,7 @@ def _obstacle(evidence: Evidence, policy: GatePolicy) -> tuple[str, str] | None:
             f"{evidence.dates.size} sessions are too few for {policy.pbo.blocks} blocks of two.",
             f"At least {policy.shortest} sessions that all trials share.",
         )
-    column = evidence.best if evidence.candidate is None else evidence.candidate
+    column = evidence.chosen
     if flat_columns(evidence.excess)[column]:
         return (
             f"The candidate, trial {evidence.trials[column][:12]} of {have}, never moved against "

@@ -22,6 +22,7 @@ from pipelines.gates.sharpe import (
 from pipelines.gates.spa import Superiority
 from pipelines.gates.stepwise import Stepwise
 from pipelines.gates.uncertainty import adjusted_sharpe, sharpe_interval
+from pipelines.ledger.scopes import Charge
 from runtime.contract import GateVerdict
 
 Array = NDArray[np.float64]
@@ -131,6 +132,7 @@ def dsr_verdict(
     counted: int,
     blocks: Blocks,
     independent: Independence,
+    charge: Charge | None,
     policy: GatePolicy,
 ) -> GateVerdict:
     """Judge the deflated Sharpe ratio of the candidate, at the raw count of trials.
@@ -141,6 +143,7 @@ def dsr_verdict(
         counted: N, every trial ever opened.
         blocks: resamples of T sessions, for the interval.
         independent: how many of the trials were really different; shown, not judged.
+        charge: what N is made of, shown.
         policy: thresholds.
     """
     observed = moments(excess)
@@ -172,6 +175,7 @@ def dsr_verdict(
             "skewness": observed.skewness,
             "kurtosis": observed.kurtosis,
             "trials_counted": counted,
+            **_made_of(charge),
             "trials_with_returns": int(trial_sharpes.size),
             "trials_effective": independent.effective,
             "trial_clusters": independent.clusters,
@@ -182,6 +186,18 @@ def dsr_verdict(
             "years_needed_if_only_try": _years_alone(observed, policy),
         },
     )
+
+
+def _made_of(charge: Charge | None) -> dict[str, int | str]:
+    """Return what N is made of, where there is more to it than the study's own trials."""
+    if charge is None:
+        return {}
+    figures: dict[str, int | str] = {"trials_at_least": charge.at_least}
+    if charge.runs or charge.leases:
+        figures |= {"runs_without_trial": charge.runs, "reads_without_trial": charge.leases}
+    if len(charge.studies) > 1:
+        figures["asked_under_the_names"] = ", ".join(charge.studies)
+    return figures
 
 
 def _range(excess: Array, blocks: Blocks, policy: GatePolicy) -> dict[str, float | None]:

@@ -53,6 +53,7 @@ class SweepBook:
     run: str
     notebook: str
     code_hash: str
+    shape_hash: str
     snapshot_hash: str
     total: int  # trials to come
     on_trial: Callable[[SweepProgress], None]
@@ -64,6 +65,7 @@ class SweepBook:
             study=self.study,
             parameters=parameters,
             code_hash=self.code_hash,
+            shape_hash=self.shape_hash,
             snapshot_hash=self.snapshot_hash,
             notebook=self.notebook,
             run=self.run,

@@ -33,6 +33,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     declaration: dict[str, object]
     search_space: dict[str, list[Value]]
     code_hash: str
+    shape_hash: str
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -120,6 +120,7 @@ def sweep(
             run=folder.name,
             notebook=str(notebook),
             code_hash=ready.code_hash,
+            shape_hash=ready.shape_hash,
             snapshot_hash=workspace.snapshot.hash,
             total=proposer.total,
             on_trial=on_trial,

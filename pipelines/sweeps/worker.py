@@ -62,6 +62,7 @@ def _ready(definition: Definition) -> Ready:
         declaration=study.declaration(),
         search_space={name: list(values) for name, values in study.search_space.items()},
         code_hash=definition.code_hash,
+        shape_hash=definition.shape_hash,
     )
 
 

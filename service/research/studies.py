@@ -20,6 +20,8 @@ class StudyLine(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     question: str
     trials: int
+    charged: int  # N: trials of the same question under any name and unrecorded runs included
+    asked_as: tuple[str, ...]  # other names of the same question
     by_status: dict[str, int]
     verdict: str | None  # of the last judgement; None if never judged
     holdout: str  # "sealed", or when and by whom it was spent
@@ -37,11 +39,14 @@ def list_studies(settings: Settings, output: Output) -> int:
 def _line(ledger: Ledger, study: StudyRecord) -> StudyLine:
     spent = ledger.holdout(study.name)
     judged = ledger.judgements(study.name)
+    charge = ledger.charge(study.name)
     promoted = [one for one in ledger.promotions() if one.study == study.name]
     return StudyLine(
         name=study.name,
         question=str(study.declaration.get("question", "")),
         trials=study.trials,
+        charged=charge.at_most,
+        asked_as=charge.studies[1:],
         by_status=study.by_status,
         verdict=judged[-1].stage if judged else None,
         holdout="sealed" if spent is None else f"spent {spent.at:%Y-%m-%d} by {spent.by}",
@@ -64,6 +69,9 @@ def _show(console: "Console", lines: list[StudyLine]) -> None:
     colours = {"refused": "red", "staging": "yellow", "production": "green", None: "dim"}
     for line in lines:
         rest = [f"{n} {name}" for name, n in line.by_status.items() if n and name != "complete"]
+        if line.charged > line.trials:
+            names = f", with {' and '.join(line.asked_as)}" if line.asked_as else ""
+            rest.append(f"{line.charged} charged{names}")
         colour = colours[line.verdict]
         table.add_row(
             f"[bold]{line.name}[/bold]\n[dim]{escape(line.question)}[/dim]",

@@ -1,0 +1,336 @@
+"""Ways to make a question look as if it had been tried less often; none of them lowers N."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.errors import LedgerBroken
+from pipelines.gates.evidence import evidence_of
+from pipelines.ledger import Ledger, RunClosed, RunOpened, TrialClosed, TrialOpened, open_ledger
+from pipelines.shape import shape_hash
+from runtime.clock import ReplayClock
+from runtime.errors import DatabaseUnavailable
+from tests.fakes.notebooks import STRATEGY
+
+DAYS = [date(2001, 1, 1) + timedelta(days=i) for i in range(60)]
+STUDY = {
+    "name": "honest",
+    "universe": "us_large_caps",
+    "price_feature": "us_equities.close",
+    "research": ["2001-01-02", "2002-12-31"],
+    "owner": "ann",
+    "search_space": {"lookback": [1, 2, 3, 4, 5]},
+}
+TRIED = 5
+
+
+@dataclass
+class Scene:
+    """An honest study with five complete trials, and the files around it."""
+
+    folder: Path
+
+    def open(self) -> Ledger:
+        return open_ledger(
+            f"sqlite:///{self.folder / 'research.db'}",
+            clock=ReplayClock(datetime(2026, 1, 5, tzinfo=UTC)),
+            anchor=self.folder / "ledger.head",
+        )
+
+    def sql(self, statement: str) -> None:
+        with sqlite3.connect(self.folder / "research.db") as connection:
+            connection.execute(statement)
+        connection.close()
+
+
+def opened(lookback: int, *, source: str = STRATEGY, study: str = "honest", **changes: object):
+    return TrialOpened(
+        study=study,
+        parameters={"lookback": lookback},
+        code_hash=f"hash of {source}",
+        snapshot_hash="5a",
+        shape_hash=shape_hash(source),
+        **{"notebook": "honest.ipynb", **changes},  # type: ignore[arg-type]
+    )
+
+
+def complete(seed: int, days: list[date] = DAYS) -> TrialClosed:
+    net = 0.01 * np.random.default_rng(seed).normal(size=len(days))
+    return TrialClosed(status="complete", dates=days, net=net, benchmark=np.zeros(len(days)))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    made = Scene(tmp_path)
+    ledger = made.open()
+    ledger.declare_study(STUDY)
+    for lookback in range(1, TRIED + 1):
+        key = ledger.open_trial(opened(lookback))
+        ledger.close_trial(key, complete(lookback))
+    return made
+
+
+def renamed(ledger: Ledger, trials: int = 1, *, seed: int = 100, **kwargs: object) -> str:
+    """Ask again under another name, with as few trials as possible; return that name."""
+    declared = STUDY | {"name": "fresh"} | dict(kwargs.pop("declared", {}))  # type: ignore[call-overload]
+    ledger.declare_study(declared)
+    for number in range(trials):
+        key = ledger.open_trial(opened(seed + number, study="fresh", **kwargs))  # type: ignore[arg-type]
+        ledger.close_trial(key, complete(seed + number))
+    return "fresh"
+
+
+def rename_the_study(ledger: Ledger) -> str:
+    return renamed(ledger)
+
+
+def copy_the_notebook(ledger: Ledger) -> str:
+    return renamed(ledger, notebook="copy of honest.ipynb")
+
+
+def let_a_colleague_ask(ledger: Ledger) -> str:
+    return renamed(ledger, declared={"owner": "bob", "question": "Quite another one?"})
+
+
+def respell_names_and_numbers(ledger: Ledger) -> str:
+    source = STRATEGY.replace("score", "signal").replace("held", "kept").replace("1.0", "1.0001")
+    return renamed(ledger, source="# all my own work\n" + source)
+
+
+def rewrite_the_code_so_that_it_earns_the_same(ledger: Ledger) -> str:
+    name = renamed(ledger, source="def decide(xp, inputs): return 2 * inputs.a, inputs.b")
+    key = ledger.open_trial(opened(200, study=name, source="something else"))
+    ledger.close_trial(key, complete(3))  # what the honest trial with lookback 3 earned
+    return name
+
+
+def move_the_research_window_a_little(ledger: Ledger) -> str:
+    return renamed(ledger, declared={"research": ["2001-02-01", "2003-06-30"]})
+
+
+def pass_the_study_on_through_a_third_name(ledger: Ledger) -> str:
+    ledger.declare_study(STUDY | {"name": "between"})
+    bridge = opened(300, study="between", source=STRATEGY)
+    ledger.close_trial(ledger.open_trial(bridge), complete(300))
+    step = opened(301, study="between", source="score = 1")
+    ledger.close_trial(ledger.open_trial(step), complete(301))
+    return renamed(ledger, source="score = 2")
+
+
+def declare_a_smaller_search_space(ledger: Ledger) -> str:
+    ledger.declare_study(STUDY | {"search_space": {"lookback": [1]}})
+    return "honest"
+
+
+def declare_another_universe_and_move_on(ledger: Ledger) -> str:
+    ledger.declare_study(STUDY | {"universe": "another"})
+    return renamed(ledger)
+
+
+def let_bad_trials_crash_fail_or_be_pruned(ledger: Ledger) -> str:
+    for lookback in (11, 12, 13):
+        key = ledger.open_trial(opened(lookback))
+        if lookback == 12:
+            ledger.close_trial(key, TrialClosed(status="failed", reason="on purpose"))
+        if lookback == 13:
+            ledger.close_trial(key, TrialClosed(status="pruned", reason="looked bad"))
+    return "honest"
+
+
+def run_a_trial_again_until_it_looks_good(ledger: Ledger) -> str:
+    for seed in (50, 51, 52):
+        ledger.close_trial(ledger.open_trial(opened(1)), complete(seed))
+    return "honest"
+
+
+def look_in_the_notebook_and_record_nothing(ledger: Ledger) -> str:
+    for number in range(4):
+        run = f"silent-{number}"
+        ledger.open_run(
+            RunOpened(
+                run=run, notebook="honest.ipynb", notebook_hash=f"h{number}", parameters={"n": 1}
+            )
+        )
+        if number != 3:  # the last one was killed
+            ledger.close_run(run, RunClosed(status="complete"))
+    return "honest"
+
+
+@pytest.mark.parametrize(
+    ("cheat", "counted"),
+    [
+        (rename_the_study, TRIED + 1),
+        (copy_the_notebook, TRIED + 1),
+        (let_a_colleague_ask, TRIED + 1),
+        (respell_names_and_numbers, TRIED + 1),
+        (rewrite_the_code_so_that_it_earns_the_same, TRIED + 1),
+        (move_the_research_window_a_little, TRIED + 1),
+        (pass_the_study_on_through_a_third_name, TRIED + 3),
+        (declare_a_smaller_search_space, TRIED),
+        (declare_another_universe_and_move_on, TRIED + 1),
+        (let_bad_trials_crash_fail_or_be_pruned, TRIED + 3),
+        (run_a_trial_again_until_it_looks_good, TRIED),
+        (look_in_the_notebook_and_record_nothing, TRIED + 4),
+    ],
+)
+def test_nothing_that_can_be_recorded_lowers_n(
+    scene: Scene, cheat: Callable[[Ledger], str], counted: int
+) -> None:
+    ledger = scene.open()
+    name = cheat(ledger)
+    charge = ledger.charge(name)
+    assert charge.at_most == counted
+    assert ledger.evidence(name).trials == counted
+    assert ledger.charge("honest").at_most >= TRIED
+    assert scene.open().charge(name) == charge
+
+
+def test_the_gates_see_the_columns_of_every_name_and_judge_the_asked_one(scene: Scene) -> None:
+    ledger = scene.open()
+    name = renamed(ledger, 2)
+    study = ledger.evidence(name)
+    assert len(study.names) == TRIED + 2
+    assert len(study.foreign) == TRIED
+    evidence = evidence_of(study)
+    assert evidence.counted == TRIED + 2
+    assert ledger.trial(evidence.trials[evidence.chosen]).study == name
+
+
+def test_a_better_trial_under_another_name_is_the_one_that_luck_is_measured_by(
+    scene: Scene,
+) -> None:
+    ledger = scene.open()
+    lucky = TrialClosed(
+        status="complete", dates=DAYS, net=np.array(complete(1).net) + 0.02, benchmark=[0.0] * 60
+    )
+    ledger.close_trial(ledger.open_trial(opened(77)), lucky)
+    evidence = evidence_of(ledger.evidence(renamed(ledger, 2)))
+    assert evidence.best != evidence.chosen
+    assert ledger.trial(evidence.trials[evidence.best]).study == "honest"
+
+
+def test_deleting_outputs_notebooks_and_runs_changes_nothing(scene: Scene) -> None:
+    before = scene.open().charge("honest")
+    for folder in ("runs", "bundles"):
+        (scene.folder / folder).mkdir()
+        shutil.rmtree(scene.folder / folder)
+    assert scene.open().charge("honest") == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger SET payload = (SELECT payload FROM ledger WHERE seq = 4) WHERE seq = 2",
+        "UPDATE ledger SET kind = 'note' WHERE seq = 2",
+        "DELETE FROM ledger WHERE seq = 4",
+        "DELETE FROM ledger WHERE seq >= 8",
+        "DELETE FROM ledger",
+        "DROP TABLE ledger",
+        "UPDATE ledger_blobs SET content = (SELECT content FROM ledger_blobs LIMIT 1)",
+    ],
+)
+def test_editing_cutting_or_emptying_the_record_is_refused_before_anything_is_judged(
+    scene: Scene, statement: str
+) -> None:
+    watching = scene.open()
+    watching.charge("honest")
+    scene.sql(statement)
+    for one in (lambda: watching, scene.open):
+        with pytest.raises((LedgerBroken, DatabaseUnavailable)):
+            one().evidence("honest")
+
+
+def test_cutting_the_tail_and_the_file_that_remembers_it_is_noticed_too(scene: Scene) -> None:
+    scene.sql("DELETE FROM ledger WHERE seq >= 8")
+    (scene.folder / "ledger.head").unlink()
+    with pytest.raises(LedgerBroken, match="cannot be noticed"):
+        scene.open().evidence("honest")
+
+
+# ---- what is another question, and what is no new try
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"universe": "emerging_markets"},
+        {"price_feature": "rates.close"},
+        {"research": ["2003-01-02", "2010-12-31"]},
+    ],
+)
+def test_other_data_are_another_question(scene: Scene, declared: dict[str, object]) -> None:
+    ledger = scene.open()
+    assert ledger.charge(renamed(ledger, declared=declared)).at_most == 1
+
+
+def test_other_code_on_the_same_data_is_another_question(scene: Scene) -> None:
+    ledger = scene.open()
+    source = STRATEGY.replace("-score", "score * score")
+    assert ledger.charge(renamed(ledger, source=source)).studies == ("fresh",)
+
+
+def test_repeating_a_colleagues_trials_to_the_bit_costs_nothing(scene: Scene) -> None:
+    ledger = scene.open()
+    ledger.declare_study(STUDY | {"name": "replicated", "owner": "bob"})
+    for lookback in range(1, TRIED + 1):
+        key = ledger.open_trial(opened(lookback, study="replicated"))
+        ledger.close_trial(key, complete(lookback))
+    charge = ledger.charge("replicated")
+    assert (charge.studies, charge.at_most) == (("replicated", "honest"), TRIED)
+    assert len(ledger.evidence("replicated").names) == TRIED
+
+
+def test_a_name_with_few_common_days_counts_but_does_not_shorten_the_history(scene: Scene) -> None:
+    ledger = scene.open()
+    ledger.declare_study(STUDY | {"name": "later", "research": ["2002-01-02", "2009-12-31"]})
+    later = [day + timedelta(days=30) for day in DAYS]
+    key = ledger.open_trial(opened(9, study="later"))
+    ledger.close_trial(key, complete(9, later))
+    evidence = ledger.evidence("later")
+    assert (evidence.trials, len(evidence.names), evidence.dates.size) == (TRIED + 1, 1, 60)
+
+
+def test_a_run_that_came_to_its_trial_or_never_started_is_not_charged_again(scene: Scene) -> None:
+    ledger = scene.open()
+    for run, cause in (("failed-first", "cell error"), ("no-kernel", "kernel did not start")):
+        opened_run = RunOpened(
+            run=run, notebook="honest.ipynb", notebook_hash=f"h-{cause}", parameters={}
+        )
+        ledger.open_run(opened_run)
+        ledger.close_run(run, RunClosed(status="failed", cause=cause))  # type: ignore[arg-type]
+    assert ledger.charge("honest").runs == 1
+    again = RunOpened(
+        run="second", notebook="honest.ipynb", notebook_hash="h-cell error", parameters={}
+    )
+    ledger.open_run(again)
+    ledger.open_trial(opened(1, run="second"))
+    assert ledger.charge("honest").runs == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "same"),
+    [
+        ("def f(a, b):\n    '''says'''\n    return a.x[:, -1] * 2.5, b", True),
+        ("def g(c: int, d) -> int:  # a comment\n    return (c.y[:, -7] * 3), d", True),
+        ("def f(a, b):\n    return b.x[:, -1] * 2.5, a", False),
+        ("def f(a, b):\n    return a.x[:, -1] / 2.5, b", False),
+        ("def f(a, b):\n    return a.x[:, 1] * 2.5, b", False),
+        ("def f(xp, b):\n    return xp.x[:, -1] * 2.5, b", False),
+        ("def f(a, b): return (", False),
+    ],
+)
+def test_the_shape_of_code_keeps_what_it_does_and_drops_how_it_is_spelled(
+    source: str, same: bool
+) -> None:
+    plain = "def f(a, b):\n    return a.x[:, -1] * 2.5, b"
+    assert (shape_hash(source) == shape_hash(plain)) is same
+
+
+def test_features_asked_for_are_part_of_the_shape() -> None:
+    assert shape_hash(STRATEGY) != shape_hash(STRATEGY.replace("us_equities.close", "macro.cpi"))
