@@ -20,3 +20,13 @@ def micros(at: datetime) -> int:
 def instant(value: int) -> datetime:
     """Return the UTC instant `value` microseconds after 1970."""
     return EPOCH + int(value) * MICROSECOND
+
+
+def spoken(span: timedelta) -> str:
+    """Return a length of time in words, e.g. "5 days" or "30 minutes"."""
+    seconds = span.total_seconds()
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= size and seconds % size == 0:
+            count = int(seconds // size)
+            return f"{count} {unit if count != 1 else unit[:-1]}"
+    return str(span) if seconds >= 60 else f"{seconds:g} seconds"

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from service.commands.features import app as features
 from service.console import OK, Output, reported
 
 RESEARCH, LIVE = "Research", "Live"
@@ -20,6 +21,7 @@ app = typer.Typer(
     epilog="Start with [bold]sluice demo[/bold]. Exit status: 0 done, 1 refused, 2 a mistake in"
     " what was typed or configured.",
 )
+app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 
 Workspace = Annotated[
     Path | None,

@@ -1,0 +1,197 @@
+"""`sluice features`: browse views, check contracts, audit for leaks, see how a value came to be."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.console import OK, REFUSED, Output, reported
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The feature store: what it holds, whether contracts hold, and whether anything leaks.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: [bold]sluice features list[/bold]",
+)
+
+Workspace = Annotated[
+    Path | None,
+    typer.Option("--workspace", "-w", help="Folder of the lake.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON document on stdout.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[VIEW]...", help="All views if none is named.", show_default=False),
+]
+
+
+def _settings(workspace: Path | None) -> Any:
+    import os
+
+    from service.settings import read_settings, require_workspace
+
+    settings = read_settings(os.environ, workspace=workspace)
+    require_workspace(settings)
+    return settings
+
+
+def _finish(status: int) -> None:
+    if status != OK:
+        raise typer.Exit(status)
+
+
+@app.command(name="list", epilog="Example: [bold]sluice features list --json[/bold]")
+def list_views(workspace: Workspace = None, json: Json = False) -> None:
+    """List the views with what they hold."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.features import browse
+
+        browse.list_views(_settings(workspace), output)
+
+
+@app.command(epilog="Example: [bold]sluice features show us_equities[/bold]")
+def show(
+    name: Annotated[str, typer.Argument(help="A view, or a computed feature.")],
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Show one view's contract, or what a computed feature is made of."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.features import browse
+
+        browse.show(_settings(workspace), output, name)
+
+
+@app.command(epilog="Example: [bold]sluice features check && echo all contracts hold[/bold]")
+def check(
+    views: Names = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="A view older than its freshness is broken too.")
+    ] = False,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Check everything that views hold against their contracts; ends with 1 if one is broken."""
+    output = Output(as_json=json)
+    status = REFUSED
+    with reported(output):
+        from service.features import prove
+
+        status = prove.check(_settings(workspace), output, views or None, fresh=fresh)
+    _finish(status)
+
+
+@app.command(
+    epilog="Example: [bold]sluice features audit notebooks/strategies/momentum.ipynb[/bold]"
+)
+def audit(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[VIEW|FEATURE|NOTEBOOK]...",
+            help="All views if nothing is named.",
+            show_default=False,
+        ),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=2, help="Instants at which the future is cut off.")
+    ] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of their draw.")] = 0,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Cut the future off and compare; ends with 1 and names feature, entity, date and cell."""
+    output = Output(as_json=json)
+    status = REFUSED
+    with reported(output):
+        from service.features import prove
+
+        status = prove.audit(
+            _settings(workspace), output, targets or [], samples=samples, seed=seed
+        )
+    _finish(status)
+
+
+@app.command(epilog="Example: [bold]sluice features history CPI us_core_cpi.index[/bold]")
+def history(
+    entity: Annotated[str, typer.Argument(help="For instance a symbol.")],
+    field: Annotated[str, typer.Argument(metavar="VIEW.FIELD", help="For instance cpi.index.")],
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="DAY", help="Leave out what became known later."),
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, help="Rows shown, the newest.")] = 20,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Show how the values of a field came to be: first prints, revisions, when each was known."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.features import browse
+
+        browse.history(_settings(workspace), output, entity, field, as_of=as_of, last=last)
+
+
+@app.command(epilog="Example: [bold]sluice features quarantine us_equities[/bold]")
+def quarantine(
+    view: Annotated[str | None, typer.Argument(help="One view; all if not given.")] = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """List the rows that were set aside, with the reason and what to do about it."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.features import aside
+
+        aside.waiting(_settings(workspace), output, view)
+
+
+View = Annotated[str, typer.Argument(help="The view.")]
+Batch = Annotated[str, typer.Argument(help="The batch, or its beginning.")]
+Row = Annotated[
+    list[int] | None, typer.Option("--row", help="A row of the batch; all open ones if not given.")
+]
+Why = Annotated[str, typer.Option("--why", help="The reason, kept for good.")]
+By = Annotated[str, typer.Option("--by", help="Who decides.")]
+
+
+@app.command(
+    epilog="Example: [bold]sluice features release prices 3f2a --why checked --by ada[/bold]"
+)
+def release(
+    view: View,
+    batch: Batch,
+    why: Why = "",
+    by: By = "",
+    row: Row = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Let quarantined rows into their view; a value out of range may be vouched for."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.features import aside
+
+        aside.release(_settings(workspace), output, view, batch, why=why, by=by, rows=row or None)
+
+
+@app.command(
+    epilog="Example: [bold]sluice features drop prices 3f2a --why 'a typo' --by ada[/bold]"
+)
+def drop(
+    view: View,
+    batch: Batch,
+    why: Why = "",
+    by: By = "",
+    row: Row = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Close quarantined rows for good; they stay on file."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.features import aside
+
+        aside.drop(_settings(workspace), output, view, batch, why=why, by=by, rows=row or None)

@@ -1,0 +1,1 @@
+"""What `sluice features` does, behind its thin commands."""
