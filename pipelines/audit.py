@@ -27,6 +27,7 @@ from pipelines.definition import DEFINITION_TAGS, TaggedCell, execute_cell, load
 from pipelines.errors import NotebookInvalid
 from pipelines.gates.lookahead import find_peeks, sampled_times
 from pipelines.gates.observe import Difference, Observation, observe
+from pipelines.models.training import fitted_only
 from pipelines.runs.parameters import cell_source, declared_parameters, read_notebook, validated
 from pipelines.study import Parameter
 from pipelines.workspace import Workspace
@@ -105,7 +106,8 @@ def _decisions(
     times = workspace.research_panel(study).decided_at
     symbols = universe(study.universe).symbols
     held = np.full(len(symbols), 1.0 / len(symbols))
-    graph = DecisionSession(compile_strategy(definition.strategy, len(symbols)))
+    strategy = fitted_only(definition.strategy, reader, study)
+    graph = DecisionSession(compile_strategy(strategy, len(symbols)))
 
     def full(at: datetime) -> Observation:
         inputs = definition.strategy.inputs
@@ -114,8 +116,9 @@ def _decisions(
     def truncated(at: datetime) -> Observation:
         with world_ends(at):
             anew = load_definition(path, parameters)
-            session = DecisionSession(compile_strategy(anew.strategy, len(symbols)))
-        past = reader.truncated(at)
+            past = reader.truncated(at)
+            strategy = fitted_only(anew.strategy, past, study)
+            session = DecisionSession(compile_strategy(strategy, len(symbols)))
         return observe(past, anew.strategy.inputs, symbols, session, at=at, current=held)
 
     def peek(at: datetime) -> Difference | None:

@@ -16,7 +16,7 @@ from pipelines.errors import NotebookInvalid, StrategyInvalid
 from pipelines.purity import decide_source, normal_form
 from pipelines.runs.parameters import cell_source, declared_parameters, read_notebook, validated
 from pipelines.shape import shape_hash
-from pipelines.strategy import Strategy
+from pipelines.strategy import Model, Strategy
 from pipelines.study import Parameter, Study
 
 DEFINITION_TAGS = ("parameters", "study", "strategy")
@@ -78,7 +78,7 @@ def load_definition(notebook: Path | str, parameters: Mapping[str, Parameter]) -
     return Definition(
         study=study,
         strategy=strategy,
-        code_hash=code_hash(cells["strategy"].source),
+        code_hash=code_hash(cells["strategy"].source, strategy.models),
         shape_hash=shape_hash(cells["strategy"].source),
         decide_cell=cells["strategy"].index,
         notebook=str(notebook),
@@ -94,16 +94,22 @@ def definition_of(study: Study, strategy: Strategy) -> Definition:
     return Definition(
         study=study,
         strategy=strategy,
-        code_hash=code_hash(decide_source(strategy)),
+        code_hash=code_hash(decide_source(strategy), strategy.models),
         shape_hash=shape_hash(decide_source(strategy)),
         decide_cell=-1,
         notebook="",
     )
 
 
-def code_hash(source: str) -> str:
-    """Return SHA-256 over a strategy cell and the backtest's version, hex."""
+def code_hash(source: str, models: Mapping[str, Model] | None = None) -> str:
+    """Return SHA-256 over a strategy cell, its models and the backtest's version, hex.
+
+    A fitted model counts by its bytes; a declared one by everything that, beside cell and data,
+    decides its bytes: settings, seed, and the learning library's version.
+    """
     text = f"{BACKTEST_VERSION}\x1f{normal_form(source)}"
+    for name, model in sorted((models or {}).items()):
+        text += f"\x1f{name}\x1f{model.identity}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -17,7 +17,9 @@ from pipelines.compile import compile_strategy
 from pipelines.definition import Definition
 from pipelines.errors import TrialPruned
 from pipelines.ledger.records import TrialClosed, TrialOpened
+from pipelines.models.training import fitted_only
 from pipelines.performance import figures
+from pipelines.strategy import Strategy
 from pipelines.workspace import Workspace
 from runtime.inference import DecisionSession
 
@@ -26,6 +28,7 @@ from runtime.inference import DecisionSession
 class Evaluation:
     """What a trial turned out to be; not yet recorded."""
 
+    strategy: Strategy  # as declared, its models trained
     graph: bytes  # ONNX, the decision function
     backtest: Backtest
 
@@ -57,6 +60,8 @@ def evaluate(definition: Definition, workspace: Workspace) -> Evaluation:
     study, strategy = definition.study, definition.strategy
     study.check(strategy.parameters)
     panel = workspace.research_panel(study)
+    if strategy.models:
+        strategy = fitted_only(strategy, workspace.research_reader(study), study)
     graph = compile_strategy(strategy, len(panel.symbols))
     result = backtest(
         DecisionSession(graph),
@@ -66,7 +71,7 @@ def evaluate(definition: Definition, workspace: Workspace) -> Evaluation:
         study.research,
         panel=panel,
     )
-    return Evaluation(graph=graph, backtest=result)
+    return Evaluation(strategy=strategy, graph=graph, backtest=result)
 
 
 def opening(

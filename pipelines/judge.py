@@ -24,6 +24,7 @@ from pipelines.gates.integrity import Truncatable, integrity_verdicts
 from pipelines.gates.ladder import StudyVerdict, judge
 from pipelines.gates.policy import GatePolicy
 from pipelines.ledger import Judgement, Ledger, TrialRecord
+from pipelines.models.training import fitted_only
 from pipelines.strategy import Strategy
 from pipelines.workspace import Workspace
 from runtime.inference import DecisionSession
@@ -75,7 +76,7 @@ def judge_study(name: str, workspace: Workspace, *, policy: GatePolicy) -> Judge
         DecisionSession(evaluation.graph),
         workspace.research_reader(definition.study),
         rebuild=lambda past: _rebuilt(definition, past, len(evaluation.backtest.symbols)),
-        twin=lambda gathered: _twin(definition.strategy, gathered),
+        twin=lambda gathered: _twin(evaluation.strategy, gathered),
         policy=policy,
     )
     verdict = judge(evidence, lookahead=lookahead, parity=parity, policy=policy)
@@ -136,7 +137,8 @@ def _rebuilt(
     end = past.truncated_at
     with nullcontext() if end is None else world_ends(end):
         anew = load_definition(definition.notebook, definition.strategy.parameters)
-        graph = compile_strategy(anew.strategy, symbols)
+        strategy = fitted_only(anew.strategy, past, anew.study)
+        graph = compile_strategy(strategy, symbols)
     return anew.strategy.inputs, DecisionSession(graph)
 
 

@@ -11,7 +11,9 @@ import linecache
 from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType, ModuleType
 
+from pipelines.cleanroom import check_constants, check_names
 from pipelines.errors import StrategyInvalid
+from pipelines.models.declared import Trained
 from pipelines.strategy import Strategy
 
 _ALLOWED_MODULES = frozenset({"math"})
@@ -56,7 +58,17 @@ def check_purity(strategy: Strategy) -> None:
     source = decide_source(strategy)
     defined = _assigned_names(source)
     _check_cell(source, defined, decide, strategy.parameters)
-    _check_function(decide, decide.__code__.co_filename, defined, strategy.parameters, set())
+    home, seen = decide.__code__.co_filename, set[CodeType]()
+    _check_function(decide, home, defined, strategy.parameters, seen)
+    for name, model in strategy.models.items():
+        if isinstance(model, Trained):
+            features = model.features
+            if not isinstance(features, FunctionType) or features.__code__.co_filename != home:
+                raise StrategyInvalid(
+                    f"the features of model {name!r} must be a function of the strategy's own "
+                    f"cell, so that the trial's code hash covers it"
+                )
+            _check_function(features, home, defined, strategy.parameters, seen)
 
 
 def _function(strategy: Strategy) -> FunctionType:
@@ -74,8 +86,10 @@ def _check_cell(
     parameters: Mapping[str, object],
 ) -> None:
     """Refuse a cell that builds the strategy from plain values that no ledger counts."""
-    instructions = dis.get_instructions(compile(source, decide.__code__.co_filename, "exec"))
+    cell = compile(source, decide.__code__.co_filename, "exec")
+    instructions = list(dis.get_instructions(cell))
     loaded = {str(i.argval) for i in instructions if i.opname == "LOAD_NAME"}
+    bound = {str(i.argval) for i in instructions if i.opname == "STORE_NAME"}
     known = decide.__globals__
     for name in sorted(loaded - defined - set(parameters)):
         if isinstance(known.get(name), _PLAIN):
@@ -83,6 +97,8 @@ def _check_cell(
                 f"the strategy cell reads {name}={known[name]!r}, which is neither a parameter nor "
                 f"defined in it, so that no ledger would count it; make it a parameter"
             )
+    inner = {name for code in _nested(cell) for name in _looked_up(code)}
+    check_names(loaded | inner, known, defined=defined | bound, parameters=parameters)
     for name in sorted((loaded | set(_global_names(decide))) & set(parameters)):
         if known.get(name, parameters[name]) != parameters[name]:
             raise StrategyInvalid(
@@ -111,6 +127,10 @@ def _check_function(
     for value in captured.values():
         if isinstance(value, FunctionType):
             _check_function(value, home, defined, parameters, seen)
+    carried = {"a default": function.__defaults__ or (), **captured}
+    carried |= {"a literal": function.__code__.co_consts, **(function.__kwdefaults__ or {})}
+    for name, value in carried.items():
+        check_constants(name, value)
     for name in _global_names(function):
         if name not in function.__globals__:
             if name in _REFUSED_BUILTINS:
@@ -138,6 +158,8 @@ def _check_function(
             raise StrategyInvalid(
                 f"{function.__name__} calls {name!r}, which comes from elsewhere; {_REMEDY}"
             )
+        else:
+            check_constants(name, value)
 
 
 def _global_names(function: FunctionType) -> Iterator[str]:
@@ -158,6 +180,20 @@ def _global_names(function: FunctionType) -> Iterator[str]:
                 )
             if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 yield str(instruction.argval)
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    """Yield every code object inside another one: functions and comprehensions of a cell."""
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _nested(constant)
+
+
+def _looked_up(code: CodeType) -> Iterator[str]:
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield str(instruction.argval)
 
 
 def _assigned_names(source: str) -> frozenset[str]:

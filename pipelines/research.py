@@ -12,6 +12,10 @@ from pipelines.compile import compile_strategy, decide_with_numpy
 from pipelines.definition import definition_of
 from pipelines.evaluate import Trial, evaluate_trial
 from pipelines.lint import lint
+from pipelines.models.declared import ForwardReturn, Trained
+from pipelines.models.export import export_verdict
+from pipelines.models.learners import Learner
+from pipelines.models.training import TrainingSet, fitted_only, train, training_set
 from pipelines.pictures import Picture, Table
 from pipelines.strategy import History, Strategy
 from pipelines.study import Period, Study
@@ -22,19 +26,24 @@ from runtime.inputs import CurrentWeights, Latest, Window, gather
 
 __all__ = [
     "CurrentWeights",
+    "ForwardReturn",
     "History",
     "Latest",
+    "Learner",
     "Period",
     "Strategy",
     "Study",
+    "Trained",
     "Trial",
     "Window",
     "audit_feature",
+    "export_check",
     "feature",
     "lint",
     "open_workspace",
     "preview",
     "submit",
+    "training_rows",
     "vectorbt_plot",
     "vectorbt_statistics",
 ]
@@ -59,6 +68,7 @@ def preview(
     at = load_calendar(study.calendar).session(on).close
     nothing = np.zeros(len(symbols))
     reader = place.research_reader(study)
+    strategy = fitted_only(strategy, reader, study)
     seen = gather(reader, strategy.inputs, symbols, at=at, current=nothing)
     decided = DecisionSession(compile_strategy(strategy, len(symbols))).run(seen)
     score, weight = decide_with_numpy(strategy, seen)
@@ -84,6 +94,33 @@ def submit(study: Study, strategy: Strategy, *, workspace: Workspace | None = No
     """
     place = workspace or open_workspace()
     return evaluate_trial(definition_of(study, strategy), place)
+
+
+def training_rows(
+    study: Study, strategy: Strategy, model: str, *, workspace: Workspace | None = None
+) -> TrainingSet:
+    """Collect what a declared model learns from: all of it known before the first decision."""
+    place = workspace or open_workspace()
+    return training_set(model, strategy, place.research_reader(study), study)
+
+
+def export_check(study: Study, strategy: Strategy, *, workspace: Workspace | None = None) -> Table:
+    """Train the declared models and show how far each exported graph is from its model."""
+    place = workspace or open_workspace()
+    _, findings = train(strategy, place.research_reader(study), study)
+    rows = [
+        (
+            name,
+            f"{found.rows:,}",
+            f"{found.worst:.1e}",
+            f"{found.threshold_rows:,}",
+            f"{found.threshold_worst:.1e}",
+            "passed" if export_verdict(found).passed else "refused",
+        )
+        for name, found in findings.items()
+    ]
+    heads = ("Model", "Real rows", "Worst", "Rows on thresholds", "Worst", "Export gate")
+    return Table(heads, rows)
 
 
 def vectorbt_statistics(trial: Trial) -> Table:

@@ -1,14 +1,20 @@
 """A strategy: what a decision may see, and the pure function that decides."""
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from featurestore.features.declaration import Feature
+from featurestore.features.expression import bars_of
 from pipelines.errors import StrategyInvalid
+from pipelines.models.declared import Trained, Untrained
+from pipelines.models.fitted import FittedModel
 from pipelines.study import Parameter
 from runtime.inputs import CurrentWeights, Input, Latest, Window
 
 Decide: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]
+Model: TypeAlias = FittedModel | Trained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +43,7 @@ class History:
 
 
 class Inputs:
-    """The declared inputs by name, as attributes: `inputs.prices`."""
+    """The declared inputs and models by name, as attributes: `inputs.prices`, `inputs.ranker`."""
 
     __slots__ = ("_values",)
 
@@ -74,13 +80,15 @@ class Strategy:
     lags: Mapping[str, int]  # bars that are dropped at the recent end of a window, by input
     decide: Decide
     parameters: Mapping[str, Parameter]
+    models: Mapping[str, Model]  # what `decide` may call, by name; part of its graph
 
     def __init__(
         self,
         *,
-        inputs: Mapping[str, Input | History],
+        inputs: Mapping[str, Input | History | Feature],
         decide: Decide,
         parameters: Mapping[str, Parameter],
+        models: Mapping[str, Model] | None = None,
     ) -> None:
         if not inputs:
             raise StrategyInvalid("a strategy must declare at least one input")
@@ -94,12 +102,14 @@ class Strategy:
                 plain[name] = Window(
                     feature=declared.feature, length=declared.length + declared.lag
                 )
+            elif isinstance(declared, Feature):
+                plain[name] = Latest(feature=declared.name)
             elif isinstance(declared, Window | Latest | CurrentWeights):
                 plain[name] = declared
             else:
                 raise StrategyInvalid(
                     f"input {name!r} is a {type(declared).__name__}; "
-                    f"declare History, Window, Latest or CurrentWeights"
+                    f"declare History, Window, Latest, CurrentWeights or a feature"
                 )
         if not callable(decide):
             raise StrategyInvalid("decide must be a function of (xp, inputs)")
@@ -107,16 +117,39 @@ class Strategy:
         object.__setattr__(self, "lags", {name: lag for name, lag in lags.items() if lag})
         object.__setattr__(self, "decide", decide)
         object.__setattr__(self, "parameters", dict(parameters))
+        object.__setattr__(self, "models", _checked_models(models or {}, plain))
 
     @property
     def longest_window(self) -> int:
-        """Return the number of bars the longest declared input reads."""
-        lengths = [i.length if isinstance(i, Window) else 1 for i in self.inputs.values()]
-        return max(lengths)
+        """Return the number of bars the longest declared input reads, a feature's own included."""
+        return max(
+            1 if isinstance(each, CurrentWeights) else bars_of(each.feature, bars)
+            for each in self.inputs.values()
+            for bars in [each.length if isinstance(each, Window) else 1]
+        )
 
     def record(self, gathered: Mapping[str, Any]) -> Inputs:
-        """Return what `decide` sees of the gathered arrays: lagged windows cut short."""
+        """Return what `decide` sees: lagged windows cut short, models ready to be called."""
         seen = dict(gathered)
+        for name, model in self.models.items():
+            seen[name] = Untrained(name) if isinstance(model, Trained) else model
         for name, lag in self.lags.items():
             seen[name] = seen[name][:, :-lag]
         return Inputs(seen)
+
+    def with_models(self, models: Mapping[str, Model]) -> "Strategy":
+        """Return the same strategy with these models in place of its own of the same names."""
+        changed = copy(self)
+        object.__setattr__(changed, "models", {**self.models, **models})
+        return changed
+
+
+def _checked_models(models: Mapping[str, Model], inputs: Mapping[str, Input]) -> dict[str, Model]:
+    for name, model in models.items():
+        if not name.isidentifier() or name.startswith("_") or name in inputs:
+            raise StrategyInvalid(f"model {name!r}: use a plain name that no input has")
+        if not isinstance(model, FittedModel | Trained):
+            raise StrategyInvalid(
+                f"model {name!r} is a {type(model).__name__}; declare Trained(...) or FittedModel"
+            )
+    return dict(models)

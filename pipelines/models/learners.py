@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal, TypeAlias
 
@@ -24,6 +25,13 @@ _PACKAGES: dict[str, str] = {
 }
 
 
+@cache
+def toolchain() -> str:
+    """Return name and version of every library that fits or exports a model."""
+    packages = sorted({*_PACKAGES.values(), "onnxmltools", "skl2onnx", "onnx"})
+    return ", ".join(f"{package} {version(package)}" for package in packages)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
     """What is fitted, with which settings; the same data give the same model to the bit."""
@@ -35,13 +43,6 @@ class Learner:
     def __post_init__(self) -> None:
         if self.kind not in _PACKAGES:
             raise ModelInvalid(f"no learner {self.kind!r}; there are: {', '.join(_PACKAGES)}")
-
-    @property
-    def identity(self) -> str:
-        """Return everything a fit depends on besides its data, the library's version included."""
-        package = _PACKAGES[self.kind]
-        settings = {name: self.settings[name] for name in sorted(self.settings)}
-        return f"{self.kind} {settings} seed {self.seed} {package} {version(package)}"
 
     @property
     def classifies(self) -> bool:

@@ -1,0 +1,71 @@
+"""A model as a strategy declares it: features, target, learner and the years it learns from.
+
+The platform trains it, so a trial is one declaration: nothing is fitted outside what is counted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from pipelines.errors import ModelInvalid
+from pipelines.models.learners import Learner, toolchain
+from pipelines.study import Period
+
+Features: TypeAlias = Callable[[Any, Any], Any]
+TargetKind: TypeAlias = Literal["excess", "rank", "grade", "up"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardReturn:
+    """The return after the fill, compared with the cross-section of the same date."""
+
+    horizon: int  # sessions held, at least 1
+    delay: int = 1  # sessions from decision to fill
+    kind: TargetKind = "excess"
+    # excess: minus the mean of the date; rank: -0.5 to 0.5; grade: 0 to grades - 1, for rankers;
+    # up: 1 above the date's median, else 0
+    grades: int = 5
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1 or self.delay < 0 or self.grades < 2:
+            raise ModelInvalid(
+                f"a target needs horizon >= 1, delay >= 0, grades >= 2; had {self.horizon}, "
+                f"{self.delay}, {self.grades}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A model that is fitted on `window`, which lies wholly before the study's first decision.
+
+    `features(xp, inputs)` returns shape (n, k); `decide` calls the same function and hands its
+    result to the model: `inputs.ranker(features(xp, inputs))`.
+    """
+
+    features: Features
+    learner: Learner
+    target: ForwardReturn
+    window: Period  # decisions and label ends lie inside it
+    schedule: str | None = None  # of training rows; None = the study's
+
+    @property
+    def identity(self) -> str:
+        """Return what the fitted bytes depend on besides cell, parameters and data: the tools.
+
+        Settings and seeds are written in the cell or are parameters, which the trial's key holds.
+        """
+        return toolchain()
+
+
+@dataclass(frozen=True, slots=True)
+class Untrained:
+    """Stands for a declared model that nobody trained yet."""
+
+    name: str
+
+    def __call__(self, values: Any) -> Any:
+        """Refuse."""
+        raise ModelInvalid(
+            f"model {self.name!r} is declared but not trained; submit trains it, and in a cell "
+            f"`strategy = train(study, strategy)` does"
+        )

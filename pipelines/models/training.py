@@ -1,0 +1,188 @@
+"""Training declared models: point-in-time features, labels known in time, one fit, one export.
+
+1. the training window must end before the study's first decision; so do all labels
+2. at every training date: gather the declared inputs as the runtime would, and call `features`
+3. label each symbol by its return after the fill; weigh dates whose labels overlap less
+4. fit, export, and refuse a graph that differs from its model
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore.calendars import load_calendar
+from featurestore.universes import universe
+from pipelines.errors import ModelInvalid, StrategyInvalid
+from pipelines.labels.uniqueness import average_uniqueness
+from pipelines.models.declared import ForwardReturn, Trained
+from pipelines.models.export import ExportFinding, export
+from pipelines.models.fitted import FittedModel
+from pipelines.splits.spans import LabelSpans
+from pipelines.strategy import Model, Strategy
+from pipelines.study import Study
+from runtime.inputs import Array, CurrentWeights, PointInTime, gather
+from runtime.schedule import decision_sessions
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingSet:
+    """What a model learns from: D dates, n symbols each, rows in order of date then symbol."""
+
+    X: Array  # (D * n, k), features as known at the date
+    y: Array  # (D * n,), targets
+    returns: Array  # (D * n,), the returns behind the targets
+    weights: Array  # (D * n,), average uniqueness of the date's labels
+    spans: LabelSpans  # per row: session of the decision to session its label is known
+    days: tuple[date, ...]  # length D
+    symbols: tuple[str, ...]  # length n
+
+    @property
+    def groups(self) -> Indices:
+        """Return the size of each date's cross-section, shape (D,)."""
+        return np.full(len(self.days), len(self.symbols), dtype=np.int64)
+
+
+def training_set(name: str, strategy: Strategy, reader: PointInTime, study: Study) -> TrainingSet:
+    """Collect features and targets of one declared model.
+
+    Args:
+        name: of the model.
+        strategy: declares it.
+        reader: point-in-time face of the store.
+        study: universe, calendar, price feature, and the first decision.
+
+    Raises:
+        StrategyInvalid: the window reaches into the study's decisions, or holds no complete label.
+        ModelInvalid: features are misshapen or not finite; the text names date and symbol.
+        HistoryMissing: a window asks for bars before the lake begins.
+    """
+    declared = strategy.models[name]
+    if not isinstance(declared, Trained):
+        raise ModelInvalid(f"model {name!r} is fitted already")
+    calendar, target, window = load_calendar(study.calendar), declared.target, declared.window
+    if window.end >= study.research.start:
+        raise StrategyInvalid(
+            f"model {name!r} learns until {window.end}, the study decides from "
+            f"{study.research.start} on; end the window before, or the model has seen the answers"
+        )
+    sessions = calendar.sessions(window.start, window.end)
+    rows = {session.day: row for row, session in enumerate(sessions)}
+    reach = target.delay + target.horizon
+    dates = [
+        session
+        for session in decision_sessions(
+            declared.schedule or study.schedule, calendar, window.start, window.end
+        )
+        if rows[session.day] + reach < len(sessions)
+    ]
+    if not dates:
+        raise StrategyInvalid(
+            f"model {name!r}: no label of {reach} sessions is complete within {window.start} to "
+            f"{window.end}; make the window longer"
+        )
+    symbols = universe(study.universe).symbols
+    features = np.concatenate(
+        [_features(name, declared, strategy, reader, symbols, at=s.close) for s in dates]
+    )
+    closes = reader.window(
+        study.price_feature, symbols, length=len(sessions), at=sessions[-1].close
+    )
+    starts = np.array([rows[session.day] for session in dates], dtype=np.int64)
+    returns = closes[:, starts + reach] / closes[:, starts + target.delay] - 1.0
+    count = len(symbols)
+    return TrainingSet(
+        X=features,
+        y=_targets(returns.T, target).ravel(),
+        returns=returns.T.ravel(),
+        weights=np.repeat(average_uniqueness(starts + target.delay + 1, starts + reach), count),
+        spans=LabelSpans(np.repeat(starts, count), np.repeat(starts + reach, count)),
+        days=tuple(session.day for session in dates),
+        symbols=symbols,
+    )
+
+
+def train(
+    strategy: Strategy, reader: PointInTime, study: Study
+) -> tuple[Strategy, Mapping[str, ExportFinding]]:
+    """Fit and export every declared model of a strategy.
+
+    Returns:
+        The strategy with fitted models, and by name how far each graph is from its model.
+        Models that are fitted already stay as they are.
+
+    Raises:
+        ExportDiffers: a graph does not say what its model says.
+        StrategyInvalid, ModelInvalid, HistoryMissing: see `training_set`.
+    """
+    fitted: dict[str, Model] = {}
+    findings: dict[str, ExportFinding] = {}
+    for name, declared in strategy.models.items():
+        if isinstance(declared, Trained):
+            rows = training_set(name, strategy, reader, study)
+            fitted[name], findings[name] = fit(declared, rows)
+    return (strategy.with_models(fitted) if fitted else strategy), findings
+
+
+def fit(declared: Trained, rows: TrainingSet) -> tuple[FittedModel, ExportFinding]:
+    """Fit a declared model on given rows and export it."""
+    learner = declared.learner
+    estimator = learner.fit(
+        rows.X,
+        rows.y,
+        weights=rows.weights,
+        groups=rows.groups if learner.kind == "lightgbm_ranker" else None,
+    )
+    return export(learner, estimator, rows.X)
+
+
+def fitted_only(strategy: Strategy, reader: PointInTime, study: Study) -> Strategy:
+    """Return the strategy ready to be compiled: trained if it declares models."""
+    return train(strategy, reader, study)[0]
+
+
+def _features(
+    name: str,
+    declared: Trained,
+    strategy: Strategy,
+    reader: PointInTime,
+    symbols: tuple[str, ...],
+    *,
+    at: datetime,
+) -> Array:
+    """Call `features` on what was known at one date; the weights held then are not known here."""
+    known = {k: v for k, v in strategy.inputs.items() if not isinstance(v, CurrentWeights)}
+    gathered = gather(reader, known, symbols, at=at, current=np.zeros(len(symbols)))
+    values = np.asarray(declared.features(np, strategy.record(gathered)), dtype=np.float64)
+    if values.ndim != 2 or len(values) != len(symbols):
+        raise ModelInvalid(
+            f"features of model {name!r} have shape {values.shape} at {at:%Y-%m-%d}; "
+            f"they must be ({len(symbols)}, k), one row per symbol"
+        )
+    if not np.isfinite(values).all():
+        row, column = (int(place[0]) for place in np.nonzero(~np.isfinite(values)))
+        raise ModelInvalid(
+            f"feature {column} of model {name!r} is {values[row, column]} for {symbols[row]} "
+            f"at {at:%Y-%m-%d}"
+        )
+    return values
+
+
+def _targets(returns: Array, target: ForwardReturn) -> Array:
+    """Turn returns (D, n) into targets of the same shape, date by date."""
+    count = returns.shape[1]
+    ranks = np.argsort(np.argsort(returns, axis=1, kind="stable"), axis=1, kind="stable")
+    match target.kind:
+        case "excess":
+            values = returns - returns.mean(axis=1, keepdims=True)
+        case "rank":
+            values = ranks / max(count - 1, 1) - 0.5
+        case "grade":
+            values = np.floor(ranks * target.grades / count)
+        case "up":
+            values = (returns > np.median(returns, axis=1, keepdims=True)).astype(np.float64)
+    return np.asarray(values, dtype=np.float64)
