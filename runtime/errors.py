@@ -73,3 +73,7 @@ class GroupUnknown(RuntimeFault):
 
 class MessageInvalid(RuntimeFault):
     """A message cannot be published or decoded; the text says which and why."""
+
+
+class MarketRuleUnknown(RuntimeFault):
+    """No market rule was in force on that day, or the rules' file cannot be read."""
