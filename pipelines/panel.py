@@ -14,6 +14,7 @@ import numpy as np
 
 from featurestore.calendars import load_calendar
 from featurestore.errors import HistoryMissing
+from featurestore.features.expression import bars_of
 from featurestore.universes import universe
 from pipelines.books import Books, Rows, keep_books
 from pipelines.errors import StudyInvalid
@@ -127,9 +128,10 @@ class Panel:
     def _window(self, name: str, feature: str, length: int) -> tuple[Array, tuple[bytes, ...]]:
         """Read one window at every decision date, once, with a digest per date."""
         if (feature, length) not in self._windows:
-            if length > self.study.warm_up:
+            bars = bars_of(feature, length)
+            if bars > self.study.warm_up:
                 raise StudyInvalid(
-                    f"input {name} reads {length} bars, study {self.study.name} declares a warm-up "
+                    f"input {name} reads {bars} bars, study {self.study.name} declares a warm-up "
                     f"of {self.study.warm_up}; all trials must share their dates"
                 )
             values = self._reader.windows(

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from featurestore.features.serving import contract_hash
 from featurestore.seals import Opening
 from featurestore.universes import universe
 from pipelines.backtest import Backtest, backtest
@@ -247,7 +248,7 @@ def _declared_inputs(definition: Definition, workspace: Workspace) -> tuple[Decl
     for name, source in sorted(definition.strategy.inputs.items()):
         view = None
         if not isinstance(source, CurrentWeights):
-            view = store.view(source.feature.partition(".")[0]).version_hash
+            view = contract_hash(source.feature, store.view)
         declared.append(DeclaredInput(name=name, source=source, view_hash=view))
     return tuple(declared)
 

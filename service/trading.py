@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from types import MappingProxyType
 
 from featurestore.calendars import load_calendar
+from featurestore.features.serving import contract_hash, view_names
 from featurestore.lake import Lake
 from featurestore.reader import LakeReader, Snapshot
 from featurestore.seals import Opening
@@ -88,11 +89,11 @@ def market_reader(settings: Settings, bundle: LoadedBundle, *, newest: bool = Fa
     for declared in bundle.manifest.inputs:
         if isinstance(declared.source, CurrentWeights):
             continue
-        view = reader.view(declared.source.feature.partition(".")[0])
-        if view.version_hash != declared.view_hash:
+        feature = declared.source.feature
+        if contract_hash(feature, reader.view) != declared.view_hash:
             raise BundleRefused(
                 f"manifest.json: input {declared.name} was promoted on another declaration of "
-                f"view {view.name} than this lake holds"
+                f"{feature}, or of view {', '.join(view_names(feature))}, than this lake holds"
             )
     return reader
 
@@ -179,7 +180,7 @@ def replay_bundle(
     calendar = load_calendar(manifest.calendar)
     clock = ReplayClock(calendar.sessions(start, end)[0].open)
     reader = market_reader(settings, bundle)
-    views = {name.partition(".")[0] for name in _features(bundle)}
+    views = {view for feature in _features(bundle) for view in view_names(feature)}
     freshness = {name: reader.view(name).freshness for name in views}
     desk = open_desk(settings, bundle, reader, clock=clock, freshness=freshness)
     closed = desk.journal.last_session()
