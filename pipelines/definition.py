@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.errors import PlatformError
+from pipelines.cleanroom import check_source, closed_room
 from pipelines.errors import NotebookInvalid, StrategyInvalid
 from pipelines.purity import decide_source, normal_form
 from pipelines.runs.parameters import cell_source, declared_parameters, read_notebook, validated
@@ -57,12 +58,15 @@ def load_definition(notebook: Path | str, parameters: Mapping[str, Parameter]) -
     Raises:
         NotebookInvalid: a tagged cell is missing, fails, or leaves no `study` or `strategy`.
         ParameterInvalid: a parameter is not declared, or has another type.
-        StudyInvalid, StrategyInvalid: the declarations contradict themselves.
+        StudyInvalid, StrategyInvalid: the declarations contradict themselves, or a cell reaches
+            past the store.
     """
     path = Path(notebook)
     content = read_notebook(path)
     cells = definition_cells(content, path.name)
     declared = declared_parameters(content, path.name)
+    for tag in ("study", "strategy"):
+        check_source(cells[tag].source, f"{path.name} cell {cells[tag].index}")
     namespace: dict[str, Any] = {"__name__": "__notebook__"}
     namespace.update(validated(declared, parameters, path.name))
     execute_cell(cells["study"], f"{notebook} cell {cells['study'].index}", namespace)
@@ -89,13 +93,15 @@ def definition_of(study: Study, strategy: Strategy) -> Definition:
     """Return the definition that a live kernel holds: the same code hash as from the file.
 
     Raises:
-        StrategyInvalid: the source of `decide` is not to be had.
+        StrategyInvalid: the source of `decide` is not to be had, or it reaches past the store.
     """
+    source = decide_source(strategy)
+    check_source(source, "the strategy cell")
     return Definition(
         study=study,
         strategy=strategy,
-        code_hash=code_hash(decide_source(strategy), strategy.models),
-        shape_hash=shape_hash(decide_source(strategy)),
+        code_hash=code_hash(source, strategy.models),
+        shape_hash=shape_hash(source),
         decide_cell=-1,
         notebook="",
     )
@@ -146,7 +152,8 @@ def execute_cell(cell: TaggedCell, name: str, namespace: dict[str, Any]) -> None
     lines = (cell.source.rstrip("\n") + "\n").splitlines(keepends=True)
     linecache.cache[name] = (len(cell.source), None, lines, name)
     try:
-        exec(compile("".join(lines), name, "exec"), namespace)
+        with closed_room():
+            exec(compile("".join(lines), name, "exec"), namespace)
     except SyntaxError as error:
         raise NotebookInvalid(f"{name}, line {error.lineno}: {error.msg}") from error
     except PlatformError:

@@ -21,7 +21,6 @@ _REFUSED_BUILTINS = frozenset(
     {"open", "input", "print", "eval", "exec", "compile", "globals", "locals", "vars"}
     | {"__import__", "breakpoint", "id", "hash", "setattr", "delattr"}
 )
-_PLAIN = (bool, int, float, str, bytes, tuple, list, dict, set)
 _REMEDY = "decide may use xp, its inputs, its parameters and what its own cell defines"
 
 
@@ -85,18 +84,12 @@ def _check_cell(
     decide: FunctionType,
     parameters: Mapping[str, object],
 ) -> None:
-    """Refuse a cell that builds the strategy from plain values that no ledger counts."""
+    """Refuse a cell that builds the strategy from values that no ledger counts."""
     cell = compile(source, decide.__code__.co_filename, "exec")
     instructions = list(dis.get_instructions(cell))
     loaded = {str(i.argval) for i in instructions if i.opname == "LOAD_NAME"}
     bound = {str(i.argval) for i in instructions if i.opname == "STORE_NAME"}
     known = decide.__globals__
-    for name in sorted(loaded - defined - set(parameters)):
-        if isinstance(known.get(name), _PLAIN):
-            raise StrategyInvalid(
-                f"the strategy cell reads {name}={known[name]!r}, which is neither a parameter nor "
-                f"defined in it, so that no ledger would count it; make it a parameter"
-            )
     inner = {name for code in _nested(cell) for name in _looked_up(code)}
     check_names(loaded | inner, known, defined=defined | bound, parameters=parameters)
     for name in sorted((loaded | set(_global_names(decide))) & set(parameters)):

@@ -1,5 +1,8 @@
 """Loading a notebook's definition: three cells, closed parameters, one hash for file and kernel."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 from pipelines.definition import code_hash, definition_of, load_definition
@@ -115,11 +118,18 @@ def in_kernel(**globals_):
 
 def test_a_value_from_another_cell_is_a_hidden_parameter_and_refused():
     hidden = in_kernel(source=STRATEGY.replace("- 1.0", "- threshold"), threshold=0.5)
-    with pytest.raises(StrategyInvalid, match="reads 'threshold', which is neither a parameter"):
+    with pytest.raises(StrategyInvalid, match="uses threshold, a float that another cell made"):
         check_purity(hidden["strategy"])
     hidden = in_kernel(source=STRATEGY.replace("lookback + 1", "bars"), bars=22)
-    with pytest.raises(StrategyInvalid, match="the strategy cell reads bars=22"):
+    with pytest.raises(StrategyInvalid, match="uses bars, a int that another cell made"):
         check_purity(hidden["strategy"])
+
+
+@pytest.mark.parametrize("knobs", [SimpleNamespace(bars=22), np.array([22]), {"bars": 22}])
+def test_an_object_from_another_cell_hides_no_parameter_either(knobs):
+    source = STRATEGY.replace("lookback + 1", "int(getattr(knobs, 'bars', 22))")
+    with pytest.raises(StrategyInvalid, match=r"uses knobs, a \w+ that another cell made"):
+        check_purity(in_kernel(source=source, knobs=knobs)["strategy"])
 
 
 def test_a_parameter_changed_after_the_strategy_was_built_is_noticed():

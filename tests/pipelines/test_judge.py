@@ -6,8 +6,15 @@ import pytest
 
 from featurestore.lake import Lake
 from featurestore.store import FeatureStore
+from pipelines.cleanroom import LIBRARIES
 from pipelines.definition import load_definition
-from pipelines.errors import CrossCheckFailed, EvidenceMissing, NotebookInvalid, StudyUnknown
+from pipelines.errors import (
+    CrossCheckFailed,
+    EvidenceMissing,
+    NotebookInvalid,
+    StrategyInvalid,
+    StudyUnknown,
+)
 from pipelines.evaluate import evaluate_trial
 from pipelines.gates.policy import default_policy
 from pipelines.judge import judge_study
@@ -15,9 +22,7 @@ from pipelines.ledger import TrialClosed, TrialOpened
 from pipelines.workspace import Workspace
 from tests.fakes.notebooks import STRATEGY, tiny_notebook
 
-# Reads the research history in the strategy cell and keeps, for each date, which name will do
-# best over the next bar; decide finds the date again by its prices.
-PEEK = """
+READS_HISTORY = """
 import numpy as np
 from featurestore.universes import universe
 from pipelines.research import open_workspace
@@ -27,6 +32,34 @@ symbols = universe(study.universe).symbols
 known = reader.history("us_equities.close", symbols, study.research.start, study.research.end)
 table = known.pivot(on="symbol", index="event_time", values="close").sort("event_time")
 closes = table.select(symbols).to_numpy()
+"""
+ENDING = """
+strategy = Strategy(
+    inputs={"prices": History(feature="us_equities.close", length=lookback + 1)},
+    decide=decide,
+    parameters={"lookback": lookback, "top": top},
+)
+"""
+# Knows which name will have done best by the end of the research window.
+HINDSIGHT = (
+    READS_HISTORY
+    + """
+WINNER = int((closes[-1] / closes[0]).argmax())
+
+
+def decide(xp, inputs):
+    score = inputs.prices[:, -1] / inputs.prices[:, 0] - 1.0
+    rank = xp.argsort(xp.argsort(-score, stable=True), stable=True)
+    held = xp.astype(rank < top, xp.float64)
+    best = xp.astype(xp.arange(20, dtype=xp.int64) == WINNER, xp.float64)
+    return score, (best * 9.0 + held) / (9.0 + xp.sum(held))
+"""
+    + ENDING
+)
+# Keeps, for each date, which name will do best over the next bar; finds the date by its prices.
+DIARY = (
+    READS_HISTORY
+    + """
 KEYS = tuple(float(value) for value in closes[:, 0])
 AHEAD = np.vstack([closes[1:] / closes[:-1], np.ones((1, len(symbols)))])
 WINNERS = tuple(int(value) for value in AHEAD.argmax(axis=1))
@@ -37,17 +70,10 @@ def decide(xp, inputs):
     today = xp.argmin(xp.abs(xp.asarray(KEYS, dtype=xp.float64) - inputs.prices[0, -1]))
     winner = xp.take(xp.asarray(WINNERS, dtype=xp.int64), xp.reshape(today, (1,)), axis=0)
     held = xp.astype(xp.arange(20, dtype=xp.int64) == winner, xp.float64)
-    rank = xp.argsort(xp.argsort(-score, stable=True), stable=True)
-    rest = xp.astype(rank < top, xp.float64)
-    return score, (held * 9.0 + rest) / (9.0 + xp.sum(rest))
-
-
-strategy = Strategy(
-    inputs={"prices": History(feature="us_equities.close", length=lookback + 1)},
-    decide=decide,
-    parameters={"lookback": lookback, "top": top},
-)
+    return score, held
 """
+    + ENDING
+)
 
 
 @pytest.fixture
@@ -81,8 +107,8 @@ def test_an_honest_study_passes_integrity_and_its_judgement_is_recorded(workspac
     assert (recorded.stage, recorded.trial) == (judged.verdict.stage, judged.trial.key)
 
 
-def test_a_notebook_that_peeks_one_bar_ahead_is_refused_and_told_where(workspace, tmp_path):
-    notebook = tiny_notebook(tmp_path / "tiny.ipynb", strategy=PEEK)
+def test_a_notebook_that_knows_the_winner_is_refused_and_told_where(workspace, tmp_path):
+    notebook = tiny_notebook(tmp_path / "tiny.ipynb", strategy=HINDSIGHT)
     _submit_all(notebook, workspace, *GRID)
     judged = judge_study("tiny", workspace, policy=default_policy())
     lookahead = judged.verdict.verdicts[0]
@@ -91,6 +117,53 @@ def test_a_notebook_that_peeks_one_bar_ahead_is_refused_and_told_where(workspace
     assert "change when the future is cut off" in lookahead.reason
     assert lookahead.figures["first_peek"] is not None
     workspace.ledger().verify()
+
+
+def test_a_notebook_that_peeks_one_bar_ahead_by_a_table_is_refused(workspace, tmp_path):
+    notebook = tiny_notebook(tmp_path / "tiny.ipynb", strategy=DIARY)
+    with pytest.raises(StrategyInvalid, match=r"a table of \d+ values; at most 64"):
+        _submit_all(notebook, workspace, (21, 3))
+    assert [trial.status for trial in workspace.ledger().trials("tiny")] == ["failed"]
+    workspace.ledger().verify()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("import skfolio.datasets", "imports skfolio.datasets"),
+        ("from arch.data import sp500", "imports arch.data"),
+        ("import polars as pl", "imports polars"),
+        ("import os", "imports os"),
+        (
+            "from featurestore.sources.embedded import embedded_frame",
+            "imports featurestore.sources",
+        ),
+        ("from featurestore import lake", "imports featurestore.lake"),
+        ("from sklearn import datasets", "imports sklearn.datasets"),
+        ("prices = open('prices.csv').read()", "open could bring data past the store"),
+        (
+            "import numpy as np; x = np.genfromtxt('p')",
+            "genfromtxt could bring data past the store",
+        ),
+        ("x = __import__('arch')", "__import__ could bring data past the store"),
+    ],
+)
+def test_market_data_comes_into_a_definition_through_the_store_only(tmp_path, line, words):
+    notebook = tiny_notebook(tmp_path / "tiny.ipynb", strategy=f"{line}\n{STRATEGY}")
+    with pytest.raises(StrategyInvalid, match=words):
+        load_definition(notebook, {})
+
+
+def test_a_library_that_reads_a_data_file_for_a_cell_is_stopped(tmp_path, monkeypatch):
+    (tmp_path / "prices.csv").write_text("1,2")
+    module = "def read(path):\n    return open(path).read()\n"
+    (tmp_path / "lightgbm_reader.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("pipelines.cleanroom.LIBRARIES", LIBRARIES | {"lightgbm_reader"})
+    line = f"from lightgbm_reader import read\nread({str(tmp_path / 'prices.csv')!r})\n"
+    with pytest.raises(StrategyInvalid, match=r"reads the file .*prices\.csv"):
+        load_definition(tiny_notebook(tmp_path / "tiny.ipynb", strategy=line + STRATEGY), {})
+    assert (tmp_path / "prices.csv").read_text() == "1,2"
 
 
 def test_a_study_with_one_trial_is_refused_in_words(workspace, tmp_path):
