@@ -6,11 +6,12 @@
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from featurestore.universes import universe
 from pipelines.errors import StudyInvalid
 from pipelines.grid.crossover import Crossovers, crossovers
 from pipelines.ledger.records import TrialClosed, TrialOpened
@@ -44,6 +45,7 @@ def submit_crossovers(
     *,
     workspace: Workspace | None = None,
     delay: int = 1,
+    symbols: Sequence[str] | None = None,
 ) -> RecordedGrid:
     """Sweep moving-average pairs over a study's research window, every pair a recorded trial.
 
@@ -52,16 +54,22 @@ def submit_crossovers(
         pairs: (fast, slow) windows in bars.
         workspace: None = the one this kernel stands in.
         delay: bars from a signal to its fill.
+        symbols: names of the universe to trade; None = all. Other names are other trials.
 
     Raises:
-        StudyInvalid: a pair outside the declared search space; nothing was recorded.
+        StudyInvalid: a name outside the universe, or a pair outside the declared search space;
+            nothing was recorded.
     """
     place = workspace or open_workspace()
     wanted = tuple((int(fast), int(slow)) for fast, slow in pairs)
     _check(study, wanted)
+    members = universe(study.universe).symbols
+    chosen = members if symbols is None else tuple(symbols)
+    if not chosen or not set(chosen) <= set(members):
+        raise StudyInvalid(f"study {study.name}: {chosen} are not all in {study.universe}")
+    code = hashlib.sha256(canonical([RULE, VERSION, delay, chosen])).hexdigest()
     ledger = place.ledger()
     ledger.declare_study(study.declaration())
-    code = hashlib.sha256(canonical([RULE, VERSION, delay])).hexdigest()
     keys = ledger.open_trials(
         [
             TrialOpened(
@@ -77,7 +85,8 @@ def submit_crossovers(
         ]
     )
     panel = place.research_panel(study)
-    sweep = crossovers(panel.prices, wanted, fee=study.costs, delay=delay)
+    columns = [panel.symbols.index(symbol) for symbol in chosen]
+    sweep = crossovers(panel.prices[:, columns], wanted, fee=study.costs, delay=delay)
     held = (sweep.prices / sweep.prices[:, :1]).mean(axis=0) / (1.0 + study.costs)
     held[0] = 1.0
     benchmark = np.asarray(held[1:] / held[:-1] - 1.0, dtype=np.float64)

@@ -144,6 +144,17 @@ def test_another_delay_is_another_trial(workspace):
     assert workspace.ledger().study("crossing").trials == 2
 
 
+def test_other_names_are_other_trials_and_strangers_are_refused(workspace):
+    pair = [(2, 5)]
+    whole = submit_crossovers(crossing_study(), pair, workspace=workspace)
+    some = submit_crossovers(crossing_study(), pair, workspace=workspace, symbols=("KO", "GE"))
+    assert whole.keys != some.keys
+    assert len(some.sweep.prices) == 2
+    with pytest.raises(StudyInvalid, match="ZZZ"):
+        submit_crossovers(crossing_study(), pair, workspace=workspace, symbols=("ZZZ",))
+    assert workspace.ledger().study("crossing").trials == 2
+
+
 def test_a_sweep_that_dies_leaves_its_columns_counted(workspace, monkeypatch):
     def broken(*_, **__):
         raise MemoryError
