@@ -78,7 +78,7 @@ class OnlineStore:
         _require_distinct("symbols", symbols)
         if not set(lengths) <= set(features) or any(each < 1 for each in lengths.values()):
             raise ContractBroken(f"windows {lengths} must be >= 1 bar, of features {features}")
-        columns = tuple(_column(reader, feature) for feature in features)
+        columns = tuple(column_of_reader(reader, feature) for feature in features)
         written = micros(at)
         latest = [reader.latest(feature, symbols, at=at) for feature in features]
         events = np.array([[micros(t) for t in each.event_times] for each in latest]).T
@@ -236,7 +236,7 @@ def column_of(view: FeatureView, feature: str) -> Column:
     )
 
 
-def _column(reader: OfflineReader, feature: str) -> Column:
+def column_of_reader(reader: OfflineReader, feature: str) -> Column:
     """Return a feature's column; a computed one has its first source's clock and freshness."""
     if "(" not in feature:
         return column_of(reader.view(split_feature(feature)[0]), feature)
