@@ -117,7 +117,10 @@ def read(
         bars = _as_of(table, field, rows, closes, at, reach=reach, lag=lag if daily else 0)
     if source.actions is None:
         return bars
-    actions = reader.table(source.actions)
+    try:
+        actions = reader.table(source.actions)
+    except HistoryMissing:  # declared, and nothing has happened yet
+        return bars
     if not isinstance(actions, OwnTimes):
         raise ContractBroken(
             f"view {source.actions} lies on sessions; declare it with featurestore.actions"
