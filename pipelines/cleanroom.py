@@ -27,8 +27,9 @@ _READERS = frozenset(
     {"open", "eval", "exec", "compile", "__import__", "input", "globals", "vars", "getattr"}
     | {"load", "loadtxt", "genfromtxt", "fromfile", "memmap", "fromregex", "DataSource"}
 )
-_DATA_FILES = tuple(
-    ".csv .gz .parquet .feather .arrow .pkl .pickle .joblib .npy .npz .h5 .xlsx .db .sqlite".split()
+_DATA_FILES = (
+    *(".csv", ".gz", ".parquet", ".feather", ".arrow", ".pkl", ".pickle", ".joblib"),
+    *(".npy", ".npz", ".h5", ".xlsx", ".db", ".sqlite"),
 )
 MOST_CONSTANTS = 64  # values that decide may carry along; a table of data is no constant
 _REMEDY = "declare what a decision needs as inputs of the feature store, or as parameters"

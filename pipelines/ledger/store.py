@@ -61,6 +61,9 @@ def open_ledger(url: str, *, clock: Clock, anchor: Path | None) -> "Ledger":
     )
 
 
+PROSE = frozenset({"question", "hypothesis", "source", "owner"})  # may be reworded at any time
+
+
 class Ledger(LedgerReading):
     """One ledger; any number of processes may hold one over the same database."""
 
@@ -79,6 +82,9 @@ class Ledger(LedgerReading):
 
         Returns:
             The study; `version` grows by one whenever the declaration differs from the last.
+
+        Raises:
+            LedgerRefused: trials were opened on it, and more than its prose would change.
         """
         content: dict[str, Any] = msgspec.json.decode(canonical(_plain(declaration)))
         name = content.get("name")
@@ -87,10 +93,23 @@ class Ledger(LedgerReading):
         with self._writing() as connection:
             known = self._state.studies.get(name)
             if known is None or known.declaration != content:
+                self._require_same_question(known, content)
                 version = 1 if known is None else known.version + 1
                 payload = StudyPayload(name=name, version=version, declaration=content)
                 self._append(connection, STUDY, f"{name}/{version}", payload)
         return self.study(name)
+
+    def _require_same_question(self, known: StudyRecord | None, content: dict[str, Any]) -> None:
+        """Refuse to change what is asked once an answer was looked for."""
+        if known is None or not self._state.of_study(known.name):
+            return
+        names = {*known.declaration, *content} - PROSE
+        changed = sorted(n for n in names if known.declaration.get(n) != content.get(n))
+        if changed:
+            raise LedgerRefused(
+                f"study {known.name} has trials, so its {', '.join(changed)} can no longer be "
+                f"changed; another question is a new study, declared before its first trial"
+            )
 
     def open_run(self, opened: RunOpened) -> None:
         """Record a run before its first cell."""

@@ -82,14 +82,30 @@ def test_a_trial_needs_its_study_declared_first(ledger: Ledger) -> None:
     assert ledger.head().seq == 0
 
 
-def test_a_changed_declaration_is_a_new_entry_and_never_lowers_n(ledger: Ledger) -> None:
+def test_a_study_may_be_declared_anew_until_its_first_trial(ledger: Ledger) -> None:
     assert ledger.declare_study(STUDY).version == 1
-    ledger.open_trial(trial())
     assert ledger.declare_study(STUDY).version == 1
-    changed = ledger.declare_study(STUDY | {"search_space": {"lookback": [21]}})
-    assert (changed.version, changed.trials) == (2, 1)
+    narrow = STUDY | {"search_space": {"lookback": [21]}}
+    assert ledger.declare_study(narrow).version == 2
     assert ledger.declare_study(STUDY).version == 3
-    assert ledger.study("momentum").trials == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"search_space": {"lookback": [21]}},
+        {"universe": "another"},
+        {"costs": 0.0},
+        {"a new fact": 1},
+    ],
+)
+def test_what_is_asked_is_frozen_by_the_first_trial(ledger: Ledger, change: dict) -> None:
+    ledger.declare_study(STUDY)
+    ledger.open_trial(trial())
+    with pytest.raises(LedgerRefused, match=f"its {next(iter(change))} can no longer be changed"):
+        ledger.declare_study(STUDY | change)
+    reworded = ledger.declare_study(STUDY | {"question": "Said more clearly?"})
+    assert (reworded.version, reworded.trials) == (2, 1)
 
 
 def test_every_kind_of_end_is_counted_and_an_open_trial_has_crashed(ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.errors import LedgerBroken
+from pipelines.errors import LedgerBroken, LedgerRefused
 from pipelines.gates.evidence import evidence_of
 from pipelines.ledger import Ledger, RunClosed, RunOpened, TrialClosed, TrialOpened, open_ledger
 from pipelines.shape import shape_hash
@@ -124,12 +124,14 @@ def pass_the_study_on_through_a_third_name(ledger: Ledger) -> str:
 
 
 def declare_a_smaller_search_space(ledger: Ledger) -> str:
-    ledger.declare_study(STUDY | {"search_space": {"lookback": [1]}})
+    with pytest.raises(LedgerRefused, match="its search_space can no longer be changed"):
+        ledger.declare_study(STUDY | {"search_space": {"lookback": [1]}})
     return "honest"
 
 
 def declare_another_universe_and_move_on(ledger: Ledger) -> str:
-    ledger.declare_study(STUDY | {"universe": "another"})
+    with pytest.raises(LedgerRefused, match="another question is a new study"):
+        ledger.declare_study(STUDY | {"universe": "another"})
     return renamed(ledger)
 
 
