@@ -9,7 +9,6 @@ import polars as pl
 from featurestore.calendars import load_calendar
 from featurestore.contract import UTC_TIME
 from featurestore.errors import ContractBroken
-from featurestore.pit import join_as_of
 from featurestore.views import FeatureView, is_plain, split_feature
 
 
@@ -72,7 +71,7 @@ def spine_of_members(
 def historical(
     features: Sequence[str],
     spine: pl.DataFrame,
-    rows_of: Callable[[str], pl.DataFrame],
+    join: Callable[[str, pl.DataFrame, list[str]], pl.DataFrame],
     snapshot_hash: str,
     *,
     computed: Callable[[str, pl.DataFrame], pl.DataFrame] | None = None,
@@ -83,8 +82,8 @@ def historical(
     Args:
         features: "view.field" or computed features by name, distinct.
         spine: columns entity and at (any time zone), in any order; other columns are kept.
-        rows_of: view name -> its observations.
-        snapshot_hash: content hash of what `rows_of` reads.
+        join: view, keys and fields -> event_time, known_at and the fields known at each key.
+        snapshot_hash: content hash of what `join` reads.
         computed: name of a computed feature, keys -> its column and "name.known_at".
         reasons: why the spine itself is not point in time, in words.
 
@@ -101,8 +100,7 @@ def historical(
     frame, valid = spine, True
     for view, names in fields.items():
         columns = ["event_time", "known_at", *names]
-        rows = rows_of(view).select("entity", "revision", *columns)
-        joined = join_as_of(keys, rows).select(columns)
+        joined = join(view, keys, names)
         valid = valid and bool((joined["known_at"] <= keys["at"]).fill_null(value=True).all())
         renamed = joined.rename({column: f"{view}.{column}" for column in columns})
         order = [f"{view}.{column}" for column in (*names, "event_time", "known_at")]

@@ -14,6 +14,7 @@ from featurestore.features.declaration import Feature
 from featurestore.features.evaluate import OnMissing
 from featurestore.features.expression import sources_of
 from featurestore.features.serving import computed_columns, computed_latest, computed_windows
+from featurestore.frontier import Frontier, build_frontier
 from featurestore.grid import NEVER, Array, Index, SessionGrid, build_grid
 from featurestore.historical import (
     HistoricalFeatures,
@@ -73,6 +74,7 @@ class LakeReader:
     contracts: Mapping[str, FeatureView]
     _load: Callable[[str], pl.DataFrame] = field(repr=False)
     _tables: dict[str, SessionGrid | OwnTimes] = field(default_factory=dict, repr=False)
+    _frontiers: dict[str, Frontier] = field(default_factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[Callable[[ReaderSource], "LakeReader"], tuple[ReaderSource]]:
         """Travel as a description: the receiver opens the lake itself."""
@@ -294,7 +296,7 @@ class LakeReader:
         answer = historical(
             wanted,
             spine,
-            self._rows,
+            self._join,
             self.snapshot.hash,
             computed=lambda feature, keys: computed_columns(
                 self, feature, keys, on_missing=missing
@@ -365,6 +367,12 @@ class LakeReader:
             build = build_series if contract.calendar is None else build_grid
             self._tables[view] = build(contract, self._rows(view))
         return self._tables[view]
+
+    def _join(self, view: str, keys: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
+        """Join a view's fields to keys by knowledge; the view's frontier is kept for next time."""
+        if view not in self._frontiers:
+            self._frontiers[view] = build_frontier(self._rows(view))
+        return self._frontiers[view].join(keys, fields)
 
     def _rows(self, view: str) -> pl.DataFrame:
         rows = self._load(view)

@@ -1,0 +1,150 @@
+"""The frontier of a view in memory: one look-up table, and a join that never sorts the spine.
+
+1. Sort by entity and knowledge; a row stays if its event time is at or above the running maximum
+   of its entity (`featurestore.pit` says why those rows, and no others, answer).
+2. Cut time into buckets of equal width, about as many as an entity has rows, and remember for each
+   entity and bucket how many rows lie before it.
+3. A spine row finds its bucket by one division and its row within it by bisection; buckets hold
+   about one row, so that all spine rows together take a few passes over memory, in any order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from featurestore.grid import Index, Micros
+
+_DAY = 86_400_000_000  # microseconds
+_CELLS_PER_ROW = 4  # size of the look-up table, at most, in cells per row held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frontier:
+    """The rows of one view that are the answer at some instant, by entity and knowledge."""
+
+    entities: dict[str, int]  # entity -> code
+    known: Micros  # (m,), ascending within an entity
+    first: Index  # (E + 1,): where each entity's rows start
+    starts: NDArray[np.int32]  # (E * buckets + 1,): rows before each entity's bucket
+    origin: int  # microseconds since 1970, where bucket 0 begins
+    width: int  # microseconds
+    buckets: int
+    deepest: int  # rows of the fullest bucket
+    frame: pl.DataFrame  # event_time, known_at and the fields, in the same order
+
+    def join(self, spine: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
+        """Return what was known at each spine row, in its order.
+
+        Args:
+            spine: columns entity and at (UTC, microseconds), no nulls.
+            fields: fields wanted.
+
+        Returns:
+            event_time, known_at and the fields; null where nothing was known.
+        """
+        places = self.find(self._codes(spine["entity"]), spine["at"].to_physical().to_numpy())
+        wanted = self.frame.select("event_time", "known_at", *fields)
+        if wanted.is_empty():
+            return wanted.clear(spine.height)
+        rows = pl.Series(places)
+        if (places < 0).any():
+            rows = rows.set(rows < 0, None)
+        return wanted.select(pl.all().gather(rows.cast(pl.get_index_type())))
+
+    def find(self, codes: Index, at: Micros) -> Index:
+        """Return the row that answers each question; -1 where nothing was known.
+
+        Args:
+            codes: (N,), of the entities; -1 for strangers.
+            at: (N,), microseconds since 1970, in any order.
+        """
+        if not self.known.size:
+            return np.full(codes.size, -1, dtype=np.intp)
+        bucket = np.clip((at - self.origin) // self.width, 0, self.buckets - 1)
+        cell = codes * self.buckets + bucket
+        strangers = codes < 0
+        if strangers.any():
+            cell[strangers] = 0
+        low: Index = self.starts[cell].astype(np.intp)
+        high = self.starts[cell + 1].astype(np.intp)
+        last = self.known.size - 1
+        for _ in range(int(self.deepest).bit_length()):
+            middle = (low + high) >> 1
+            seen = (self.known[np.minimum(middle, last)] <= at) & (low < high)
+            low = np.where(seen, middle + 1, low)
+            high = np.where(seen, high, middle)
+        low -= 1
+        low[low < self.first[codes]] = -1
+        low[strangers] = -1
+        found: Index = low
+        return found
+
+    def _codes(self, names: pl.Series) -> Index:
+        coded = names.cast(pl.Enum(list(self.entities)), strict=False).to_physical()
+        codes: Index = coded.cast(pl.Int64).fill_null(-1).to_numpy().astype(np.intp, copy=False)
+        return codes
+
+
+def build_frontier(rows: pl.DataFrame) -> Frontier:
+    """Arrange observations for joins.
+
+    Args:
+        rows: entity, event_time, known_at, revision and fields, in any order.
+    """
+    names = rows["entity"].unique().sort()
+    codes = rows["entity"].cast(pl.Enum(names)).to_physical()
+    keys = rows.select("known_at", "event_time", "revision").insert_column(0, codes.alias("code"))
+    order = keys.with_row_index("row").sort("code", "known_at", "event_time", "revision")
+    code = order["code"].to_numpy()
+    known = order["known_at"].to_physical().to_numpy()
+    events = order["event_time"].to_physical().to_numpy()
+    kept = _answers(code, known, events)
+    code, known = code[kept].astype(np.intp), known[kept]
+    places = order["row"].to_numpy()[kept]
+    del order, keys, events
+    first: Index = np.searchsorted(code, np.arange(names.len() + 1)).astype(np.intp)
+    origin = int(known.min()) if known.size else 0
+    span = int(known.max()) - origin + 1 if known.size else 1
+    longest = int(np.diff(first).max()) if known.size else 1
+    room = max(1, _CELLS_PER_ROW * known.size // max(1, names.len()))
+    width = max(1, span // max(1, min(2 * longest, room)))
+    width = _DAY if _DAY // 2 < width < 2 * _DAY else width
+    buckets = span // width + 1
+    cells = code * buckets + (known - origin) // width
+    counts = np.bincount(cells, minlength=max(1, names.len()) * buckets)
+    starts = np.zeros(counts.size + 1, dtype=np.int32)
+    np.cumsum(counts, out=starts[1:])
+    columns = [c for c in rows.columns if c not in ("entity", "revision", "source", "year")]
+    return Frontier(
+        entities={name: i for i, name in enumerate(names)},
+        known=known,
+        first=first,
+        starts=starts,
+        origin=origin,
+        width=width,
+        buckets=buckets,
+        deepest=int(counts.max()) if counts.size else 0,
+        frame=rows.select(columns)[places],
+    )
+
+
+def _answers(code: NDArray[np.uint32], known: Micros, events: Micros) -> Index:
+    """Return which of the sorted rows are on the frontier: one per entity and instant."""
+    if not events.size:
+        return np.zeros(0, dtype=np.intp)
+    low = int(events.min())
+    span = int(events.max()) - low + 1
+    if (int(code[-1]) + 1) * span < 2**62:
+        # Entities lie one after the other, so that one running maximum serves all of them.
+        place = code.astype(np.int64) * span + (events - low)
+        reached = place >= np.maximum.accumulate(place)
+    else:
+        frame = pl.DataFrame({"code": code, "event": events})
+        highest = frame.select(pl.col("event").cum_max().over("code"))["event"]
+        reached = events >= highest.to_numpy()
+    kept = np.flatnonzero(reached)
+    last = np.ones(kept.size, dtype=np.bool_)
+    last[:-1] = (code[kept][1:] != code[kept][:-1]) | (known[kept][1:] != known[kept][:-1])
+    return kept[last]
