@@ -11,10 +11,10 @@ from runtime.clock import Clock
 from runtime.domain import Bar
 from runtime.errors import PolicyInvalid
 from runtime.feeds import LatestReader
-from runtime.guardrails.context import Published
 from runtime.inputs import PointInTime
 from runtime.journal.store import Journal
 from runtime.kill import KillSwitch
+from runtime.market.states import Published
 from runtime.policy import Policy
 from runtime.ports import Broker, Feed
 
@@ -41,7 +41,7 @@ class Desk:
     feed: Feed
     journal: Journal
     brokers: tuple[Broker, ...]
-    policy: Policy
+    policy: Policy  # for ever, or until `limits` has answered for the first time
     calendar: Calendar
     clock: Clock
     kill: KillSwitch
@@ -49,6 +49,7 @@ class Desk:
     market: Callable[[datetime], Mapping[str, Published]] | None = None  # None = told from bars
     freshness: Mapping[str, timedelta] = field(default_factory=dict)  # view -> age allowed
     caller: str = "engine"
+    limits: Callable[[datetime], Policy] | None = None  # the policy in force at an instant
 
     def __post_init__(self) -> None:
         simulated = {isinstance(broker, SimulatedVenue) for broker in self.brokers}
@@ -61,6 +62,10 @@ class Desk:
     def simulated(self) -> bool:
         """Say whether every venue is a paper venue."""
         return isinstance(self.brokers[0], SimulatedVenue)
+
+    def policy_at(self, at: datetime) -> Policy:
+        """Return the limits in force at an instant, reloads and overrides included."""
+        return self.policy if self.limits is None else self.limits(at)
 
     def broker(self, venue: str) -> Broker | None:
         """Return the venue of that name, None if this desk has none."""

@@ -14,6 +14,8 @@ from featurestore.calendars import Calendar
 from runtime.benchmark import EqualWeighted
 from runtime.contract import Manifest
 from runtime.domain import Side
+from runtime.guardrails.protections import REMEMBERED as CLOSES
+from runtime.guardrails.protections import Close
 from runtime.journal.records import DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
 from runtime.schedule import is_due
@@ -36,6 +38,7 @@ class History:
     losing_streak: int = 0  # sessions
     last_day: date | None = None
     broken_days: tuple[date, ...] = ()  # sessions that closed with a break
+    closes: deque[Close] = field(default_factory=lambda: deque(maxlen=CLOSES))
     _marked: tuple[date, float] | None = None  # the benchmark's last step
     _recent: deque[tuple[Repeat, ...]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
@@ -80,8 +83,17 @@ class History:
         """Add a closed session."""
         if self.equity is not None:
             self.losing_streak = self.losing_streak + 1 if record.equity < self.equity else 0
-        self.equity = record.equity
+        before, self.equity = self.equity, record.equity
         self.peak = record.equity if self.peak is None else max(self.peak, record.equity)
+        self.closes.append(
+            Close(
+                day=record.day,
+                equity=record.equity,
+                before=before,
+                peak=self.peak,
+                losing_streak=self.losing_streak,
+            )
+        )
         self.marks, self.last_day = record.marks, record.day
         if record.breaks:
             self.broken_days = (*self.broken_days, record.day)

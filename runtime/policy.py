@@ -29,6 +29,8 @@ class MarketLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_status_age: int | None = None  # seconds
     allow_short: bool | None = None
     locates: tuple[str, ...] | None = None
+    max_quote_age: int | None = None  # seconds, of the best bid in a short sale's price test
+    max_price_test_age: int | None = None  # seconds, of the Rule 201 state
 
 
 class SizeLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +50,7 @@ class PriceLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_collar: Decimal | None = None  # fraction of the reference
     max_move: Decimal | None = None  # fraction of the session before
     max_reference_age: int | None = None  # seconds
+    max_band_age: int | None = None  # seconds
 
 
 class ExposureLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +68,7 @@ class LossLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_daily_loss: Decimal | None = None  # fraction of equity at the last close
     max_drawdown: Decimal | None = None  # fraction of the highest close
     max_losing_streak: int | None = None  # sessions
+    cooldown_sessions: int | None = None  # sessions without new risk after one of the three
     max_valuation_age: int | None = None  # seconds
     allow_unresolved_breaks: bool | None = None
 

@@ -19,6 +19,7 @@ from runtime.inputs import Array, CurrentWeights, gather
 from runtime.journal.book import Book
 from runtime.journal.records import DecisionRecord, PlanLine, decision_id
 from runtime.plan import make_plan, signals
+from runtime.policy import Policy
 from runtime.routing.router import child_orders, route
 
 ZERO = Decimal(0)
@@ -50,14 +51,16 @@ def decide(
     desk: Desk, moment: Moment, history: History
 ) -> tuple[DecisionRecord, tuple[Order, ...]]:
     """Decide once; whatever cannot be decided becomes a refusal on record, without orders."""
+    policy = desk.policy
     try:
-        return _decide(desk, moment, history)
+        policy = desk.policy_at(moment.at)
+        return _decide(desk, moment, history, policy)
     except PlatformError as error:
-        return _refusal(desk, moment, str(error)), ()
+        return _refusal(desk, moment, policy, str(error)), ()
 
 
 def _decide(
-    desk: Desk, moment: Moment, history: History
+    desk: Desk, moment: Moment, history: History, policy: Policy
 ) -> tuple[DecisionRecord, tuple[Order, ...]]:
     bundle, manifest = desk.bundle, desk.bundle.manifest
     symbols, marks = manifest.symbols, moment.marks
@@ -85,7 +88,7 @@ def _decide(
 
     # 4. eight checks
     context = _context(desk, moment, history, working, decided.weight, features)
-    judged = judge(plan.orders, context, desk.policy)
+    judged = judge(plan.orders, context, policy)
 
     # 5. venues
     lines: list[PlanLine] = []
@@ -105,7 +108,7 @@ def _decide(
         decided_at=moment.at,
         known_at=max(known),
         snapshot_hash=manifest.snapshot.hash,
-        policy_hash=desk.policy.hash,
+        policy_hash=policy.hash,
         symbols=symbols,
         inputs=inputs,
         current=tuple(current.tolist()),
@@ -120,7 +123,7 @@ def _decide(
     return record, tuple(orders)
 
 
-def _refusal(desk: Desk, moment: Moment, reason: str) -> DecisionRecord:
+def _refusal(desk: Desk, moment: Moment, policy: Policy, reason: str) -> DecisionRecord:
     return DecisionRecord(
         decision_id=decision_id(desk.bundle.hash, moment.tick),
         bundle=desk.bundle.hash,
@@ -129,7 +132,7 @@ def _refusal(desk: Desk, moment: Moment, reason: str) -> DecisionRecord:
         decided_at=moment.at,
         known_at=moment.at,
         snapshot_hash=desk.bundle.manifest.snapshot.hash,
-        policy_hash=desk.policy.hash,
+        policy_hash=policy.hash,
         symbols=(),
         inputs={},
         current=(),
@@ -180,11 +183,12 @@ def _context(
 ) -> Context:
     """Gather everything the eight checks look at."""
     symbols, book = desk.bundle.manifest.symbols, moment.book
-    if desk.market is None:
+    states: dict[str, Published] = {}  # a real venue that publishes nothing: nothing is known
+    if desk.market is not None:
+        states = dict(desk.market(moment.at))
+    elif desk.simulated:
         normal = MarketState.NORMAL
         states = {bar.symbol: Published(state=normal, at=bar.event_time) for bar in moment.bars}
-    else:
-        states = dict(desk.market(moment.at))
     return Context(
         at=moment.at,
         session=moment.session,
@@ -199,7 +203,6 @@ def _context(
         drift_stopped=False,
         killed=desk.kill.engaged(),
         market=states,
-        bands={},
         prices=moment.marks,
         priced_at={bar.symbol: bar.event_time for bar in moment.bars},
         previous_prices=history.marks,
@@ -211,6 +214,7 @@ def _context(
         equity_before=history.equity,
         equity_peak=history.peak,
         losing_streak=history.losing_streak,
+        closes=tuple(history.closes),
         breaks=moment.breaks,
         working=working,
         orders_this_session=0,

@@ -4,34 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from functools import lru_cache
 
 from featurestore.calendars import Session
 from runtime.contract import Stage
 from runtime.domain import Order, PlannedOrder, Side, Verdict
+from runtime.guardrails.protections import Close
+from runtime.market.states import Published
 
 ZERO = Decimal(0)
-
-
-class MarketState(StrEnum):
-    """Where a symbol stands (market-rules, section 2); only NORMAL takes new risk."""
-
-    NORMAL = "normal"
-    LIMIT = "limit"
-    STRADDLE = "straddle"
-    PAUSE = "pause"
-    CLOSE_ONLY = "close only"
-    HALTED = "halted"  # any halt code, known or not
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """A symbol's market state and when it was published."""
-
-    state: MarketState
-    at: datetime  # UTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +40,6 @@ class Context:
     drift_stopped: bool
     killed: Mapping[str, str]  # scope -> reason
     market: Mapping[str, Published]
-    bands: Mapping[str, tuple[Decimal, Decimal]]  # published LULD bands, where there are any
     prices: Mapping[str, Decimal]  # reference, USD per unit
     priced_at: Mapping[str, datetime]  # UTC, event time of the reference
     previous_prices: Mapping[str, Decimal]  # a session earlier; absent = first session
@@ -71,6 +51,7 @@ class Context:
     equity_before: Decimal | None  # USD at the last close; None = first session
     equity_peak: Decimal | None  # USD, highest close so far; None = first session
     losing_streak: int  # sessions
+    closes: tuple[Close, ...]  # closed sessions, oldest first
     breaks: tuple[str, ...]  # unresolved reconciliation breaks, in words
     working: tuple[Order, ...]  # journalled and not terminal
     orders_this_session: int

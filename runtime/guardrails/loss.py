@@ -2,6 +2,7 @@
 
 from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import Context, Standing, age, blocked, passed, unlimited
+from runtime.guardrails.protections import resting
 from runtime.policy import Policy
 
 NAME = "6 loss"
@@ -16,6 +17,7 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
         limits.max_daily_loss is None
         or limits.max_drawdown is None
         or limits.max_losing_streak is None
+        or limits.cooldown_sessions is None
         or limits.max_valuation_age is None
         or limits.allow_unresolved_breaks is None
     ):
@@ -43,6 +45,14 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
         if base is not None and base - context.equity > limit * base:
             lost = (base - context.equity) / base
             return blocked(NAME, f"{name} {limit:.2%}", f"{lost:.2%}", f"{name} limit reached")
+    rest = resting(context.closes, limits)
+    if rest is not None:
+        return blocked(
+            NAME,
+            f"a rest of {limits.cooldown_sessions} sessions",
+            f"{rest.left} left",
+            f"{rest.reason} at the close of {rest.since}",
+        )
     base = context.equity_before or context.equity
     change = (context.equity - base) / base if base else base
     return passed(NAME, f"daily loss {limits.max_daily_loss:.2%}", f"{change:+.2%}")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from featurestore.calendars import Session
 from runtime.domain import Order, OrderType, PlannedOrder, Side, TimeInForce
 from runtime.errors import PolicyInvalid
-from runtime.guardrails import CHECKS, Context, FeatureAge, MarketState, Published, judge
+from runtime.guardrails import CHECKS, Close, Context, FeatureAge, MarketState, Published, judge
 from runtime.kill import KillSwitch
+from runtime.market.states import Bands
 from runtime.policy import Policy, default_policy, load_policy, parse_policy
 
 AT = datetime(2020, 3, 16, 20, 0, tzinfo=UTC)
@@ -40,7 +41,6 @@ def context(**changes) -> Context:
         drift_stopped=False,
         killed={},
         market={s: Published(state=MarketState.NORMAL, at=AT) for s in ("AAA", "BBB")},
-        bands={},
         prices={"AAA": D("60"), "BBB": D("40")},
         priced_at={"AAA": AT, "BBB": AT},
         previous_prices={"AAA": D("66"), "BBB": D("41")},
@@ -52,6 +52,7 @@ def context(**changes) -> Context:
         equity_before=D(1_060_000),
         equity_peak=D(1_200_000),
         losing_streak=2,
+        closes=(),
         breaks=(),
         working=(),
         orders_this_session=0,
@@ -123,6 +124,14 @@ def published(state, at=AT):
     return {"BBB": Published(state=state, at=at)}
 
 
+def normal(**known):
+    """BBB as published NORMAL just now, with more known of it."""
+    return {"BBB": Published(state=MarketState.NORMAL, at=AT, **known)}
+
+
+WIDE = Bands(D("38"), D("42"))
+
+
 def feature(known_at, allowed=None):
     return {"macro.cpi": FeatureAge(known_at=known_at, allowed=allowed)}
 
@@ -144,7 +153,10 @@ BLOCKED = [
     ("2 market", {"market": published(MarketState.NORMAL, AT + timedelta(seconds=1))}),
     ("4 price", {"priced_at": {"BBB": AT - timedelta(hours=2)}}),
     ("4 price", {"previous_prices": {"BBB": D("26")}}),
-    ("4 price", {"bands": {"BBB": (D("38"), D("41.59"))}}),
+    ("4 price", {"market": normal(bands=Bands(D("38"), D("41.59")), bands_at=AT)}),
+    ("4 price", {"market": normal(bands=Bands(D("41.61"), D("50")), bands_at=AT)}),
+    ("4 price", {"market": normal(bands=WIDE, bands_at=AT - timedelta(hours=2))}),
+    ("4 price", {"market": normal(bands=WIDE, bands_at=AT + timedelta(seconds=1))}),
     ("6 loss", {"equity_before": D(1_200_000)}),  # 16.7 % in a day
     ("6 loss", {"equity_peak": D(2_100_000)}),
     ("6 loss", {"losing_streak": 16}),
@@ -261,11 +273,113 @@ def test_taking_risk_off_skips_exposure_and_loss_and_nothing_else():
 
 
 def test_a_sale_through_zero_is_not_taking_risk_off():
-    shorts = limits("market", allow_short=True, locates=("AAA",))
     through = planned(Side.SELL, "AAA", "10001")
-    assert failing(through, shorts, equity_peak=D(9_000_000)) == ["6 loss"]
-    assert failing(through, shorts) == []
-    assert failing(through, limits("market", allow_short=True)) == ["2 market"]  # no locate
+    assert failing(through, SHORTS, equity_peak=D(9_000_000)) == ["2 market", "6 loss"]
+
+
+SHORTS = limits("market", allow_short=True, locates=("BBB",))
+FREE = normal(restricted=False, restricted_at=AT)
+TESTED = {"restricted": True, "restricted_at": AT, "quoted_at": AT}
+
+
+def marked(order, policy=POLICY, **changes) -> str:
+    (result,) = judge([order], context(**changes), policy)
+    return result.verdicts[1].reason
+
+
+def test_every_sale_is_marked_long_or_short_and_a_mixed_one_is_refused():
+    assert marked(planned(Side.SELL, "AAA", "10000")) == "marked long"
+    assert marked(planned(Side.SELL), SHORTS, market=FREE) == "marked short"
+    assert failing(planned(Side.SELL), SHORTS, market=FREE) == []
+    both = {"positions": {"BBB": D(400)}, "market": FREE}
+    assert marked(planned(Side.SELL), SHORTS, **both) == (
+        "long and short in one (200(g)): sell 400 first, then 600 short"
+    )
+
+
+def test_a_short_sale_needs_a_permission_a_locate_and_a_known_price_test():
+    short = planned(Side.SELL)
+    assert failing(short, market=FREE) == ["2 market"]
+    assert "locate" in marked(short, limits("market", allow_short=True), market=FREE)
+    assert "Rule 201" in marked(short, SHORTS)  # nobody said whether it is in force
+    stale = normal(restricted=False, restricted_at=AT - timedelta(days=1, seconds=1))
+    assert "stale" in marked(short, SHORTS, market=stale)
+
+
+@pytest.mark.parametrize(
+    ("bid", "offer", "allowed"),
+    [
+        ("38.39", "38.41", True),
+        ("38.40", "38.41", False),  # priced at the bid
+        ("38.41", "38.42", False),
+        ("38.42", "38.41", True),  # crossed
+        (None, "38.41", False),
+    ],
+)
+def test_under_the_price_test_a_short_sale_is_priced_above_a_fresh_best_bid(bid, offer, allowed):
+    best = None if bid is None else D(bid)
+    market = normal(bid=best, offer=D(offer), **TESTED)
+    assert (failing(planned(Side.SELL), SHORTS, market=market) == []) is allowed
+    old = normal(bid=best, offer=D(offer), **TESTED | {"quoted_at": AT - timedelta(seconds=6)})
+    assert failing(planned(Side.SELL), SHORTS, market=old) == ["2 market"]
+    assert failing(planned(), market=old) == []  # covers and buys are not short sales
+
+
+def test_a_real_venue_without_bands_takes_no_order_in_the_regular_session():
+    open_now = Session(day=SESSION.day, open=SESSION.open, close=AT + timedelta(hours=1))
+    live = {"simulated": False, "stage": "production", "session": open_now}
+    assert failing(**live) == ["4 price"]
+    assert failing(**live, market=normal(bands=WIDE, bands_at=AT)) == []
+    assert failing(**live, market=normal(banded=False)) == []  # a right or a warrant
+    assert failing(**live | {"session": SESSION}) == []  # after the close there are none
+
+
+def test_a_halt_is_named_by_its_code():
+    halted = {"BBB": Published(state=MarketState.HALTED, at=AT, code="T1")}
+    assert marked(planned(), market=halted) == "the market takes no new risk, code T1"
+
+
+def closes(*equities, streak=0) -> tuple[Close, ...]:
+    """Sessions up to yesterday; `streak` is the losing streak at the last one."""
+    peaks = [max(equities[: n + 1]) for n in range(len(equities))]
+    return tuple(
+        Close(
+            day=SESSION.day - timedelta(days=len(equities) - n),
+            equity=D(equity),
+            before=D(equities[n - 1]) if n else None,
+            peak=D(peaks[n]),
+            losing_streak=streak if n == len(equities) - 1 else 0,
+        )
+        for n, equity in enumerate(equities)
+    )
+
+
+CRASH = (1_000_000, 840_000)  # 16 % in a day, of 15 % allowed
+
+
+@pytest.mark.parametrize(
+    ("history", "blocks"),
+    [
+        (closes(*CRASH), True),
+        (closes(*CRASH, 990_000, 1_000_000, 1_060_000), True),  # recovered, and still resting
+        (closes(*CRASH, 990_000, 990_000, 990_000, 1_060_000), True),  # the fifth session
+        (closes(*CRASH, 990_000, 990_000, 990_000, 990_000, 1_060_000), False),
+        (closes(1_000_000, 850_000), False),  # exactly the limit
+        (closes(1_000_000, 990_000, streak=16), True),
+        (closes(1_000_000, 990_000, streak=15), False),
+        (closes(2_200_000, 1_900_000, 1_700_000, 1_500_000, 1_300_000, 1_110_000, 1_099_000), True),
+    ],
+)
+def test_after_a_loss_limit_new_risk_rests_for_five_sessions(history, blocks):
+    assert ("6 loss" in failing(closes=history)) is blocks
+    assert failing(planned(Side.SELL, "AAA", "4000"), closes=history) == []
+
+
+def test_a_rest_says_why_since_when_and_how_long():
+    (result,) = judge([planned()], context(closes=closes(*CRASH, 900_000)), POLICY)
+    verdict = result.verdicts[5]
+    assert (verdict.limit, verdict.observed) == ("a rest of 5 sessions", "4 left")
+    assert verdict.reason == f"daily loss of 16.00% at the close of {date(2020, 3, 14)}"
 
 
 def test_volume_is_respected_where_known_and_asked_for_where_required():
