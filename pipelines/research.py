@@ -9,7 +9,7 @@ from featurestore.calendars import load_calendar
 from featurestore.universes import universe
 from pipelines.audit import feature
 from pipelines.compile import compile_strategy, decide_with_numpy
-from pipelines.definition import definition_of
+from pipelines.definition import definition_of, load_definition
 from pipelines.evaluate import Trial, evaluate_trial
 from pipelines.lint import lint
 from pipelines.models.declared import ForwardReturn, Trained
@@ -18,7 +18,7 @@ from pipelines.models.learners import Learner
 from pipelines.models.training import TrainingSet, fitted_only, train, training_set
 from pipelines.pictures import Picture, Table
 from pipelines.strategy import History, Strategy
-from pipelines.study import Period, Study
+from pipelines.study import Parameter, Period, Study
 from pipelines.vectorbt_check import comparison, cross_check, statistics
 from pipelines.workspace import Workspace, open_workspace
 from runtime.inference import DecisionSession
@@ -43,6 +43,7 @@ __all__ = [
     "open_workspace",
     "preview",
     "submit",
+    "submit_notebook",
     "training_rows",
     "vectorbt_plot",
     "vectorbt_statistics",
@@ -121,6 +122,22 @@ def export_check(study: Study, strategy: Strategy, *, workspace: Workspace | Non
     ]
     heads = ("Model", "Real rows", "Worst", "Rows on thresholds", "Worst", "Export gate")
     return Table(heads, rows)
+
+
+def submit_notebook(
+    path: str, *, workspace: Workspace | None = None, **parameters: Parameter
+) -> Trial:
+    """Record one configuration of another notebook and hand its trial over for a closer look.
+
+    Only that notebook's definition cells are run. The same configuration is the same trial,
+    whichever notebook asks for it.
+
+    Args:
+        path: of the notebook, from the folder of this one.
+        workspace: None = the one this kernel stands in.
+        parameters: values that differ from the notebook's own.
+    """
+    return evaluate_trial(load_definition(path, parameters), workspace or open_workspace())
 
 
 def vectorbt_statistics(trial: Trial) -> Table:
