@@ -1,29 +1,34 @@
 """The end of the known world: inside it, every reader this process opens forgets what came later.
 
 The look-ahead gate runs a notebook's definition cells in such a world. Whatever they read, by
-whichever way through the store, ends at the same instant.
+whichever way through the store and in whichever thread, ends at the same instant.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import datetime
 
-_END: ContextVar[datetime | None] = ContextVar("world_end", default=None)
+_lock = threading.Lock()
+_ends: list[datetime] = []  # of the worlds this process is in
 
 
 @contextmanager
 def world_ends(at: datetime) -> Iterator[None]:
-    """Cut every reader opened inside off at `at`, UTC; nested worlds end at the earlier instant."""
-    before = _END.get()
-    token = _END.set(at if before is None else min(at, before))
+    """Cut every reader opened meanwhile off at `at`, UTC; of several worlds the earliest counts."""
+    with _lock:
+        _ends.append(at)
     try:
         yield
     finally:
-        _END.reset(token)
+        with _lock:
+            _ends.remove(at)
 
 
 def earlier_end(truncated_at: datetime | None) -> datetime | None:
     """Return the earlier one of a reader's own end and the world's; None = no end."""
-    ends = [end for end in (truncated_at, _END.get()) if end is not None]
+    with _lock:
+        ends = list(_ends)
+    if truncated_at is not None:
+        ends.append(truncated_at)
     return min(ends) if ends else None

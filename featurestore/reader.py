@@ -26,6 +26,7 @@ from featurestore.horizon import earlier_end
 from featurestore.lake import Lake
 from featurestore.pit import latest_revisions
 from featurestore.revisions import believed, first_prints, revisions_of
+from featurestore.seals import Opening, seal_for
 from featurestore.series import OwnTimes, build_series
 from featurestore.times import instant, micros
 from featurestore.universes import Universe, members_at, universe_at
@@ -51,6 +52,8 @@ class ReaderSource:
     sealed_from: datetime | None = None  # UTC; nothing known at or after this is loaded
     truncated_at: datetime | None = None  # UTC; nothing known after this is kept
     views: tuple[str, ...] | None = None  # None = every view of the snapshot
+    study: str | None = None  # whose own seal holds; None = the earliest of the lake
+    opening: Opening | None = None  # leave to look behind the lake's seals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,6 +387,9 @@ def open_reader(source: ReaderSource) -> LakeReader:
     """Open a reader from its description; SnapshotUnknown if a pinned version is gone."""
     if source.sealed_from is not None:
         micros(source.sealed_from)
+    if source.opening is None:
+        sealed_from = seal_for(source.lake, source.study, source.sealed_from)
+        source = replace(source, sealed_from=sealed_from)
     source = replace(source, truncated_at=earlier_end(source.truncated_at))
     versions = source.snapshot.versions
     contracts = declared_views(source.lake, versions.get(VIEWS_TABLE))

@@ -35,7 +35,7 @@ from featurestore.reader import (
     declared_views,
     open_reader,
 )
-from featurestore.seals import Opening, add_seal, seal_for
+from featurestore.seals import Opening, add_seal
 from featurestore.universes import Universe
 from featurestore.views import FeatureView
 
@@ -272,14 +272,14 @@ class FeatureStore:
             study: whose own seal holds; None = the earliest seal of the lake does.
             opening: leave to look behind the lake's seals; research code has none.
         """
-        if opening is None:
-            sealed_from = seal_for(self.lake, study, sealed_from)
         return open_reader(
             ReaderSource(
                 lake=self.lake,
                 snapshot=snapshot,
                 sealed_from=sealed_from,
                 views=None if views is None else tuple(views),
+                study=study,
+                opening=opening,
             )
         )
 

@@ -1,6 +1,8 @@
 """Seals and the end of the known world: what research may not read, by whichever way."""
 
+import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from featurestore.errors import ContractBroken, HistoryMissing, HoldoutSealed
 from featurestore.horizon import world_ends
 from featurestore.lake import Lake
+from featurestore.reader import ReaderSource, open_reader
 from featurestore.seals import Opening, seals
 from featurestore.store import FeatureStore
 
@@ -91,6 +94,22 @@ def test_readers_opened_in_an_ended_world_forget_what_came_later(store):
     with pytest.raises(HistoryMissing):
         _close(reader, datetime(2010, 7, 1, 20, tzinfo=UTC))
     assert store.reader(store.snapshot()).truncated_at is None
+
+
+def test_a_thread_started_in_an_ended_world_sees_no_more_than_it(store):
+    end = datetime(2010, 6, 30, 20, tzinfo=UTC)
+    with world_ends(end), ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(store.reader, store.snapshot()).result()
+    assert reader.truncated_at == end
+
+
+def test_a_reader_opened_from_a_description_is_sealed_as_well(store):
+    store.seal("momentum", SEAL)
+    source = ReaderSource(lake=store.lake, snapshot=store.snapshot())
+    with pytest.raises(HoldoutSealed):
+        _close(open_reader(source), BEHIND)
+    again = pickle.loads(pickle.dumps(store.reader(store.snapshot())))
+    assert again.sealed_from == SEAL
 
 
 def test_nested_worlds_end_at_the_earlier_instant(store):
