@@ -1,0 +1,54 @@
+"""Tries inside a study are tries: tuning and feature selection write each one to the ledger.
+
+A try that is no candidate (an inner score, a subset of features) is recorded as pruned, with its
+score as the reason: the gates' N grows by it, and no return series is claimed for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipelines.ledger import Ledger
+from pipelines.ledger.records import TrialClosed, TrialOpened, Value
+
+
+class CountsTries(Protocol):
+    """Whoever keeps count; called before a try is scored and after."""
+
+    def open(self, parameters: Mapping[str, Value]) -> str:
+        """Write down that a configuration is about to be tried; return its key."""
+        ...
+
+    def close(self, key: str, reason: str, *, failed: bool = False) -> None:
+        """Write down how it went."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerCounter:
+    """Counts tries in a study's ledger."""
+
+    ledger: Ledger
+    study: str  # declared before
+    code_hash: str  # of the cell the tries belong to, hex
+    shape_hash: str  # of the same cell without names and numbers, hex
+    snapshot_hash: str  # of the data, hex
+    notebook: str = ""
+
+    def open(self, parameters: Mapping[str, Value]) -> str:
+        """Open a trial; StudyUnknown if the study was not declared."""
+        return self.ledger.open_trial(
+            TrialOpened(
+                study=self.study,
+                parameters=dict(parameters),
+                code_hash=self.code_hash,
+                shape_hash=self.shape_hash,
+                snapshot_hash=self.snapshot_hash,
+                notebook=self.notebook,
+            )
+        )
+
+    def close(self, key: str, reason: str, *, failed: bool = False) -> None:
+        """Close a trial that returned a score and no returns."""
+        closed = TrialClosed(status="failed" if failed else "pruned", reason=reason)
+        self.ledger.close_trial(key, closed)
