@@ -16,11 +16,11 @@ def parts_table(parts: Attribution) -> Table:
     total, years = parts.total(), len(parts.days) / 252
     mean = parts.parts.sum(axis=0) / years
     rows = [
-        (name, f"{total[name]:.1%}", f"{value:.2%}")
+        (name, f"{total[name]:+.2f}x", f"{value:+.2%}")
         for name, value in zip(PARTS, mean.tolist(), strict=True)
     ]
-    rows.append(("net", f"{sum(total.values()):.1%}", f"{mean.sum():.2%}"))
-    return Table(("Part", "Of the compound return", "Mean a year"), rows)
+    rows.append(("net", f"{sum(total.values()):+.2f}x", f"{mean.sum():+.2%}"))
+    return Table(("Part", "Gain, times the capital", "Mean a year"), rows)
 
 
 def waterfall(parts: Attribution) -> Picture:
@@ -124,9 +124,9 @@ def names(parts: Attribution) -> Picture:
         axes.barh(labels, values, color=[ACCENT if v >= 0 else LOSS for v in values], height=0.7)
         axes.axvline(0.0, color=MUTED, linewidth=0.8)
         axes.tick_params(axis="y", labelsize=7)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
         axes.grid(visible=False, axis="y")
-        axes.set_title("Contribution to the compound excess return, by name")
+        axes.set_title("Gain beyond the market before costs, times the capital, by name")
 
     best = " and ".join(reversed(labels[-2:]))
     share = sum(values[-2:]) / sum(values) if sum(values) else 0.0

@@ -27,10 +27,9 @@ def surface(grid: RecordedGrid) -> Picture:
         image = axes.pcolormesh(slow, fast, cells, cmap="RdBu", vmin=-reach, vmax=reach)
         axes.plot(pairs[best, 1], pairs[best, 0], "o", mfc="none", mec=INK, markersize=10)
         axes.annotate(
-            f"{pairs[best, 0]}/{pairs[best, 1]}: {grid.excess_sharpe[best]:.2f}",
-            (pairs[best, 1], pairs[best, 0]),
-            xytext=(10, 8),
-            textcoords="offset points",
+            f"best: {pairs[best, 0]}/{pairs[best, 1]} with {grid.excess_sharpe[best]:.2f}",
+            (0.02, 0.93),
+            xycoords="axes fraction",
             color=INK,
         )
         axes.set_xlabel("slow average, sessions")
@@ -65,7 +64,7 @@ def luck(grid: RecordedGrid) -> Picture:
         ):
             axes.axvline(value, color=colour, linewidth=1.2)
             axes.annotate(
-                f" {name}: {value:.2f}",
+                f" {name}: {value:.2f} ",
                 (value, 0.92 if colour is INK else 0.8),
                 xycoords=("data", "axes fraction"),
                 color=colour,

@@ -55,13 +55,16 @@ def tail(trial: Trial, level: float = 0.99) -> Picture:
         axes.plot(middle, np.maximum(normal, 0.5), color=INK, linewidth=1.0, linestyle="--")
         axes.set_yscale("log")
         axes.set_ylim(0.7, counts.max() * 3)
-        for value, name, height in ((var, "VaR", 0.9), (shortfall, "ES", 0.78)):
+        for value, name, height, side in (
+            (var, "VaR", 0.9, "left"),
+            (shortfall, "ES", 0.9, "right"),
+        ):
             axes.axvline(-value, color=LOSS, linewidth=1.0)
             axes.annotate(
-                f"{name} {value:.2%} ",
+                f" {name} {value:.2%} ",
                 (-value, height),
                 xycoords=("data", "axes fraction"),
-                ha="right",
+                ha=side,
                 color=LOSS,
             )
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -87,7 +90,7 @@ def forecasts(trial: Trial, models: Sequence[TailForecast]) -> Picture:
             axes.vlines(when, np.minimum(seen, 0.0), 0.0, color=BENCHMARK, linewidth=0.5)
             axes.plot(when, -model.var, color=ACCENT, linewidth=1.0)
             axes.plot(when[broken], seen[broken], ".", color=LOSS, markersize=4)
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
             promised = (1.0 - model.level) * broken.size
             axes.set_title(
                 f"{model.method}: {int(broken.sum())} breaches, {promised:.0f} promised",
@@ -168,8 +171,9 @@ def underwater(trial: Trial, count: int = 6) -> Picture:
             axes.annotate(
                 f"{number}: {one.depth:.0%}",
                 (days[one.trough], one.depth),
-                xytext=(4, -9),
+                xytext=(0, -10),
                 textcoords="offset points",
+                ha="right" if number % 2 == 0 else "left",
                 color=LOSS,
                 fontsize=8,
             )
