@@ -2,20 +2,27 @@
 
     sluice:{name}:layout         columns (JSON)
     sluice:{name}:edition        the layout's number, read with every MGET
-    sluice:{name}:b:SYMBOL       when it was written, then the symbol's cells (3, k) as int64
+    sluice:{name}:b:SYMBOL       when it was written, between which instants all its cells are known
+                                 and fresh, then the cells (3, k); int64
     sluice:{name}:w:KEY:SYMBOL   event, knowledge time, when written, then the bars as float64
     sluice:{name}:symbols        set of symbols
 
 MGET answers in one step of the server and an update is one MULTI, so nothing is ever torn. An
 update watches what it read and begins again if another writer was faster. The braces keep all keys
 of a store on one node of a cluster.
+
+A point read sends its MGET from fragments packed once per symbol: packing 50 keys and passing the
+client's layers anew would cost more than the round trip.
 """
 
+import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from redis import Redis
+from redis import exceptions as refused
 from redis.exceptions import RedisError, WatchError
 
 from featurestore.errors import HistoryMissing, OnlineUnavailable
@@ -36,6 +43,7 @@ from featurestore.online.memory import updated_windows
 from featurestore.online.port import Cells, Plans
 
 ATTEMPTS = 200  # updates that other writers may overtake before we give up
+HEADER = 3  # words of a block before its cells
 _WORD = 8  # bytes
 
 
@@ -46,8 +54,10 @@ class RedisOnline:
         self._client: Any = client
         self._prefix = f"sluice:{{{name}}}"
         self._plans = Plans(Layout())
-        self._keys: dict[str, bytes] = {}  # symbol -> key of its block
+        self._own = threading.local()
         self._edition_key = f"{self._prefix}:edition".encode()
+        self._packed: dict[str, bytes] = {}  # symbol -> its key as an argument on the wire
+        self._packed_edition = _argument(self._edition_key)
 
     def apply(self, update: Update) -> Applied:
         """Lay an update over what is held; see the port."""
@@ -67,13 +77,7 @@ class RedisOnline:
 
     def read(self, features: Sequence[str], symbols: Sequence[str]) -> Cells:
         """Return cells; see the port."""
-        keys = [self._key(symbol) for symbol in symbols]
-        keys.append(self._edition_key)
-        try:
-            blocks = self._client.mget(keys)
-        except RedisError as error:
-            raise _unavailable(error) from error
-        edition = blocks.pop()
+        *blocks, edition = self._blocks(symbols)
         if edition is not None and int(edition) != self._plans.layout.edition:
             self._plans = Plans(self.layout())
         plan = self._plans.of(features)
@@ -85,16 +89,15 @@ class RedisOnline:
                 f"{missing} was not materialized; there are: {', '.join(self.symbols())}"
             ) from None
         k = len(self._plans.layout.columns)
-        width = 1 + 3 * k
+        width = HEADER + 3 * k
         if len(joined) == len(blocks) * width * _WORD:  # no block is wider, so none is narrower
             words = np.frombuffer(joined, np.int64).reshape(len(blocks), width)
-            rows = words[:, 1:].reshape(len(blocks), 3, k)
+            rows = words[:, HEADER:].reshape(len(blocks), 3, k)
+            settled, deadline = int(words[:, 1].max()), int(words[:, 2].min())
         else:
             rows, _ = _rows(blocks, k)
-        packed = plan.of(rows)
-        events = packed[:, EVENT]
-        deadline = int((events + plan.freshness).min()) if events.min() != ABSENT else ABSENT
-        return Cells(packed, plan, int(packed[:, KNOWN].max()), deadline)
+            settled = deadline = ABSENT
+        return Cells(plan.of(rows), plan, settled, deadline)
 
     def windows(
         self, feature: str, symbols: Sequence[str]
@@ -150,8 +153,10 @@ class RedisOnline:
         if keys:
             pipeline.mset(
                 {
-                    key: at.tobytes() + row.tobytes()
-                    for key, at, row in zip(keys, written_at, rows, strict=True)
+                    key: header.tobytes() + row.tobytes()
+                    for key, header, row in zip(
+                        keys, _headers(layout, rows, written_at), rows, strict=True
+                    )
                 }
             )
             pipeline.sadd(f"{self._prefix}:symbols", *update.symbols)
@@ -170,14 +175,59 @@ class RedisOnline:
             late=applied.late,
         )
 
+    def _blocks(self, symbols: Sequence[str]) -> list[Any]:
+        """Return each symbol's block and, last, the layout's edition, all of one moment."""
+        packed = self._packed
+        try:
+            arguments = [packed[symbol] for symbol in symbols]
+        except KeyError:
+            packed.update((symbol, _argument(self._key(symbol))) for symbol in symbols)
+            arguments = [packed[symbol] for symbol in symbols]
+        command = b"*%d\r\n$4\r\nMGET\r\n" % (len(symbols) + 2)
+        message = [b"".join([command, *arguments, self._packed_edition])]
+        try:
+            return self._asked(message)
+        except (refused.ConnectionError, refused.TimeoutError):
+            pass  # a connection that the server dropped while it was idle; once more on a new one
+        except RedisError as error:
+            raise _unavailable(error) from error
+        try:
+            return self._asked(message)
+        except RedisError as error:
+            raise _unavailable(error) from error
+
+    def _asked(self, message: Sequence[bytes]) -> list[Any]:
+        """Send one packed command and return its answer."""
+        connection = self._connection()
+        try:
+            connection.send_packed_command(message, check_health=False)
+            answer: list[Any] = connection.read_response()
+        except BaseException:
+            connection.disconnect()  # an answer may still be under way: never read it as another's
+            raise
+        return answer
+
+    def _connection(self) -> Any:
+        """Return this thread's own connection; it connects by itself when it must."""
+        held = getattr(self._own, "held", None)
+        if held is None or held[0] != os.getpid():  # a fork must not share its parent's socket
+            pool = self._client.connection_pool
+            held = self._own.held = (
+                os.getpid(),
+                pool.connection_class(**pool.connection_kwargs),
+            )
+        return held[1]
+
     def _key(self, symbol: str) -> bytes:
-        key = self._keys.get(symbol)
-        if key is None:
-            key = self._keys[symbol] = f"{self._prefix}:b:{symbol}".encode()
-        return key
+        return f"{self._prefix}:b:{symbol}".encode()
 
     def _window_key(self, column: str, symbol: str) -> str:
         return f"{self._prefix}:w:{column}:{symbol}"
+
+
+def _argument(value: bytes) -> bytes:
+    """Return one argument of a command as it goes over the wire."""
+    return b"$%d\r\n%s\r\n" % (len(value), value)
 
 
 def _rows(blocks: Sequence[bytes | None], k: int) -> tuple[Packed, Micros]:
@@ -187,10 +237,19 @@ def _rows(blocks: Sequence[bytes | None], k: int) -> tuple[Packed, Micros]:
     for i, block in enumerate(blocks):
         if block is not None:
             words = np.frombuffer(block, np.int64)
-            cells = words[1:].reshape(3, -1)
+            cells = words[HEADER:].reshape(3, -1)
             rows[i, :, : cells.shape[1]] = cells[:, :k]
             written_at[i] = words[0]
     return rows, written_at
+
+
+def _headers(layout: Layout, rows: Packed, written_at: Micros) -> Micros:
+    """Return each block's header, shape (n, HEADER); ABSENT as last instant if a cell is."""
+    served = list(layout.current.values())
+    events, known = rows[:, EVENT, served], rows[:, KNOWN, served]
+    freshness = np.array([layout.columns[place].freshness for place in served], dtype=np.int64)
+    deadline = np.where((events == ABSENT).any(axis=1), ABSENT, (events + freshness).min(axis=1))
+    return np.column_stack([written_at, known.max(axis=1), deadline])
 
 
 def _window(block: bytes | None) -> Window | None:

@@ -424,6 +424,16 @@ def test_a_folder_that_is_not_there_is_named(tmp_path, market):
         online.materialize(market, BARS, NAMES, at=AT)
 
 
+def test_a_connection_that_the_server_dropped_is_made_again(valkey_server, valkey_url, market):
+    online = open_online(valkey_url, name="dropped")
+    online.materialize(market, BARS, NAMES, at=AT)
+    before = served(online)
+    with valkey_server.client() as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    assert served(online).packed.tobytes() == before.packed.tobytes()
+    online.materialize(market, BARS, NAMES, at=AT)
+
+
 def test_a_server_that_goes_away_is_an_error_that_says_so(market):
     from tests.servers import private_valkey
 
