@@ -58,19 +58,20 @@ def _require(condition: bool, message: str) -> None:
         raise OrderInvalid(message)
 
 
-def order_id(bundle: str, tick: str, symbol: str, leg: int) -> str:
+def order_id(account: str, bundle: str, tick: str, symbol: str, leg: int) -> str:
     """Derive the client order id: the same decision always asks for the same order.
 
     Args:
+        account: whose order it is; a replay and live trading never share one.
         bundle: bundle hash, hex.
         tick: tick name, e.g. "2017-01-31".
         symbol: instrument.
         leg: 0-based index of the child order within its route.
 
     Returns:
-        24 hex digits of SHA-256 over the four, separated by unit separators.
+        24 hex digits of SHA-256 over the five, separated by unit separators.
     """
-    text = "\x1f".join((bundle, tick, symbol, str(leg)))
+    text = "\x1f".join((account, bundle, tick, symbol, str(leg)))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -15,7 +15,7 @@ CAPITAL = Decimal("1000000.00")  # USD
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
-    """What the journal holds after a replay, whether it ran in one go or in many."""
+    """What the journal holds of the asked days, whether they ran in one go or in many."""
 
     sessions: int
     decisions: int
@@ -45,7 +45,7 @@ def replay(
         capital: USD paid in at the first session's open.
 
     Returns:
-        Totals of the account, earlier sessions included.
+        Totals of the account over the range, whichever call ran its sessions.
 
     Raises:
         ReplayImpossible: the engine runs on another clock, or the range holds no session.
@@ -66,7 +66,7 @@ def replay(
         outcome = engine.run_session(session)
         if on_session is not None:
             on_session(outcome)
-    counts = journal.counts()
+    counts = journal.counts(sessions[0].day, sessions[-1].day)
     return ReplayResult(
         sessions=counts["sessions"],
         decisions=counts["decisions"],

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from featurestore.calendars import Session
 from featurestore.errors import PlatformError
+from featurestore.features.expression import sources_of
 from runtime.desk import Desk
 from runtime.domain import Bar, Order, Verdict
 from runtime.errors import OrderInvalid, RuntimeFault
@@ -101,7 +102,7 @@ def _decide(
     known = [bar.known_at for bar in moment.bars]
     known += [feature.known_at for feature in features.values() if feature.known_at]
     record = DecisionRecord(
-        decision_id=decision_id(bundle.hash, moment.tick),
+        decision_id=decision_id(desk.journal.account, bundle.hash, moment.tick),
         bundle=bundle.hash,
         study=manifest.study,
         tick=moment.tick,
@@ -125,7 +126,7 @@ def _decide(
 
 def _refusal(desk: Desk, moment: Moment, policy: Policy, reason: str) -> DecisionRecord:
     return DecisionRecord(
-        decision_id=decision_id(desk.bundle.hash, moment.tick),
+        decision_id=decision_id(desk.journal.account, desk.bundle.hash, moment.tick),
         bundle=desk.bundle.hash,
         study=desk.bundle.manifest.study,
         tick=moment.tick,
@@ -156,18 +157,20 @@ def _with_working(held: Mapping[str, Decimal], working: Sequence[Order]) -> dict
 
 
 def _feature_ages(desk: Desk, at: datetime) -> dict[str, FeatureAge]:
-    """Say of every feature read when its oldest symbol was last known to change."""
+    """Say of everything read, computed features' sources too, when its oldest symbol changed."""
     symbols = desk.bundle.manifest.symbols
-    features = {
-        source.feature
-        for source in desk.bundle.inputs.values()
-        if not isinstance(source, CurrentWeights)
+    sources = {
+        source
+        for declared in desk.bundle.inputs.values()
+        if not isinstance(declared, CurrentWeights)
+        for source in sources_of(declared.feature)
     }
     ages = {}
-    for feature in sorted(features):
-        known = desk.reader.latest(feature, symbols, at=at).known_at
-        allowed = desk.freshness.get(feature.partition(".")[0])
-        ages[feature] = FeatureAge(
+    for source in sorted(sources, key=str):
+        names = symbols if source.entity is None else (source.entity,)
+        known = desk.reader.latest(source.feature, names, at=at).known_at
+        allowed = desk.freshness.get(source.view)
+        ages[source.name] = FeatureAge(
             known_at=min(known), allowed=None if allowed is None else allowed.total_seconds()
         )
     return ages
@@ -235,7 +238,12 @@ def _routed(desk: Desk, moment: Moment, judged: Judged) -> tuple[PlanLine, tuple
         quotes = [broker.quote(planned.symbol, moment.at) for broker in desk.brokers]
         chosen = route(planned, quotes, lot=lot)
         children = child_orders(
-            chosen, planned, bundle=desk.bundle.hash, tick=moment.tick, created_at=moment.at
+            chosen,
+            planned,
+            account=desk.journal.account,
+            bundle=desk.bundle.hash,
+            tick=moment.tick,
+            created_at=moment.at,
         )
     except (OrderInvalid, RuntimeFault) as error:
         refused = Verdict(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from runtime.errors import DatabaseUnavailable, JournalBroken
-from runtime.journal.store import Journal
+from service.accounts import Accounts
 from service.answers import Check, Health
 from service.proof import Proved
 from service.seat import Seat
@@ -15,7 +15,7 @@ from service.seat import Seat
 class HealthChecks:
     """Looks at journal, bundle and books; the chain is proved once, at the start."""
 
-    journal: Journal
+    accounts: Accounts
     seat: Seat[Proved]
     _proved: str = field(default="")  # what proving the chain found; empty until it was proved
     _broken: str = field(default="")
@@ -24,7 +24,7 @@ class HealthChecks:
     def prove(self) -> None:
         """Recompute the journal's chain and seat the bundle; slow, so done beside serving."""
         try:
-            head = self.journal.verify()
+            head = self.accounts.chain.verify()
             self._proved = f"proved up to entry {head.seq}"
         except (JournalBroken, DatabaseUnavailable) as error:
             self._broken = str(error)
@@ -49,7 +49,7 @@ class HealthChecks:
         return Check(name=name, passed=passed, reason=reason)
 
     def _journal(self) -> tuple[bool, str]:
-        head = self.journal.head()
+        head = self.accounts.chain.head()
         if self._broken:
             return False, self._broken
         return True, f"{head.seq:,} entries, chain {self._proved or 'not proved yet'}"
@@ -71,7 +71,7 @@ class HealthChecks:
         return True, f"{name}: signature, files, graph and golden rows verified"
 
     def _books(self) -> tuple[bool, str]:
-        session = self.journal.last_session()
+        session = self.accounts.shown().journal.last_session()
         if session is None:
             return True, "no session was closed yet"
         if session.breaks:

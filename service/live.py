@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from runtime.journal.store import Journal
+from runtime.journal.queries import JournalQueries
 from runtime.registry import Registry
+from service.accounts import Accounts
 from service.health import HealthChecks
 from service.origins import Origins
 from service.proof import Proved
@@ -16,14 +17,23 @@ from service.snapshots import Snapshots
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """One running service over one account."""
+    """One running service; its nouns are those of the account that is shown."""
 
     settings: Settings
-    journal: Journal
     registry: Registry
     seat: Seat[Proved]
     shelf: Shelf
-    reading: Reading
+    accounts: Accounts
     origins: Origins
     health: HealthChecks
     snapshots: Snapshots
+
+    @property
+    def reading(self) -> Reading:
+        """Return the books that are shown now."""
+        return self.accounts.shown()
+
+    @property
+    def journal(self) -> JournalQueries:
+        """Return the journal of the account that is shown now."""
+        return self.reading.journal

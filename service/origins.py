@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from service import answers as a
-from service.reading import Reading
+from service.accounts import Accounts
 from service.shelf import LedgerView, Shelf
 
 
@@ -11,7 +11,7 @@ from service.shelf import LedgerView, Shelf
 class Origins:
     """Walks from what was traded to the cell that decided it."""
 
-    reading: Reading
+    accounts: Accounts
     shelf: Shelf
     ledger: LedgerView | None  # None when this host holds no ledger; the run is then not known
 
@@ -22,13 +22,14 @@ class Origins:
             NotFound: no decision or order, or several, are called so.
             BundleRefused: the bundle that decided does not verify any more.
         """
-        decision, order_id = self.reading.find(identifier)
+        reading = self.accounts.holding(identifier)
+        decision, order_id = reading.find(identifier)
         bundle = self.shelf.bundle(decision.record.bundle)
         manifest, signature = bundle.manifest, bundle.signature
         opened = self.ledger.opened(manifest.trial) if self.ledger else None
         return a.OriginAnswer(
-            order=self.reading.order(order_id) if order_id else None,
-            decision=self.reading.summary(decision),
+            order=reading.order(order_id) if order_id else None,
+            decision=reading.summary(decision),
             bundle=a.BundleOrigin(
                 hash=bundle.hash,
                 version=signature.version,

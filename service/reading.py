@@ -157,6 +157,11 @@ class Reading:
             entry_hash=found.hash,
         )
 
+    def knows(self, text: str) -> bool:
+        """Say whether a decision or order of this account has an id that begins with `text`."""
+        self.index.refresh()
+        return bool(text and self.index.beginning_with(text))
+
     def find(self, text: str) -> tuple[IndexedDecision, str | None]:
         """Return the decision, and the order, whose id is or begins with `text`.
 

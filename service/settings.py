@@ -26,6 +26,7 @@ class Settings:
     ledger_url: str  # runs and trials
     lake_url: str  # folder or object-store URL of the Delta tables
     policy: Path | None  # guardrail limits; None = the packaged default
+    account: str  # whose books the desk shows; "" = live, else the active bundle's replay
     host: str
     port: int
 
@@ -66,6 +67,7 @@ def read_settings(environ: Mapping[str, str], *, workspace: Path | None = None) 
         ledger_url=_database(environ, "SLUICE_LEDGER_URL", folder / "research.db"),
         lake_url=environ.get("SLUICE_LAKE_URL", "").strip() or str(folder / "lake"),
         policy=_file(environ, "SLUICE_POLICY"),
+        account=environ.get("SLUICE_ACCOUNT", "").strip(),
         host=environ.get("SLUICE_HOST", "").strip() or "127.0.0.1",
         port=_port(environ, "SLUICE_PORT", 8080),
     )

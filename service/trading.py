@@ -1,9 +1,9 @@
-"""Puts an engine together for this account: lake, paper venues, policy, journal, kill switch.
+"""Puts an engine together for an account: lake, paper venues, policy, journal, kill switch.
 
 The one place that looks behind the lake's seals for trading: what is traded was promoted before.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from types import MappingProxyType
@@ -29,6 +29,7 @@ from runtime.policy import default_policy, load_policy
 from runtime.registry import Registry
 from runtime.replay import ReplayResult, replay
 from runtime.signing import TrustedKeys, load_trusted
+from service.accounts import replay_account
 from service.faults import NotFound, QueryInvalid
 from service.seat import Seat
 from service.settings import Settings
@@ -40,9 +41,10 @@ OPENING = Opening(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What a replay left in the journal, earlier runs of it included."""
+    """What the journal holds of the days that were asked for, whichever call ran them."""
 
     bundle: LoadedBundle
+    ran: int  # sessions that this call ran; the others were closed before
     first: date
     last: date
     result: ReplayResult
@@ -103,6 +105,7 @@ def open_desk(
     bundle: LoadedBundle,
     reader: MarketReader,
     *,
+    account: str,
     clock: Clock,
     freshness: Mapping[str, timedelta] = MappingProxyType({}),
 ) -> Desk:
@@ -112,12 +115,13 @@ def open_desk(
         settings: where everything lies.
         bundle: what decides.
         reader: point-in-time data.
+        account: whose books and venue records are used.
         clock: wall or replay.
         freshness: view name -> age allowed; the policy's limit holds for the others.
     """
     engine = open_database(settings.database_url)
     registry = Registry(engine)
-    folder = settings.workspace / "venues"
+    folder = settings.workspace / "venues" / account
     folder.mkdir(parents=True, exist_ok=True)
     manifest = bundle.manifest
 
@@ -132,7 +136,7 @@ def open_desk(
         bundle=bundle,
         reader=reader,
         feed=LakeFeed(reader, manifest.price_feature),
-        journal=Journal(engine),
+        journal=Journal(engine, account),
         brokers=tuple(
             PaperVenue(folder / f"{terms.name}.db", terms) for terms in (PRIMARY, ALTERNATE)
         ),
@@ -154,7 +158,10 @@ def replay_bundle(
     on_start: Callable[[int], None] = lambda _: None,
     on_session: Callable[[SessionOutcome], None] | None = None,
 ) -> Replayed:
-    """Trade a bundle on paper over past sessions; goes on where the journal stands.
+    """Trade a bundle on paper over past sessions, for an account that only its replays use.
+
+    It goes on where the journal of that account stands; other bundles and live trading are not
+    touched.
 
     Args:
         settings: where everything lies.
@@ -165,7 +172,8 @@ def replay_bundle(
         on_session: told after each session.
 
     Raises:
-        QueryInvalid: the days are not in order, or lie in the research window.
+        QueryInvalid: the days are not in order, hold no session, lie in the research window, or
+            begin before the account's last session without having been traded then.
     """
     manifest = bundle.manifest
     sealed = tuple(date.fromisoformat(day) for day in manifest.holdout_window)
@@ -178,22 +186,42 @@ def replay_bundle(
             f"begin with {sealed[0]} or later",
         )
     calendar = load_calendar(manifest.calendar)
-    clock = ReplayClock(calendar.sessions(start, end)[0].open)
+    days = calendar.sessions(start, end)
+    if not days:
+        raise QueryInvalid(f"{calendar.name} has no session from {start} to {end}", "ask for more")
+    clock = ReplayClock(days[0].open)
     reader = market_reader(settings, bundle)
     views = {view for feature in _features(bundle) for view in view_names(feature)}
     freshness = {name: reader.view(name).freshness for name in views}
-    desk = open_desk(settings, bundle, reader, clock=clock, freshness=freshness)
-    closed = desk.journal.last_session()
-    days = calendar.sessions(start, end)
-    on_start(sum(closed is None or session.day > closed.day for session in days))
+    account = replay_account(bundle.hash)
+    desk = open_desk(settings, bundle, reader, account=account, clock=clock, freshness=freshness)
+    left = _left_to_run(desk.journal, [session.day for session in days])
+    on_start(left)
     result = replay(Engine(desk), calendar, start, end, on_session)
     return Replayed(
         bundle=bundle,
+        ran=left,
         first=days[0].day,
         last=days[-1].day,
         result=result,
         journal=desk.journal,
     )
+
+
+def _left_to_run(journal: Journal, days: Sequence[date]) -> int:
+    """Return how many sessions are still to run; QueryInvalid if one was passed over for ever."""
+    last = journal.last_session()
+    if last is None:
+        return len(days)
+    closed = {point.day for point in journal.equity_curve(days[0], days[-1])}
+    missed = [day for day in days if day <= last.day and day not in closed]
+    if missed:
+        raise QueryInvalid(
+            f"{len(missed)} sessions from {missed[0]} to {missed[-1]} were never traded, and "
+            f"account {journal.account} is closed up to {last.day}: a journal does not go back",
+            f"begin after {last.day}, or replay all of it in a new workspace",
+        )
+    return sum(day > last.day for day in days)
 
 
 def _features(bundle: LoadedBundle) -> set[str]:

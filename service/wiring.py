@@ -10,6 +10,7 @@ from runtime.inputs import Input
 from runtime.journal.store import Journal
 from runtime.registry import Registry
 from runtime.signing import TrustedKeys, load_trusted
+from service.accounts import LIVE, Accounts
 from service.health import HealthChecks
 from service.index import Index
 from service.live import Live
@@ -40,7 +41,7 @@ def open_live(
     """
     settings.workspace.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.database_url)
-    journal, registry = Journal(engine), Registry(engine)
+    journal, registry = Journal(engine, LIVE), Registry(engine)
 
     def trusted() -> TrustedKeys:
         return load_trusted(settings.trusted_keys)
@@ -55,16 +56,19 @@ def open_live(
             return {}
         return {one.name: one.source for one in declared}
 
-    reading = Reading(journal=journal, index=Index(journal), inputs_of=inputs_of)
+    def books(account: str) -> Reading:
+        kept = Journal(engine, account)
+        return Reading(journal=kept, index=Index(kept), inputs_of=inputs_of)
+
+    accounts = Accounts(books, journal, registry, settings.account)
     return Live(
         settings=settings,
-        journal=journal,
         registry=registry,
         seat=seat,
         shelf=shelf,
-        reading=reading,
-        origins=Origins(reading=reading, shelf=shelf, ledger=open_ledger_view(settings)),
-        health=HealthChecks(journal, seat),
+        accounts=accounts,
+        origins=Origins(accounts=accounts, shelf=shelf, ledger=open_ledger_view(settings)),
+        health=HealthChecks(accounts, seat),
         snapshots=Snapshots(lambda: (journal.head(), registry.head()), monotonic),
     )
 

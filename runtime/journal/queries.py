@@ -85,10 +85,11 @@ class JournalQueries:
         return tuple(_decision(seq, value, payload, {}) for seq, value, _, payload in rows)
 
     def find_decision(self, bundle: str, tick: str) -> str | None:
-        """Return the id of the decision a bundle took at a tick, None if it took none."""
+        """Return the id of the decision a bundle took at a tick for this account, None if none."""
         rows = self._read(
-            "SELECT decision_id FROM journal_decisions WHERE bundle = ? AND tick = ?",
-            (bundle, tick),
+            "SELECT decision_id FROM journal_decisions "
+            "WHERE account = ? AND bundle = ? AND tick = ?",
+            (self.account, bundle, tick),
         )
         return rows[0][0] if rows else None
 
@@ -205,18 +206,34 @@ class JournalQueries:
             for day, cash, equity, value, breaks in rows
         )
 
-    def counts(self) -> dict[str, int]:
-        """Return how many decisions, orders, fills, sessions and breaks this account has."""
-        found = {
-            name: int(
-                self._read(
-                    f"SELECT count(*) FROM journal_{name} WHERE account = ?", [self.account]
-                )[0][0]
-            )
-            for name in ("decisions", "orders", "fills", "sessions")
+    def accounts(self) -> tuple[str, ...]:
+        """Return every account that decided anything or closed a session, by name."""
+        rows = self._read(
+            "SELECT account FROM journal_decisions UNION SELECT account FROM journal_sessions "
+            "ORDER BY account"
+        )
+        return tuple(row[0] for row in rows)
+
+    def counts(self, start: date | None = None, end: date | None = None) -> dict[str, int]:
+        """Return how many decisions, orders, fills, sessions and breaks this account has.
+
+        Args:
+            start: only from this day on: by tick, by day of execution, by session.
+            end: only to this day, inclusive.
+        """
+
+        def number(what: str, table: str, day: str) -> int:
+            condition, arguments = _days(self.account, start, end, day)
+            query = f"SELECT {what} FROM {table} s WHERE {condition}"
+            return int(self._read(query, arguments)[0][0])
+
+        return {
+            "decisions": number("count(*)", "journal_decisions", "tick"),
+            "orders": number("count(*)", "journal_orders", "tick"),
+            "fills": number("count(*)", "journal_fills", "day"),
+            "sessions": number("count(*)", "journal_sessions", "day"),
+            "breaks": number("coalesce(sum(breaks), 0)", "journal_sessions", "day"),
         }
-        query = "SELECT coalesce(sum(breaks), 0) FROM journal_sessions WHERE account = ?"
-        return {**found, "breaks": int(self._read(query, [self.account])[0][0])}
 
     def trial_balance(self) -> dict[str, Decimal]:
         """Return the balance of each ledger account, debits positive; they sum to zero."""
@@ -237,12 +254,14 @@ _DECISIONS = (
 _IN_ORDER = "ORDER BY seq, line"
 
 
-def _days(account: str, start: date | None, end: date | None) -> tuple[str, list[Any]]:
+def _days(
+    account: str, start: date | None, end: date | None, day: str = "day"
+) -> tuple[str, list[Any]]:
     condition, arguments = "s.account = ?", [account]
     if start is not None:
-        condition, arguments = f"{condition} AND s.day >= ?", [*arguments, start.isoformat()]
+        condition, arguments = f"{condition} AND s.{day} >= ?", [*arguments, start.isoformat()]
     if end is not None:
-        condition, arguments = f"{condition} AND s.day <= ?", [*arguments, end.isoformat()]
+        condition, arguments = f"{condition} AND s.{day} <= ?", [*arguments, end.isoformat()]
     return condition, arguments
 
 

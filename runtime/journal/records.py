@@ -15,9 +15,9 @@ from runtime.journal.book import Posting
 from runtime.journal.reconcile import Break
 
 
-def decision_id(bundle: str, tick: str) -> str:
-    """Derive a decision's name: 24 hex digits of SHA-256 over bundle hash and tick."""
-    return hashlib.sha256(f"{bundle}\x1f{tick}".encode()).hexdigest()[:24]
+def decision_id(account: str, bundle: str, tick: str) -> str:
+    """Derive a decision's name: 24 hex digits of SHA-256 over account, bundle hash and tick."""
+    return hashlib.sha256(f"{account}\x1f{bundle}\x1f{tick}".encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

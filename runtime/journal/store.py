@@ -135,8 +135,8 @@ class Journal(JournalQueries):
         """Commit a decision and all its order intents at once, before anything is sent.
 
         Returns:
-            False, and nothing changes, if this bundle decided this tick already: what stands is
-            then the decision, to be read with `find_decision`.
+            False, and nothing changes, if this bundle decided this tick for this account
+            already: what stands is then the decision, to be read with `find_decision`.
 
         Raises:
             OrderInvalid: an amount is not exact, or an order is not of this decision.
@@ -151,7 +151,7 @@ class Journal(JournalQueries):
                 f"decision {record.decision_id}: inputs_hash is not the hash of the inputs"
             )
         payload = wire.encode_decision(record, self.account, orders)
-        stored, key = blobs.compress(arrays), f"{record.bundle}/{record.tick}"
+        stored, key = blobs.compress(arrays), f"{self.account}/{record.bundle}/{record.tick}"
         with self._writing() as connection:
             if self.log.find("decision", key, connection) is not None:
                 return False
@@ -173,7 +173,7 @@ class Journal(JournalQueries):
             except IntegrityError as error:
                 raise JournalBroken(
                     f"decision {record.decision_id} of {key}: its id, or the id of one of its "
-                    "orders, belongs to another decision; ids are derived from bundle and tick"
+                    "orders, belongs to another decision; ids derive from account, bundle, tick"
                 ) from error
         return True
 

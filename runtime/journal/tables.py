@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS journal_blobs (name TEXT PRIMARY KEY, data {blob} NOT
 CREATE TABLE IF NOT EXISTS journal_decisions (
   seq BIGINT PRIMARY KEY, decision_id TEXT NOT NULL UNIQUE, account TEXT NOT NULL,
   bundle TEXT NOT NULL, tick TEXT NOT NULL, decided_at BIGINT NOT NULL,
-  inputs TEXT NOT NULL, UNIQUE (bundle, tick));
+  inputs TEXT NOT NULL, UNIQUE (account, bundle, tick));
 CREATE TABLE IF NOT EXISTS journal_orders (
   order_id TEXT PRIMARY KEY, seq BIGINT NOT NULL, account TEXT NOT NULL,
   decision_id TEXT NOT NULL, bundle TEXT NOT NULL, tick TEXT NOT NULL, symbol TEXT NOT NULL,

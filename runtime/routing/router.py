@@ -149,6 +149,7 @@ def child_orders(
     chosen: Route,
     planned: PlannedOrder,
     *,
+    account: str,
     bundle: str,
     tick: str,
     created_at: datetime,
@@ -167,7 +168,7 @@ def child_orders(
         )
     return tuple(
         Order(
-            order_id=order_id(bundle, tick, planned.symbol, number),
+            order_id=order_id(account, bundle, tick, planned.symbol, number),
             bundle=bundle,
             tick=tick,
             symbol=planned.symbol,

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 
 class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the journal holds after the replay."""
+    """What the journal holds of the days that were asked for."""
 
     bundle: str
     study: str
+    account: str
+    ran: int  # sessions run now; the others of the range were closed before
     first: str
     last: str
     sessions: int
@@ -86,6 +88,8 @@ def _answer(replayed: Replayed) -> ReplayAnswer:
     return ReplayAnswer(
         bundle=replayed.bundle.hash,
         study=replayed.bundle.manifest.study,
+        account=journal.account,
+        ran=replayed.ran,
         first=replayed.first.isoformat(),
         last=replayed.last.isoformat(),
         sessions=result.sessions,
@@ -104,6 +108,11 @@ def _answer(replayed: Replayed) -> ReplayAnswer:
 def _show(console: "Console", answer: ReplayAnswer) -> None:
     from rich.table import Table
 
+    if not answer.ran:
+        console.print(
+            f"Nothing was left to run: account {answer.account} has closed all "
+            f"{answer.sessions:,} sessions of that range before."
+        )
     console.print(
         f"[bold]{answer.study}[/bold] on paper, {answer.first} to {answer.last}: "
         f"{answer.sessions:,} sessions, {answer.decisions:,} decisions, {answer.orders:,} orders, "

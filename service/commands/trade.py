@@ -7,6 +7,7 @@ from runtime.clock import WallClock
 from runtime.engine import Engine, SessionOutcome, fund
 from runtime.live import LiveDriver, SessionJob, serve
 from runtime.replay import CAPITAL
+from service.accounts import LIVE
 from service.console import OK, Output
 from service.settings import Settings
 from service.trading import active_bundle, market_reader, open_desk
@@ -27,7 +28,7 @@ def trade(settings: Settings, output: Output, *, delay_minutes: int) -> int:
         active = active_bundle(settings)
         reader = market_reader(settings, active, newest=True)
         freshness = {name: view.freshness for name, view in reader.contracts.items()}
-        desk = open_desk(settings, active, reader, clock=clock, freshness=freshness)
+        desk = open_desk(settings, active, reader, account=LIVE, clock=clock, freshness=freshness)
         if desk.journal.book().flows == 0:
             fund(desk.journal, CAPITAL, clock.now())
         return Engine(desk)

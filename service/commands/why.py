@@ -22,7 +22,8 @@ def explain(settings: Settings, output: Output, identifier: str) -> int:
     require_workspace(settings)
     live = open_live(settings, monotonic=time.monotonic, prove=prove_here)
     origin = live.origins.of(_identifier(live, identifier.strip().lower()))
-    decision = live.reading.decision(origin.decision.decision_id)
+    found = origin.decision.decision_id
+    decision = live.accounts.holding(found).decision(found)
     output.answer(origin, lambda console: _show(console, origin, decision))
     return OK
 

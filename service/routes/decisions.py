@@ -29,7 +29,11 @@ async def decisions(
 async def decision(live: Service, decision_id: FromPath[str]) -> Response[bytes]:
     """One decision with every input, guardrail verdict, route and fill."""
     key = ("decision", decision_id)
-    return encoded(await live.snapshots.answer(key, lambda: live.reading.decision(decision_id)))
+    return encoded(
+        await live.snapshots.answer(
+            key, lambda: live.accounts.holding(decision_id).decision(decision_id)
+        )
+    )
 
 
 @get("/decisions/{decision_id:str}/origin", responses=described(OriginAnswer))

@@ -11,7 +11,9 @@ from service.routes.common import Service, described, encoded
 async def order(live: Service, order_id: FromPath[str]) -> Response[bytes]:
     """One order, where it stands, and its fills."""
     key = ("order", order_id)
-    return encoded(await live.snapshots.answer(key, lambda: live.reading.order(order_id)))
+    return encoded(
+        await live.snapshots.answer(key, lambda: live.accounts.holding(order_id).order(order_id))
+    )
 
 
 @get("/orders/{order_id:str}/origin", responses=described(OriginAnswer))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from pipelines.ledger import open_ledger
 from runtime.bundle import CONTENT, MANIFEST, SIGNATURE, load_bundle
@@ -18,6 +19,9 @@ from runtime.database import open_database
 from runtime.errors import BundleRefused
 from runtime.journal.store import Journal
 from runtime.signing import load_trusted
+from service.accounts import replay_account
+from service.research.demo import _fresh_workspace, _heads
+from service.settings import read_settings
 
 SLUICE = Path(sys.executable).with_name("sluice")
 
@@ -29,23 +33,28 @@ class Demo:
     printed: str
 
     def journal(self) -> Journal:
-        return Journal(open_database(f"sqlite:///{self.folder / 'runtime.db'}"))
+        account = replay_account(self.figures["bundles"][0]["hash"])
+        return Journal(open_database(f"sqlite:///{self.folder / 'runtime.db'}"), account)
 
 
-def _sluice(*words: str, workspace: Path) -> subprocess.CompletedProcess[str]:
+def _sluice(
+    *words: str, workspace: Path, cwd: Path | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [SLUICE, *words, "--workspace", str(workspace)],
         capture_output=True,
         text=True,
         timeout=280,
-        env=os.environ | {"COLUMNS": "100"},
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "100"} | environ,
         check=False,
     )
 
 
-def _run(folder: Path) -> Demo:
+def _run(folder: Path, **elsewhere: Any) -> Demo:
     report = folder.with_suffix(".json")
-    ended = _sluice("demo", "--no-serve", "--json", str(report), workspace=folder)
+    words = ("demo", "--no-serve", "--json", str(report))
+    ended = _sluice(*words, workspace=folder, **elsewhere)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return Demo(folder=folder, figures=json.loads(report.read_text()), printed=ended.stdout)
 
@@ -57,12 +66,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    return _run(tmp_path_factory.mktemp("second") / "demo")
+    """Run once more: other folder, working directory, time zone and hash seed."""
+    folder = tmp_path_factory.mktemp("second") / "demo"
+    return _run(folder, cwd=Path("/"), TZ="Asia/Tokyo", PYTHONHASHSEED="7", LANG="C")
 
 
 def test_both_studies_are_judged_over_every_configuration(demo: Demo) -> None:
     studies = {one["name"]: one for one in demo.figures["studies"]}
-    assert {name: one["trials"] for name, one in studies.items()} == {"momentum": 72, "reversal": 20}
+    assert {name: one["trials"] for name, one in studies.items()} == {
+        "momentum": 72,
+        "reversal": 20,
+    }
     for one in studies.values():
         assert one["lookahead"] is True
         assert one["parity"] is True
@@ -80,9 +94,7 @@ def test_what_passed_is_replayed_over_the_sealed_years_and_balances(demo: Demo) 
 
 
 def test_the_holdout_of_a_refused_study_stays_sealed(demo: Demo) -> None:
-    ledger = open_ledger(
-        f"sqlite:///{demo.folder / 'research.db'}", clock=WallClock(), anchor=None
-    )
+    ledger = open_ledger(f"sqlite:///{demo.folder / 'research.db'}", clock=WallClock(), anchor=None)
     ledger.verify()
     assert ledger.holdout("reversal") is None
     spent = ledger.holdout("momentum")
@@ -111,6 +123,13 @@ def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "not a demo's workspace" in ended.stderr
     assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_a_demo_does_not_mix_with_databases_elsewhere(tmp_path: Path) -> None:
+    elsewhere = {"SLUICE_LEDGER_URL": f"sqlite:///{tmp_path / 'team.db'}"}
+    ended = _sluice("demo", "--no-serve", workspace=tmp_path / "demo", **elsewhere)
+    assert ended.returncode == 2
+    assert "unset SLUICE_" in ended.stderr
 
 
 @pytest.mark.parametrize("name", [*CONTENT, MANIFEST, SIGNATURE])
@@ -164,6 +183,18 @@ def test_promoting_again_signs_the_same_bytes_and_looks_at_nothing_new(demo: Dem
     told = json.loads(ended.stdout)
     assert told["bundle"] == demo.figures["bundles"][0]["hash"]
     assert told["version"] == 2
+
+
+def test_what_was_done_since_a_demo_is_kept_when_it_runs_again(demo: Demo) -> None:
+    settings = read_settings({}, workspace=demo.folder)
+    assert (demo.folder / ".demo").read_text() != _heads(settings)  # it was promoted once more
+    fresh = _fresh_workspace(settings, Console(quiet=True))
+    [aside] = demo.folder.parent.glob("demo-*")
+    assert (aside / "research.db").is_file()
+    assert [path.name for path in fresh.path.iterdir()] == [".demo"]
+    fresh.path.joinpath(".demo").unlink()
+    fresh.path.rmdir()
+    aside.rename(demo.folder)
 
 
 def test_a_refused_study_cannot_be_promoted(demo: Demo) -> None:

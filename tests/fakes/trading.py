@@ -17,15 +17,17 @@ from featurestore.reader import LatestValues
 from pipelines.ledger import RunOpened, TrialOpened, open_ledger
 from runtime.bundle import load_bundle
 from runtime.clock import ReplayClock
-from runtime.contract import GateVerdict
+from runtime.contract import DataSnapshot, GateVerdict
 from runtime.database import open_database
 from runtime.engine import Engine
 from runtime.inputs import Array
 from runtime.registry import Promoted, Registry
 from runtime.replay import ReplayResult, replay
-from runtime.signing import load_trusted
+from runtime.signing import load_signer, load_trusted
+from service.accounts import replay_account
 from service.settings import Settings, read_settings
 from service.trading import open_desk
+from tests.conftest_market import MarketLake
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest, tilt_signer
 
 SYMBOLS = ("ADA", "BELL", "CURIE", "DARWIN", "EULER", "FERMI", "GAUSS", "HYPATIA")
@@ -108,6 +110,42 @@ def promoted_workspace(folder: Path, *, schedule: str = "month_end") -> Settings
     return settings
 
 
+def promote_over_lake(
+    settings: Settings,
+    lake: MarketLake,
+    *,
+    version: int,
+    study: str = "tilt",
+    schedule: str = "week_end",
+    at: datetime = datetime(2017, 2, 1, 12, tzinfo=UTC),
+) -> str:
+    """Activate a bundle that trades three names of the embedded history; return its hash."""
+    symbols, view = ("AAPL", "MSFT", "XOM"), lake.store.view("us_equities")
+    plain = tilt_manifest(symbols, schedule=schedule, feature="us_equities.close")
+    inputs = tuple(
+        entry
+        if entry.view_hash is None
+        else msgspec.structs.replace(entry, view_hash=view.version_hash)
+        for entry in plain.inputs
+    )
+    snapshot = DataSnapshot(versions=lake.snapshot.versions, hash=lake.snapshot.hash)
+    manifest = msgspec.structs.replace(plain, study=study, inputs=inputs, snapshot=snapshot)
+    signer = load_signer(settings.workspace / "keys" / "signing.key")
+    folder = tilt_bundle(
+        settings.bundles, signer, manifest=manifest, files=tilt_files(symbols), version=version
+    )
+    Registry(open_database(settings.database_url)).activate(
+        Promoted(study=study, bundle=folder.name, version=version, stage="staging"),
+        by="alice",
+        why="real prices",
+        at=at,
+    )
+    own = settings.workspace / "lake"
+    if not own.exists():
+        own.symlink_to(lake.path)
+    return folder.name
+
+
 def traded_workspace(
     folder: Path,
     *,
@@ -129,7 +167,7 @@ def trade(settings: Settings, start: date, end: date) -> ReplayResult:
     calendar = load_calendar("XNYS")
     clock = ReplayClock(calendar.sessions(start, end)[0].open)
     reader = walk_reader(date(2017, 1, 3), date(2022, 12, 30))
-    desk = open_desk(settings, bundle, reader, clock=clock)
+    desk = open_desk(settings, bundle, reader, account=replay_account(bundle.hash), clock=clock)
     return replay(Engine(desk), calendar, start, end)
 
 

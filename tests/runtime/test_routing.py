@@ -96,9 +96,11 @@ def test_an_order_without_a_quote_or_with_a_strangers_quote_is_refused():
 def test_children_carry_derived_ids_and_add_up_to_the_parent():
     planned = make_planned(100)
     chosen = route(planned, [quote("a", "9", "10", 60), quote("b", "9", "11")])
-    orders = child_orders(chosen, planned, bundle=BUNDLE, tick="2017-01-31", created_at=START)
+    orders = child_orders(
+        chosen, planned, account="paper", bundle=BUNDLE, tick="2017-01-31", created_at=START
+    )
     assert [(one.venue, one.quantity, one.leg) for one in orders] == [("a", 60, 0), ("b", 40, 1)]
-    assert orders[1].order_id == order_id(BUNDLE, "2017-01-31", "AAA", 1)
+    assert orders[1].order_id == order_id("paper", BUNDLE, "2017-01-31", "AAA", 1)
     assert {one.side for one in orders} == {Side.BUY}
 
 
@@ -109,6 +111,7 @@ def test_a_route_that_sends_more_than_was_asked_for_is_stopped_before_the_venue(
         child_orders(
             chosen,
             replace(planned, quantity=Decimal(99)),
+            account="paper",
             bundle=BUNDLE,
             tick="2017-01-31",
             created_at=START,

@@ -1,6 +1,5 @@
 """Who may trade: the registry's bundle, or the last one before it that still verifies."""
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -17,9 +16,16 @@ from runtime.database import open_database
 from runtime.journal.store import Journal
 from runtime.registry import Promoted, Registry
 from runtime.signing import load_signer
+from service.accounts import LIVE
 from service.trading import active_bundle, open_desk
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest
-from tests.fakes.trading import FEATURE, SYMBOLS, promoted_workspace, walk_reader
+from tests.fakes.trading import (
+    FEATURE,
+    SYMBOLS,
+    promote_over_lake,
+    promoted_workspace,
+    walk_reader,
+)
 
 NOON = datetime(2017, 2, 1, 12, tzinfo=UTC)
 
@@ -42,7 +48,9 @@ def _promote_second(settings) -> Path:
 
 def _desk(settings):
     reader = walk_reader(date(2017, 1, 3), date(2017, 3, 1))
-    return open_desk(settings, active_bundle(settings), reader, clock=ReplayClock(NOON))
+    return open_desk(
+        settings, active_bundle(settings), reader, account="live", clock=ReplayClock(NOON)
+    )
 
 
 def test_the_newest_promoted_bundle_decides_and_is_approved(tmp_path):
@@ -74,7 +82,7 @@ def test_trading_under_the_wall_clock_closes_the_newest_session_and_ends_on_a_si
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
     )
-    journal = Journal(open_database(settings.database_url))
+    journal = Journal(open_database(settings.database_url), LIVE)
     deadline = time.monotonic() + 60
     while journal.last_session() is None and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -92,27 +100,5 @@ def test_trading_under_the_wall_clock_closes_the_newest_session_and_ends_on_a_si
 def demo_lake(tmp_path, market_lake):
     """A promoted bundle over the embedded lake's own prices."""
     settings = promoted_workspace(tmp_path)
-    store = market_lake.store
-    signer = load_signer(settings.workspace / "keys" / "signing.key")
-    symbols = ("AAPL", "MSFT", "XOM")
-    plain = tilt_manifest(symbols, schedule="daily", feature="us_equities.close")
-    inputs = tuple(
-        entry
-        if entry.view_hash is None
-        else msgspec.structs.replace(entry, view_hash=store.view("us_equities").version_hash)
-        for entry in plain.inputs
-    )
-    folder = tilt_bundle(
-        settings.bundles,
-        signer,
-        manifest=msgspec.structs.replace(plain, inputs=inputs, trials=74),
-        files=tilt_files(symbols),
-    )
-    Registry(open_database(settings.database_url)).activate(
-        Promoted(study="tilt", bundle=folder.name, version=2, stage="staging"),
-        by="alice",
-        why="real prices",
-        at=NOON,
-    )
-    (settings.workspace / "lake").symlink_to(market_lake.path)
-    return dataclasses.replace(settings)
+    promote_over_lake(settings, market_lake, version=2, schedule="daily")
+    return settings

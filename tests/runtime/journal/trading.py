@@ -66,7 +66,7 @@ def make_order(
     time_in_force: TimeInForce = TimeInForce.DAY,
 ) -> Order:
     return Order(
-        order_id=order_id(bundle, tick, symbol, leg),
+        order_id=order_id("paper", bundle, tick, symbol, leg),
         bundle=bundle,
         tick=tick,
         symbol=symbol,
@@ -118,7 +118,7 @@ def make_decision(
         PlanLine(order=make_planned(5000, "BBB"), verdicts=(failed,), route="", order_ids=())
     )
     return DecisionRecord(
-        decision_id=decision_id(bundle, tick),
+        decision_id=decision_id("paper", bundle, tick),
         bundle=bundle,
         study="momentum",
         tick=tick,
