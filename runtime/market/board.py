@@ -51,7 +51,9 @@ class MarketBoard:
 
     def restriction(self, symbol: str, in_force: bool, at: datetime) -> None:
         """Take the published short-sale restriction."""
-        self._lines[symbol] = replace(self._line(symbol, at), restricted=in_force, restricted_at=at)
+        line = self._line(symbol, at)
+        if line.restricted_at is None or at >= line.restricted_at:
+            self._lines[symbol] = replace(line, restricted=in_force, restricted_at=at)
 
     def unbanded(self, symbol: str, at: datetime) -> None:
         """Note that a symbol has no bands: a right or a warrant."""

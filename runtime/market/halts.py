@@ -94,4 +94,4 @@ class HaltBook:
 
     def _wide_for(self, symbol: str) -> list[Halt]:
         resumed = self._resumed.get(symbol)
-        return [one for one in self._wide.values() if resumed is None or one.at > resumed]
+        return [one for one in self._wide.values() if resumed is None or one.at >= resumed]

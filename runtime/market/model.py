@@ -125,7 +125,8 @@ class MarketModel:
 
     def resume(self, symbol: str, price: Decimal, at: datetime) -> MarketState:
         """Take a symbol's reopening auction; it stays stopped if the rules do not let it reopen."""
-        machine = self._line(symbol).machine
+        line = self._line(symbol)
+        machine = line.machine
         if machine is not None and machine.advance(at) in (
             MarketState.PAUSE,
             MarketState.CLOSE_ONLY,
@@ -134,8 +135,17 @@ class MarketModel:
                 machine.reopen(price, at)
             except FeedInvalid:
                 return self.state(symbol)
-        if self.halts.resume(symbol, at) and machine is not None:
-            machine.resumed(price, at)
+        if self.halts.resume(symbol, at):
+            line.bid = line.offer = line.quoted_at = None  # from before: they say nothing now
+            if machine is not None:
+                machine.resumed(price, at)
+        return self.state(symbol)
+
+    def extend(self, symbol: str, at: datetime) -> MarketState:
+        """Take the primary market's extension of a pause."""
+        machine = self._line(symbol).machine
+        if machine is not None:
+            machine.extend(at)
         return self.state(symbol)
 
     def advance(self, at: datetime) -> None:
