@@ -16,7 +16,7 @@ demo *args: (_venv "research")
     @{{ bin }}/sluice demo {{ args }}
 
 # Every test: unit, contract (SQLite and PostgreSQL), faults, JupyterHub, headless Chromium. Arguments go to pytest
-test *args: (_venv "dev") _browser _proxy
+test *args: (_venv "dev") _browser _proxy _s3
     {{ bin }}/python -m pytest -n 2 --dist loadfile {{ args }}
 
 # Format, lint, strict types, floors: what must hold before a commit
@@ -56,7 +56,7 @@ lock:
 
 # Remove the virtual environment, caches and local workspaces
 clean:
-    rm -rf .venv .sluice .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis hub/node_modules
+    rm -rf .venv .venv-s3 .sluice .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis hub/node_modules
 
 # Create .venv and install one locked requirement file; nothing happens when it is already there
 _venv level:
@@ -80,3 +80,14 @@ _browser:
 _proxy:
     @scripts/system-package npm npm nodejs
     @[ -x hub/node_modules/.bin/configurable-http-proxy ] || { echo "Installing the hub's node proxy from hub/package-lock.json"; cd hub && npm ci --silent --no-audit --no-fund; }
+
+# A private S3 server for the tests of the lake, in an environment of its own: it cannot share ours
+_s3:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    fingerprint="$(sha256sum < requirements/s3.txt | cut -c1-16)"
+    if [ "$(cat .venv-s3/.installed 2>/dev/null || true)" = "$fingerprint" ]; then exit 0; fi
+    echo "Installing the S3 server of the tests from requirements/s3.txt (hashes checked)"
+    uv venv -q --clear --python '>=3.11' .venv-s3
+    uv pip install -q --python .venv-s3/bin/python --require-hashes -r requirements/s3.txt
+    echo "$fingerprint" > .venv-s3/.installed

@@ -1,22 +1,35 @@
 """The lake: append-only Delta tables by URL, read at pinned versions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from featurestore.errors import LakeUnavailable, SnapshotUnknown
+from featurestore.errors import FeatureStoreError, LakeUnavailable, SnapshotUnknown
 
 # LZ4 reads about four times faster than zstd for a tenth more bytes.
 _WRITER = WriterProperties(compression="LZ4_RAW")
 # Two writers that checked the same version must not both append: Delta refuses the second commit.
 _WRITER_ID = "sluice-ingest"
+# A pinned version must stay readable for years: the log of a table is never cut short.
+_CONFIGURATION = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.logRetentionDuration": "interval 36500 days",
+}
+_AFTERWARDS = PostCommitHookProperties(cleanup_expired_logs=False)
 _FAULTS = (DeltaError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
@@ -64,7 +77,10 @@ class Lake:
         if "://" not in self.url:
             with _named_faults(table, "write"):
                 Path(self.url).mkdir(parents=True, exist_ok=True)
-        commit = CommitProperties(app_transactions=[Transaction(_WRITER_ID, (after or 0) + 1)])
+        # Who makes a table must be the first; an append may step over a compaction, not a writer.
+        mark = Transaction(_WRITER_ID, 0 if after is None else after + 1)
+        retries = 0 if after is None else None
+        commit = CommitProperties(app_transactions=[mark], max_commit_retries=retries)
         with _named_faults(table, "write"):
             target = self.table_url(table) if after is None else self._open(table, after)
             write_deltalake(
@@ -74,7 +90,9 @@ class Lake:
                 partition_by=list(partition_by) or None,
                 writer_properties=_WRITER,
                 storage_options=dict(self.storage_options) or None,
+                configuration=_CONFIGURATION if after is None else None,
                 commit_properties=commit,
+                post_commithook_properties=_AFTERWARDS,
             )
             return int(self._open(table, None).version())
 
@@ -126,6 +144,61 @@ class Lake:
                 rows = rows.select(columns)
             return rows.collect(engine="in-memory")
 
+    def files(self, table: str) -> int:
+        """Return how many files the newest version of a table consists of."""
+        with _named_faults(table, "read"):
+            return len(self._open(table, None).file_uris())
+
+    def compact(self, table: str) -> int:
+        """Join the small files of each folder into large ones; return the newest version.
+
+        What the table holds stays the same, and so does every pinned version. Appends go on
+        meanwhile.
+
+        Raises:
+            LakeUnavailable: the table cannot be read or written; it is as it was.
+        """
+        with _named_faults(table, "compact"):
+            opened = self._open(table, None)
+            opened.optimize.compact(
+                writer_properties=_WRITER, post_commithook_properties=_AFTERWARDS
+            )
+            return int(self._open(table, None).version())
+
+    def vacuum(self, table: str, *, keep: Collection[int], older_than: timedelta) -> int:
+        """Delete files that neither the newest version nor a pinned one needs.
+
+        Args:
+            table: table name.
+            keep: versions that somebody pins; the newest is kept anyway.
+            older_than: leave files alone that were given up more recently; a writer or reader at
+                work may need them. Whole hours.
+
+        Returns:
+            How many files were deleted.
+
+        Raises:
+            SnapshotUnknown: a pinned version is not in the table; nothing is deleted.
+            LakeUnavailable: the table cannot be read or written.
+        """
+        with _named_faults(table, "vacuum"):
+            opened = self._open(table, None)
+            newest = int(opened.version())
+            unknown = sorted(version for version in keep if not 0 <= version <= newest)
+            if unknown:
+                raise SnapshotUnknown(
+                    f"version {unknown[0]} of table {table} is pinned but not in the lake "
+                    f"{self.url}; newest is {newest}; nothing was deleted"
+                )
+            deleted = opened.vacuum(
+                retention_hours=int(older_than.total_seconds() // 3600),
+                enforce_retention_duration=False,
+                dry_run=False,
+                keep_versions=sorted({*keep, newest}),
+                post_commithook_properties=_AFTERWARDS,
+            )
+            return len(deleted)
+
     def _require_whole(self, table: str, opened: DeltaTable) -> None:
         """Refuse a table whose local files are gone or cut short; drivers crash on those."""
         if "://" in self.url:
@@ -152,11 +225,18 @@ def _named_faults(table: str, deed: str) -> Iterator[None]:
         yield
     except TableNotFoundError:
         raise
+    except FeatureStoreError:
+        raise
     except CommitFailedError as fault:
         raise LakeUnavailable(
             f"table {table}: another writer was faster; nothing was added, send the rows again"
         ) from fault
     except _FAULTS as fault:
+        if "already exists" in str(fault):
+            raise LakeUnavailable(
+                f"table {table}: another writer made it first; nothing was added, send the rows "
+                "again"
+            ) from fault
         first_line = str(fault).strip().splitlines()[0] if str(fault).strip() else repr(fault)
         raise LakeUnavailable(
             f"could not {deed} table {table}: {first_line}; "
