@@ -263,6 +263,20 @@ def test_a_pushed_row_that_breaks_the_contract_is_refused(online, market, change
     assert online.symbols() == ()
 
 
+def test_a_computed_feature_is_served_with_its_inputs_age_and_the_lakes_bits(online, market):
+    names = ["momentum(us_index_bars.close, lookback=60, skip=5)", "sma(us_index_bars.close)"]
+    online.materialize(market, names, NAMES, at=AT, windows={names[1]: 5})
+    got = online.get_online_features(names, NAMES, now=AT)
+    for j, name in enumerate(names):
+        truth = market.latest(name, NAMES, at=AT)
+        assert got.values[:, j].tobytes() == truth.values.tobytes()
+        assert got.event_times[:, j].tolist() == [micros(t) for t in truth.event_times]
+    truth = market.window(names[1], NAMES, length=5, at=AT)
+    assert online.window(names[1], NAMES, length=5, at=AT).tobytes() == truth.tobytes()
+    with pytest.raises(FeatureStale, match="momentum"):
+        online.get_online_features(names, NAMES, now=AT + timedelta(days=9))
+
+
 def test_a_new_definition_of_a_view_is_another_column_until_every_symbol_is_materialized(
     online, tmp_path
 ):
