@@ -47,6 +47,7 @@ from runtime.registry import Promoted, Registry
 from runtime.signing import Signer
 
 GOLDEN_ROWS = 12
+REPOSITORY = Path(__file__).resolve().parents[1]  # its place on this machine is scrubbed
 ExecuteNotebook = Callable[[str, Mapping[str, object]], Path]
 
 
@@ -161,7 +162,7 @@ def _files(
     return {
         "graph.onnx": judged.evaluation.graph,
         "golden.parquet": golden_bytes(_golden_rows(judged, workspace)),
-        "notebook.ipynb": strip_volatile(executed, paths=(workspace.path, Path.cwd())),
+        "notebook.ipynb": strip_volatile(executed, paths=(workspace.path, REPOSITORY)),
         "report.html": render(data).encode(),
         "card.md": render_card(data).encode(),
         "returns.parquet": _returns(judged.evaluation.backtest, holdout),

@@ -74,13 +74,14 @@ class _Scrubber:
     """Replaces what is random or local in a text; the same thing by the same name throughout."""
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
-        self._paths = sorted({str(path) for path in paths}, key=len, reverse=True)
+        folders = sorted({str(path) for path in paths} - {"", ".", "/"}, key=len, reverse=True)
+        self._paths = [re.compile(re.escape(folder) + r"(?![\w.-])") for folder in folders]
         self._names: dict[str, str] = {}
 
     def text(self, text: str) -> str:
         """Return the text without folders, addresses, dates of plots and random ids."""
         for path in self._paths:
-            text = text.replace(path, "<folder>")
+            text = path.sub("<folder>", text)
         text = _SVG_DATE.sub("", _ADDRESS.sub("0x0", text))
         text = _UUID.sub(lambda match: self._name("id", match[0]), text)
         if "<svg" not in text:

@@ -12,12 +12,14 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
 from featurestore.sources.embedded import ingest_embedded
+from pipelines.definition import load_definition
 from pipelines.errors import RunFailed
 from pipelines.gates.policy import default_policy
 from pipelines.judge import Judged, judge_study
@@ -25,6 +27,7 @@ from pipelines.promote import PromotedBundle
 from pipelines.runs.notebooks import RunProgress, RunRecord, run_notebook
 from pipelines.sweeps.sweep import SweepProgress, sweep
 from pipelines.workspace import Workspace
+from runtime.chain import ChainedLog
 from runtime.clock import WallClock
 from runtime.database import open_database
 from runtime.journal.store import Journal
@@ -41,14 +44,14 @@ from service.research.demo_tables import (
 )
 from service.research.promotion import promote_candidate
 from service.research.steps import Step, Steps
-from service.settings import Settings
-from service.trading import active_bundle, replay_bundle
+from service.settings import Settings, read_settings
+from service.trading import active_bundle, progress_note, replay_bundle
 
 NOTEBOOKS = (
     Path("notebooks/strategies/momentum.ipynb"),
     Path("notebooks/strategies/reversal.ipynb"),
 )
-MARK = ".demo"  # only a folder with this file in it is ever removed
+MARK = ".demo"  # a folder without this file is never touched; it says what the demo left
 WORKERS = 2
 BY = "demo"
 
@@ -57,7 +60,8 @@ def run_demo(settings: Settings, *, console: Console, json_path: Path | None) ->
     """Run the path from market history to replayed years and print what came of it.
 
     Args:
-        settings: names the workspace; an earlier demo in it is removed.
+        settings: names the workspace; an earlier demo in it is removed, or moved aside if
+            anything was added to its records since.
         console: for progress and tables.
         json_path: receives the same figures for machines.
 
@@ -67,7 +71,7 @@ def run_demo(settings: Settings, *, console: Console, json_path: Path | None) ->
     notebooks = _notebooks()
     workspace = _fresh_workspace(settings, console)
     steps = Steps(console, time.perf_counter)
-    _ingest(workspace, steps)
+    _ingest(notebooks, workspace, steps)
     _run_notebooks(notebooks, workspace, steps)
     names = _sweep(notebooks, workspace, steps)
     judged = _judge(names, workspace, steps)
@@ -81,6 +85,7 @@ def run_demo(settings: Settings, *, console: Console, json_path: Path | None) ->
         seconds=steps.total(),
     )
     _show(console, figures)
+    (settings.workspace / MARK).write_text(_heads(settings))
     if json_path is not None:
         json_path.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
     return OK
@@ -107,31 +112,57 @@ def _notebooks() -> tuple[Path, ...]:
 
 
 def _fresh_workspace(settings: Settings, console: Console) -> Workspace:
-    """Return an empty workspace; an earlier demo is removed, anything else is left alone."""
+    """Return an empty workspace; an earlier demo's is removed, or moved aside if it was used."""
     folder = settings.workspace
+    own = replace(read_settings({}, workspace=folder), host=settings.host, port=settings.port)
+    if settings != own:
+        raise NotFound(
+            "the demo keeps everything in its own folder, but the environment names other places",
+            "unset SLUICE_DATABASE_URL, SLUICE_LEDGER_URL, SLUICE_LAKE_URL and SLUICE_POLICY",
+        )
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARK).is_file():
             raise NotFound(
                 f"{folder} holds something that is not a demo's workspace",
                 "name an empty folder with --workspace",
             )
-        shutil.rmtree(folder)
-        console.print(f"[dim]Removed the earlier demo in {folder}[/dim]", soft_wrap=True)
+        if (folder / MARK).read_text() == _heads(settings):
+            shutil.rmtree(folder)
+            console.print(f"[dim]Removed the earlier demo in {folder}[/dim]", soft_wrap=True)
+        else:
+            aside = folder.with_name(f"{folder.name}-{WallClock().now():%Y%m%dT%H%M%S}")
+            folder.rename(aside)
+            console.print(f"[dim]Kept what was done since in {aside}[/dim]", soft_wrap=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
     console.print(f"[dim]Workspace {folder}[/dim]\n", soft_wrap=True)
-    return Workspace(folder, lake_url=settings.lake_url, ledger_url=settings.ledger_url)
+    return Workspace(folder)
 
 
-def _ingest(workspace: Workspace, steps: Steps) -> None:
+def _heads(settings: Settings) -> str:
+    """Return where ledger, journal and registry stand: whoever adds to them changes it."""
+    lines = []
+    for url, table in (
+        (settings.ledger_url, "ledger"),
+        (settings.database_url, "journal"),
+        (settings.database_url, "registry"),
+    ):
+        if Path(url.removeprefix("sqlite:///")).is_file():
+            lines.append(f"{table} {ChainedLog(open_database(url), table).head().hash}")
+    return "\n".join(lines) + "\n"
+
+
+def _ingest(notebooks: Sequence[Path], workspace: Workspace, steps: Steps) -> None:
     with steps.step("data", "Market history into the lake, contracts checked") as step:
         reports = ingest_embedded(workspace.store())
         workspace.save()
+        for notebook in notebooks:
+            workspace.research_reader(load_definition(notebook, {}).study)  # seals its holdout
         accepted = sum(report.accepted for report in reports)
         aside = sum(report.quarantined for report in reports)
         step.found = (
             f"{accepted:,} observations in {len(reports)} feature views, {aside} quarantined, "
-            f"snapshot {workspace.snapshot.hash[:12]}"
+            f"{len(notebooks)} holdouts sealed, snapshot {workspace.snapshot.hash[:12]}"
         )
 
 
@@ -230,9 +261,7 @@ def _replay(
             settings,
             active_bundle(settings),
             on_start=step.expect,
-            on_session=lambda outcome: step.advance(
-                f"{outcome.day}  equity {outcome.equity:,.0f} USD"
-            ),
+            on_session=lambda outcome: step.advance(progress_note(outcome)),
         )
         figures = replay_figures(replayed)
         step.found = (

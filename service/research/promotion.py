@@ -82,14 +82,26 @@ def origin(repository: Path) -> Origin:
 
 
 def _commit(repository: Path) -> str:
+    """Return the commit, and what differs from it: tracked files are all a bundle is made with."""
+    commit = _git(repository, "rev-parse", "HEAD")
+    if commit is None:
+        return UNKNOWN
+    changed = _git(repository, "diff", "HEAD")
+    if not changed:
+        return commit
+    return f"{commit}-changed-{hashlib.sha256(changed.encode()).hexdigest()[:12]}"
+
+
+def _git(repository: Path, *words: str) -> str | None:
+    """Return what git answers, None if there is no checkout or no git."""
     try:
         answer = subprocess.run(
-            ["git", "-C", str(repository), "rev-parse", "HEAD"],
+            ["git", "-C", str(repository), *words],
             capture_output=True,
             text=True,
             check=False,
-            timeout=10,
+            timeout=30,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return UNKNOWN
-    return answer.stdout.strip() if answer.returncode == 0 else UNKNOWN
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
