@@ -16,13 +16,22 @@ from numpy.typing import NDArray
 
 from featurestore.errors import ContractBroken, FeatureUndefined, HistoryMissing
 from featurestore.features.declaration import Feature, Source, Windows
-from featurestore.features.reading import Bars, Reader, clock, first_prints, missing, read
-from featurestore.grid import NEVER, Array, Micros
+from featurestore.features.reading import (
+    Bars,
+    Reader,
+    clock,
+    clocks,
+    first_prints,
+    missing,
+    read,
+    read_many,
+)
+from featurestore.grid import NEVER, Array, Micros, SessionGrid
 from featurestore.times import instant
 
 _Number = TypeVar("_Number", np.float64, np.int64)
 
-CELLS = 4_000_000  # numbers held at once while many instants are evaluated
+CELLS = 1_000_000  # numbers held at once while many instants are evaluated
 OnMissing = Literal["refuse", "null"]
 
 
@@ -92,11 +101,16 @@ class _Task:
     def _closes(
         self, node: Feature, symbols: Sequence[str], ats: Sequence[int], bars: int, lag: int
     ) -> Micros:
-        out = np.zeros((len(ats), bars), dtype=np.int64)
-        for d, at in enumerate(ats):
+        source = node.sources[0]
+        table, _, _ = self.reader.place(source.feature, [source.entity or symbols[0]])
+        out, refused = np.zeros((len(ats), bars), dtype=np.int64), np.arange(len(ats))
+        if isinstance(table, SessionGrid):
+            out, refused = clocks(table, length=bars, lag=lag, ats=np.array(ats, dtype=np.int64))
+        for d in map(int, refused):
+            at = ats[d]
             try:
                 out[d] = clock(
-                    self.reader, node.sources[0], symbols[0], length=bars, lag=lag, at=at,
+                    self.reader, source, symbols[0], length=bars, lag=lag, at=at,
                     wanted_by=self.root.name,
                 )  # fmt: skip
             except HistoryMissing:
@@ -109,6 +123,22 @@ class _Task:
     ) -> _Run:
         daily = any(self.reader.view(each.view).calendar is not None for each in self.root.sources)
         shape = (len(ats), len(symbols), closes.shape[1])
+        names = symbols if source.entity is None else [source.entity]
+        table, field, rows = self.reader.place(source.feature, names)
+        if isinstance(table, SessionGrid) and source.actions is None and closes[:, -1].all():
+            instants = np.array(ats, dtype=np.int64)
+            found = read_many(table, field, rows, closes, instants)
+            if found is not None:
+                absent = np.isnan(found[0]).any(axis=(1, 2))
+                if absent.any():
+                    d = int(np.argmax(absent))
+                    one = Bars(values=found[0][d], known=found[1][d], closes=closes[d])
+                    self._require(source, symbols, one, ats[d])
+                return _Run(
+                    values=np.broadcast_to(found[0], shape),
+                    known=np.broadcast_to(found[1], shape),
+                    closes=closes,
+                )
         values, known = np.full(shape, np.nan), np.full(shape, NEVER)
         for d, at in enumerate(ats):
             if closes[d, -1] == 0:

@@ -150,6 +150,59 @@ def _on_grid(table: SessionGrid, field: str, rows: Index, closes: Micros, at: in
     return Bars(values=values, known=known, closes=closes)
 
 
+def clocks(table: SessionGrid, *, length: int, lag: int, ats: Micros) -> tuple[Micros, Micros]:
+    """Return `clock` of many instants at once, (D, length), and the instants it refuses, (k,).
+
+    Rows of refused instants hold zeros.
+    """
+    last = np.searchsorted(table.due, ats, side="right") - 1
+    good = (last - length - lag + 1 >= 0) & (last < table.known.shape[1])
+    out = np.zeros((ats.size, length), dtype=np.int64)
+    ends = last[good] - lag
+    out[good] = table.closes[ends[:, None] + np.arange(1 - length, 1)]
+    return out, np.flatnonzero(~good)
+
+
+def read_many(
+    table: SessionGrid, field: str, rows: Index, closes: Micros, ats: Micros
+) -> tuple[Array, Micros] | None:
+    """Read runs of sessions for many instants at once: what `read` returns one by one.
+
+    Args:
+        table: a grid.
+        field: its field.
+        rows: row numbers, (n,).
+        closes: (D, L); each row consecutive sessions of one calendar.
+        ats: (D,), microseconds.
+
+    Returns:
+        Values and knowledge times, (D, n, L); None if the grid keeps other sessions.
+    """
+    length = closes.shape[1]
+    first = np.searchsorted(table.closes, closes[:, 0])
+    columns = first[:, None] + np.arange(length)
+    if columns.max() >= table.closes.size or (table.closes[columns] != closes).any():
+        return None
+    held = table.known.shape[1]
+    inside = np.minimum(columns, held - 1)
+    cells = rows[None, :, None], inside[:, None, :]
+    values, known = table.values[field][cells], table.known[cells]
+    hidden = (known > ats[:, None, None]) | (columns >= held)[:, None, :]
+    values[hidden], known[hidden] = np.nan, NEVER
+    later = table.revisions
+    low, high = np.searchsorted(later.column, [first.min(), columns.max() + 1])
+    place = {int(row): i for i, row in enumerate(rows)}
+    for r in range(low, high):
+        i = place.get(int(later.row[r]))
+        if i is None:
+            continue
+        at = later.column[r] - first
+        seen = np.flatnonzero((at >= 0) & (at < length) & (later.known[r] <= ats))
+        values[seen, i, at[seen]] = later.values[field][r]
+        known[seen, i, at[seen]] = later.known[r]
+    return values, known
+
+
 def _as_of(
     table: OwnTimes, field: str, rows: Index, closes: Micros, at: int, *, reach: int, lag: int
 ) -> Bars:

@@ -77,15 +77,16 @@ def computed_columns(
     values, known = np.full(keys.height, np.nan), np.full(keys.height, NEVER)
     # Instants with the same symbols are evaluated together.
     rows = keys.with_row_index("row").group_by("at", maintain_order=True).agg("entity", "row")
-    groups: dict[tuple[str, ...], list[tuple[datetime, list[int]]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[datetime, list[str], list[int]]]] = {}
     for at, entities, places in rows.iter_rows():
-        order = sorted(range(len(entities)), key=entities.__getitem__)
-        names = tuple(dict.fromkeys(entities[i] for i in order))
-        groups.setdefault(names, []).append((at, [places[i] for i in order]))
+        groups.setdefault(tuple(sorted(set(entities))), []).append((at, entities, places))
     for names, instants in groups.items():
-        found = evaluate(reader, node, names, at=[at for at, _ in instants], on_missing=on_missing)
-        for d, (_, places) in enumerate(instants):
-            cells = [names.index(keys["entity"][place]) for place in places]
+        found = evaluate(
+            reader, node, names, at=[each[0] for each in instants], on_missing=on_missing
+        )
+        column = {name: i for i, name in enumerate(names)}
+        for d, (_, entities, places) in enumerate(instants):
+            cells = [column[entity] for entity in entities]
             values[places], known[places] = found.values[d, cells], found.known[d, cells]
     absent = pl.Series(known == NEVER)
     return pl.DataFrame(

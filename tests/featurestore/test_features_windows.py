@@ -310,6 +310,57 @@ def test_symbols_must_be_distinct_known_and_some(market):
         market.window(feature, ["GONE"], length=1, at=at)
 
 
+REVISED = st.lists(
+    st.tuples(
+        st.sampled_from("AB"), st.integers(0, 29), st.integers(0, 40), st.floats(50, 150)
+    ),
+    max_size=25,
+    unique_by=lambda each: each[:2],
+)  # fmt: skip
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(revised=REVISED, late=st.lists(st.integers(0, 29), max_size=3, unique=True))
+def test_revised_and_late_bars_are_read_alike_for_many_instants_and_for_one(
+    tmp_path_factory, revised, late
+):
+    days = XNYS.sessions(date(2020, 1, 2), date(2020, 4, 30))
+    known = {i: days[i + 3].close if i in late else days[i].close for i in range(30)}
+    first = {(name, i): (known[i], 100.0 + i) for name in "AB" for i in range(30)}
+    rows = [(name, i, 0, *first[name, i]) for name, i in first]
+    rows += [
+        (name, i, 1, max(days[i + wait].close + timedelta(minutes=1), known[i]), value)
+        for name, i, wait, value in revised
+    ]
+    store = FeatureStore(Lake(str(tmp_path_factory.mktemp("revised") / "lake")))
+    store.apply(US_EQUITIES)
+    store.ingest(
+        "us_equities",
+        pl.DataFrame(
+            [
+                {"entity": n, "event_time": days[i].close, "known_at": k, "revision": r, "close": v}
+                for n, i, r, k, v in rows
+            ]
+        ),
+    )
+    reader, feature = store.reader(store.snapshot()), f.sma(CLOSE, bars=5)
+    at = [session.close for session in days[4:30]]
+    found = evaluate(reader, feature, ["B", "A"], at=at, on_missing="null")
+    for d, instant in enumerate(at):
+        for i, name in enumerate("BA"):
+            seen = [
+                [r for r in rows if r[:2] == (name, d + k) and r[3] <= instant] for k in range(5)
+            ]
+            if not all(seen):
+                assert np.isnan(found.values[d, i])
+                continue
+            bars = [max(each, key=lambda row: row[2]) for each in seen]
+            assert found.values[d, i] == pytest.approx(sum(bar[4] for bar in bars) / 5, rel=1e-14)
+            assert found.known[d, i] == micros(max(bar[3] for bar in bars))
+            alone = reader.window(feature.name, [name], length=1, at=instant)[0, 0]
+            assert alone == found.values[d, i]
+
+
 def library_on_seeded_walks():
     """Every formula with its defaults on fixed random walks: the first symbol's value."""
     random = np.random.default_rng(5)
