@@ -77,3 +77,7 @@ class MessageInvalid(RuntimeFault):
 
 class MarketRuleUnknown(RuntimeFault):
     """No market rule was in force on that day, or the rules' file cannot be read."""
+
+
+class PolicyRefused(RuntimeFault):
+    """A policy change or an override is against the rules; what is in force stays."""

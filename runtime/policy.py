@@ -88,6 +88,13 @@ class HealthLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_weight: Decimal | None = None
 
 
+class OverrideLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What two persons may change for a while; what is left out nobody may."""
+
+    allowed: tuple[str, ...] | None = None  # names of limits, "loss.max_daily_loss"
+    max_seconds: int | None = None  # how long at most
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All limits in force; a limit that is None was left out and blocks."""
 
@@ -100,6 +107,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     loss: LossLimits = LossLimits()
     rate: RateLimits = RateLimits()
     health: HealthLimits = HealthLimits()
+    overrides: OverrideLimits = OverrideLimits()
 
     @property
     def hash(self) -> str:
@@ -119,27 +127,45 @@ def parse_policy(text: str, source: str = "policy") -> Policy:
     """
     try:
         raw = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyInvalid(f"{source}: {error}") from error
+    return policy_of(raw, source)
+
+
+def policy_of(raw: dict[str, Any], source: str) -> Policy:
+    """Return the policy that a parsed file says; PolicyInvalid as `parse_policy`."""
+    try:
         policy = msgspec.convert(raw, Policy)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
         raise PolicyInvalid(f"{source}: {error}") from error
     for section, limits in raw.items():
         if isinstance(limits, dict):
             _check_numbers(source, section, limits)
+    for name in policy.overrides.allowed or ():
+        section, _, limit = name.partition(".")
+        if limit not in getattr(getattr(policy, section, None), "__struct_fields__", ()):
+            raise PolicyInvalid(f"{source}: overrides.allowed names {name}, which is no limit")
     return policy
+
+
+def policy_text(path: Path | None) -> str:
+    """Return a policy file's text, the packaged one's for None; PolicyInvalid if unreadable."""
+    if path is None:
+        return files("runtime").joinpath("policy.toml").read_text("utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyInvalid(f"{path}: cannot be read ({error})") from error
 
 
 def load_policy(path: Path) -> Policy:
     """Read a policy file; PolicyInvalid if it is unreadable or invalid."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PolicyInvalid(f"{path}: cannot be read ({error})") from error
-    return parse_policy(text, str(path))
+    return parse_policy(policy_text(path), str(path))
 
 
 def default_policy() -> Policy:
     """Return the packaged policy for paper trading."""
-    return parse_policy(files("runtime").joinpath("policy.toml").read_text("utf-8"), "policy.toml")
+    return parse_policy(policy_text(None), "policy.toml")
 
 
 def _check_numbers(source: str, section: str, limits: dict[str, Any]) -> None:
