@@ -7,6 +7,10 @@
  5. mark, and compare our record with the venues'
 
 Every step is idempotent: a session that was interrupted anywhere is simply run again.
+
+Without a bar of that very session for all of the universe and all that is held, nothing is marked,
+decided or closed: no equity is made up from old prices. The session may be run again while its
+bars can still come (`final=False`); after that a decision that was due is a refusal on record.
 """
 
 from collections.abc import Sequence
@@ -34,9 +38,10 @@ class SessionOutcome:
     decision: DecisionRecord | None  # decided now; None if not due or decided before
     orders: int  # children committed now
     fills: int  # booked now
-    equity: Decimal  # USD
+    equity: Decimal | None  # USD; None if the session could not be valued, and is not closed
     benchmark_return: float | None
     breaks: tuple[Break, ...]
+    unpriced: tuple[str, ...] = ()  # symbols without a bar of this session
 
     @property
     def denied(self) -> int:
@@ -59,8 +64,13 @@ class Engine:
         self.history = History.of(desk.bundle.manifest, desk.calendar, desk.journal)
         self.venues = Venues(desk)
 
-    def run_session(self, session: Session) -> SessionOutcome:
-        """Run one session at the clock's time; a session that is closed already changes nothing."""
+    def run_session(self, session: Session, *, final: bool = True) -> SessionOutcome:
+        """Run one session at the clock's time; a session that is closed already changes nothing.
+
+        Args:
+            session: the one to run.
+            final: False if it is run again should bars be missing; then they are waited for.
+        """
         desk, history, venues = self.desk, self.history, self.venues
         at, day = desk.clock.now(), session.day
 
@@ -68,9 +78,11 @@ class Engine:
         bars = desk.feed.bars(self._symbols(), at)
 
         # 2. paper venues execute what was working
-        for broker in desk.brokers:
-            if isinstance(broker, SimulatedVenue):
-                broker.on_bars(bars, at)
+        complete = all(bar.event_time >= session.open for bar in bars)
+        if final or complete:
+            for broker in desk.brokers:
+                if isinstance(broker, SimulatedVenue):
+                    broker.on_bars(bars, at)
 
         # 3. executions are polled and booked
         fills = venues.book_executions()
@@ -81,24 +93,27 @@ class Engine:
         # 5. mark, and compare our record with the venues'
         breaks, unresolved = self._reconcile(day)
         moment = self._moment(session, at, bars, unresolved)
-        benchmark_return = history.mark(day, moment.marks) if self._open(day) else None
+        valued = self._open(day) and complete
+        benchmark_return = history.mark(day, moment.marks) if valued else None
 
         # 6. decide, if due, once; commit before sending
-        record, orders = self._decide(moment)
+        record, orders = self._decide(moment) if final or complete else (None, ())
 
         # 7. send what no venue has acknowledged
         venues.send(orders, at, day)
 
         # 8. close the session in the journal
-        self._close(moment, breaks, benchmark_return)
+        if valued:
+            self._close(moment, breaks, benchmark_return)
         return SessionOutcome(
             day=day,
             decision=record,
             orders=len(orders),
             fills=fills,
-            equity=moment.equity,
+            equity=moment.equity if complete else None,
             benchmark_return=benchmark_return,
             breaks=breaks,
+            unpriced=moment.unpriced,
         )
 
     def _open(self, day: date) -> bool:
@@ -155,8 +170,6 @@ class Engine:
     def _close(
         self, moment: Moment, breaks: tuple[Break, ...], benchmark_return: float | None
     ) -> None:
-        if not self._open(moment.session.day):
-            return
         book, marks = moment.book, moment.marks
         record = SessionRecord(
             account=self.desk.journal.account,

@@ -13,7 +13,7 @@ from featurestore.errors import PlatformError
 from featurestore.features.expression import sources_of
 from runtime.desk import Desk
 from runtime.domain import Bar, Order, Verdict
-from runtime.errors import OrderInvalid, RuntimeFault
+from runtime.errors import FeedInvalid, OrderInvalid, RuntimeFault
 from runtime.guardrails import Context, FeatureAge, Judged, MarketState, Published, judge
 from runtime.history import History
 from runtime.inputs import Array, CurrentWeights, gather
@@ -43,6 +43,11 @@ class Moment:
         return self.session.day.isoformat()
 
     @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Return the symbols whose newest bar is of an earlier session."""
+        return tuple(bar.symbol for bar in self.bars if bar.event_time < self.session.open)
+
+    @property
     def marks(self) -> dict[str, Decimal]:
         """Return the newest close per symbol, USD per unit."""
         return {bar.symbol: bar.close for bar in self.bars}
@@ -65,6 +70,8 @@ def _decide(
 ) -> tuple[DecisionRecord, tuple[Order, ...]]:
     bundle, manifest = desk.bundle, desk.bundle.manifest
     symbols, marks = manifest.symbols, moment.marks
+    if moment.unpriced:
+        raise FeedInvalid(f"there is no bar of {moment.tick} for {', '.join(moment.unpriced)}")
 
     # 1. everything the graph may see, as known now
     current = moment.book.weights(marks, symbols)

@@ -45,6 +45,7 @@ class Replayed:
 
     bundle: LoadedBundle
     ran: int  # sessions that this call ran; the others were closed before
+    days: int  # sessions of the range
     first: date
     last: date
     result: ReplayResult
@@ -173,7 +174,7 @@ def replay_bundle(
 
     Raises:
         QueryInvalid: the days are not in order, hold no session, lie in the research window, or
-            begin before the account's last session without having been traded then.
+            begin before the first one that the account has closed.
     """
     manifest = bundle.manifest
     sealed = tuple(date.fromisoformat(day) for day in manifest.holdout_window)
@@ -201,6 +202,7 @@ def replay_bundle(
     return Replayed(
         bundle=bundle,
         ran=left,
+        days=len(days),
         first=days[0].day,
         last=days[-1].day,
         result=result,
@@ -208,20 +210,26 @@ def replay_bundle(
     )
 
 
+def progress_note(outcome: SessionOutcome) -> str:
+    """Return what a progress bar says of a session."""
+    equity = "not closed" if outcome.equity is None else f"equity {outcome.equity:,.0f} USD"
+    return f"{outcome.day}  {equity}"
+
+
 def _left_to_run(journal: Journal, days: Sequence[date]) -> int:
-    """Return how many sessions are still to run; QueryInvalid if one was passed over for ever."""
+    """Return how many sessions are still to run; QueryInvalid if the days were passed over for ever."""
     last = journal.last_session()
     if last is None:
         return len(days)
-    closed = {point.day for point in journal.equity_curve(days[0], days[-1])}
-    missed = [day for day in days if day <= last.day and day not in closed]
-    if missed:
+    closed = [point.day for point in journal.equity_curve()]
+    left = sum(day > last.day for day in days)
+    if days[0] < closed[0] or not (left or set(closed) & set(days)):
         raise QueryInvalid(
-            f"{len(missed)} sessions from {missed[0]} to {missed[-1]} were never traded, and "
-            f"account {journal.account} is closed up to {last.day}: a journal does not go back",
-            f"begin after {last.day}, or replay all of it in a new workspace",
+            f"account {journal.account} has traded {closed[0]} to {closed[-1]}, and a journal does "
+            f"not go back to sessions of {days[0]} to {days[-1]} that it passed over",
+            f"begin with {closed[0]} or later, or replay in a new workspace",
         )
-    return sum(day > last.day for day in days)
+    return left
 
 
 def _features(bundle: LoadedBundle) -> set[str]:

@@ -12,7 +12,7 @@ from service.faults import QueryInvalid
 from service.index import Index
 from service.reading import Reading
 from service.settings import Settings, require_workspace
-from service.trading import Replayed, active_bundle, replay_bundle
+from service.trading import Replayed, active_bundle, progress_note, replay_bundle
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,8 @@ class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     ran: int  # sessions run now; the others of the range were closed before
     first: str
     last: str
-    sessions: int
+    sessions: int  # closed in the range
+    not_closed: int  # without a bar of that day for every symbol, or passed over
     decisions: int
     orders: int
     fills: int
@@ -59,7 +60,7 @@ def replay_sessions(
         task = progress.add_task("replay", total=None, day="")
 
         def show(outcome: SessionOutcome) -> None:
-            progress.update(task, advance=1, day=f"{outcome.day}  equity {outcome.equity:,.0f} USD")
+            progress.update(task, advance=1, day=progress_note(outcome))
 
         replayed = replay_bundle(
             settings,
@@ -93,6 +94,7 @@ def _answer(replayed: Replayed) -> ReplayAnswer:
         first=replayed.first.isoformat(),
         last=replayed.last.isoformat(),
         sessions=result.sessions,
+        not_closed=replayed.days - result.sessions,
         decisions=result.decisions,
         orders=result.orders,
         fills=result.fills,
@@ -110,8 +112,13 @@ def _show(console: "Console", answer: ReplayAnswer) -> None:
 
     if not answer.ran:
         console.print(
-            f"Nothing was left to run: account {answer.account} has closed all "
+            f"Nothing was left to run: account {answer.account} has closed "
             f"{answer.sessions:,} sessions of that range before."
+        )
+    if answer.not_closed:
+        console.print(
+            f"[red]{answer.not_closed:,} sessions of the range are not closed[/red]: no bar of "
+            "that day for some symbol, or passed over by an earlier replay."
         )
     console.print(
         f"[bold]{answer.study}[/bold] on paper, {answer.first} to {answer.last}: "

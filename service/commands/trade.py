@@ -35,9 +35,13 @@ def trade(settings: Settings, output: Output, *, delay_minutes: int) -> int:
 
     def show(outcome: SessionOutcome) -> None:
         decided = "no decision due" if outcome.decision is None else f"{outcome.orders} orders"
+        equity = "not closed" if outcome.equity is None else f"equity {outcome.equity:,.2f} USD"
+        if outcome.unpriced:
+            missing = ", ".join(outcome.unpriced)
+            equity += f": the lake has no bar of that day for {missing}"
         output.console.print(
             f"{outcome.day}  {outcome.refusal or decided}, {outcome.fills} fills, "
-            f"equity {outcome.equity:,.2f} USD, {len(outcome.breaks)} breaks"
+            f"{len(outcome.breaks)} breaks, {equity}"
         )
 
     output.answer(

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -72,8 +71,8 @@ def test_the_previous_bundle_goes_on_trading_while_the_newer_one_is_tampered_wit
     assert desk.bundle.hash == first == desk.approved()
 
 
-def test_trading_under_the_wall_clock_closes_the_newest_session_and_ends_on_a_signal(demo_lake):
-    """The embedded history ends in 2022, so nothing is decided today; the books still close."""
+def test_under_the_wall_clock_no_session_is_closed_on_prices_of_other_years(demo_lake):
+    """The embedded history ends in 2022: nothing is decided today, and no equity is made up."""
     settings = demo_lake
     child = subprocess.Popen(
         [Path(sys.executable).with_name("sluice"), "trade", "-w", str(settings.workspace)],
@@ -82,18 +81,19 @@ def test_trading_under_the_wall_clock_closes_the_newest_session_and_ends_on_a_si
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
     )
-    journal = Journal(open_database(settings.database_url), LIVE)
-    deadline = time.monotonic() + 60
-    while journal.last_session() is None and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
+    assert child.stdout is not None
+    told = ""
+    while "breaks" not in told and child.poll() is None:
+        told += child.stdout.readline()
     child.send_signal(signal.SIGINT)
-    printed, _ = child.communicate(timeout=30)
-    assert child.returncode == 0, printed
-    closed = journal.last_session()
-    assert closed is not None
-    assert closed.equity == 1_000_000
+    rest, _ = child.communicate(timeout=30)
+    assert child.returncode == 0, told + rest
+    assert "not closed" in told
+    assert "no bar of that day for AAPL, MSFT, XOM" in " ".join((told + rest).split())
+    journal = Journal(open_database(settings.database_url), LIVE)
+    assert journal.last_session() is None
     assert journal.counts()["orders"] == 0
-    assert "0 breaks" in printed
+    assert journal.book().flows == 1_000_000
 
 
 @pytest.fixture
