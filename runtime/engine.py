@@ -1,8 +1,9 @@
 """One session of the runtime, step by step; the same code under a wall clock and in a replay.
 
  1. the session's bars                          6. decide, if due, once; commit before sending
- 2. paper venues execute what was working       7. send what no venue has acknowledged
- 3. executions are polled and booked            8. close the session in the journal
+ 2. cancel what is stopped; paper venues        7. send what no venue has acknowledged
+    execute what was working                    8. close the session in the journal
+ 3. executions are polled and booked
  4. orders of earlier ticks: ask, settle
  5. mark, and compare our record with the venues'
 
@@ -77,7 +78,8 @@ class Engine:
         # 1. the session's bars
         bars = desk.feed.bars(self._symbols(), at)
 
-        # 2. paper venues execute what was working
+        # 2. cancel what is stopped; paper venues execute what was working
+        venues.cancel_stopped(at, day)
         complete = all(bar.event_time >= session.open for bar in bars)
         if final or complete:
             for broker in desk.brokers:

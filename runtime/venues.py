@@ -47,6 +47,15 @@ class Venues:
                 return 0  # nobody here explains it: a break, not a booking
             return sum(self._book([fill]) for fill in fills)
 
+    def cancel_stopped(self, at: datetime, day: date) -> None:
+        """Cancel what works and is stopped by the kill switch, before any bar can execute it."""
+        stops, events = self.desk.stops(), list[OrderEvent]()
+        for record in self.desk.journal.open_orders() if stops.engaged else ():
+            stop = stops.reason(record.order.symbol)
+            if stop is not None:
+                events += self._settled(record, at, day, stop)
+        self.desk.journal.record_order_states(events)
+
     def settle(self, at: datetime, day: date) -> None:
         """Ask where orders of earlier ticks stand, and cancel what works if trading is stopped."""
         stops = self.desk.stops()

@@ -107,20 +107,29 @@ def test_the_account_never_trades_before_it_is_funded(tmp_path):
     bench.close()
 
 
-def test_a_kill_switch_blocks_new_orders_and_cancels_working_ones(bench):
+def test_a_kill_engaged_overnight_cancels_working_orders_before_the_next_bar_and_blocks_new_ones(
+    bench,
+):
     run(bench, FRIDAY)
     (bench.folder / "kill" / "all").touch()
-    run(bench, MONDAY)
-    # The venue executed at Monday's close, before anybody could cancel: fills are facts.
+    assert run(bench, MONDAY).fills == 0
     journal = bench.desk.journal
-    assert {o.state for o in journal.orders()} == {OrderState.FILLED}
+    assert {o.state for o in journal.orders()} == {OrderState.CANCELLED}
+    assert all("kill switch all" in order.note for order in journal.orders())
+    assert journal.book().positions() == {}
     week = [session.day for session in XNYS.sessions(date(2017, 1, 10), date(2017, 1, 13))]
     outcome = run(bench, *week)
     assert outcome.orders == 0
     assert outcome.denied == len(outcome.decision.plan) > 0
-    assert "kill" in str(outcome.decision.plan[0].verdicts[0].observed) or "all on" in str(
-        outcome.decision.plan[0].verdicts[0]
-    )
+    assert "all on" in outcome.decision.plan[0].verdicts[0].observed
+
+
+def test_a_kill_of_one_symbol_cancels_its_orders_and_lets_the_others_fill(bench):
+    run(bench, FRIDAY)
+    bench.desk.kill.engage("symbol.BBB", "odd prints")
+    run(bench, MONDAY)
+    ended = {o.order.symbol: o.state for o in bench.desk.journal.orders()}
+    assert ended == dict.fromkeys(SYMBOLS, OrderState.FILLED) | {"BBB": OrderState.CANCELLED}
 
 
 def test_working_orders_are_cancelled_before_the_next_bar_when_the_kill_is_on(bench):
