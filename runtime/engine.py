@@ -1,8 +1,8 @@
 """One session of the runtime, step by step; the same code under a wall clock and in a replay.
 
- 1. the session's bars                          6. decide, if due, once; commit before sending
- 2. cancel what is stopped; paper venues        7. send what no venue has acknowledged
-    execute what was working                    8. close the session in the journal
+ 1. cancel what the kill switch stops           6. decide, if due, once; commit before sending
+ 2. the session's bars; paper venues execute    7. send what no venue has acknowledged
+    what was working                            8. close the session in the journal
  3. executions are polled and booked
  4. orders of earlier ticks: ask, settle
  5. mark, and compare our record with the venues'
@@ -75,11 +75,11 @@ class Engine:
         desk, history, venues = self.desk, self.history, self.venues
         at, day = desk.clock.now(), session.day
 
-        # 1. the session's bars
-        bars = desk.feed.bars(self._symbols(), at)
-
-        # 2. cancel what is stopped; paper venues execute what was working
+        # 1. cancel what the kill switch stops, with or without bars
         venues.cancel_stopped(at, day)
+
+        # 2. the session's bars; paper venues execute what was working
+        bars = desk.feed.bars(self._symbols(), at)
         complete = all(bar.event_time >= session.open for bar in bars)
         if final or complete:
             for broker in desk.brokers:

@@ -17,7 +17,7 @@ from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.clock import ReplayClock
 from runtime.domain import Bar, Fill, OrderState, Side
 from runtime.engine import Engine, fund
-from runtime.errors import DecisionInvalid, PolicyInvalid, VenueUnknownOutcome
+from runtime.errors import DecisionInvalid, FeedInvalid, PolicyInvalid, VenueUnknownOutcome
 from runtime.guardrails import MarketState, Published
 from runtime.policy import default_policy
 from runtime.venues import Venues
@@ -122,6 +122,19 @@ def test_a_kill_engaged_overnight_cancels_working_orders_before_the_next_bar_and
     assert outcome.orders == 0
     assert outcome.denied == len(outcome.decision.plan) > 0
     assert "all on" in outcome.decision.plan[0].verdicts[0].observed
+
+
+def test_a_kill_cancels_though_the_feed_is_down(bench):
+    run(bench, FRIDAY)
+    bench.desk.kill.engage("all", "feed is gone")
+
+    class Gone(type(bench.desk.feed)):
+        def bars(self, symbols, at):
+            raise FeedInvalid("nobody answers")
+
+    with pytest.raises(FeedInvalid):
+        run(bench, MONDAY, engine=bench.changed(feed=Gone(bench.market, "prices.close")))
+    assert {o.state for o in bench.desk.journal.orders()} == {OrderState.CANCELLED}
 
 
 def test_a_kill_of_one_symbol_cancels_its_orders_and_lets_the_others_fill(bench):
