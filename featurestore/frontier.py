@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from featurestore.grid import Index, Micros
 
 _DAY = 86_400_000_000  # microseconds
+_CHUNK = 16_384  # spine rows looked up at a time
 _CELLS_PER_ROW = 4  # size of the look-up table, at most, in cells per row held
 
 
@@ -60,26 +61,29 @@ class Frontier:
             codes: (N,), of the entities; -1 for strangers.
             at: (N,), microseconds since 1970, in any order.
         """
-        if not self.known.size:
-            return np.full(codes.size, -1, dtype=np.intp)
-        bucket = np.clip((at - self.origin) // self.width, 0, self.buckets - 1)
-        cell = codes * self.buckets + bucket
-        strangers = codes < 0
-        if strangers.any():
-            cell[strangers] = 0
-        low: Index = self.starts[cell].astype(np.intp)
-        high = self.starts[cell + 1].astype(np.intp)
-        last = self.known.size - 1
-        for _ in range(int(self.deepest).bit_length()):
+        found: Index = np.full(codes.size, -1, dtype=np.intp)
+        if self.known.size:
+            for i in range(0, codes.size, _CHUNK):
+                found[i : i + _CHUNK] = self._find(codes[i : i + _CHUNK], at[i : i + _CHUNK])
+        return found
+
+    def _find(self, codes: Index, at: Micros) -> Index:
+        """Answer a chunk of questions small enough for everything to stay in the cache."""
+        bucket = (at - self.origin) // self.width
+        np.clip(bucket, 0, self.buckets - 1, out=bucket)
+        bucket += codes * self.buckets
+        np.maximum(bucket, 0, out=bucket)  # strangers
+        low: Index = self.starts.take(bucket).astype(np.intp)
+        bucket += 1
+        high = self.starts.take(bucket)
+        for _ in range(self.deepest.bit_length()):
             middle = (low + high) >> 1
-            seen = (self.known[np.minimum(middle, last)] <= at) & (low < high)
+            seen = (self.known.take(middle, mode="clip") <= at) & (low < high)
             low = np.where(seen, middle + 1, low)
             high = np.where(seen, high, middle)
         low -= 1
-        low[low < self.first[codes]] = -1
-        low[strangers] = -1
-        found: Index = low
-        return found
+        low[(low < self.first.take(codes, mode="clip")) | (codes < 0)] = -1
+        return low
 
     def _codes(self, names: pl.Series) -> Index:
         coded = names.cast(pl.Enum(list(self.entities)), strict=False).to_physical()
@@ -95,15 +99,12 @@ def build_frontier(rows: pl.DataFrame) -> Frontier:
     """
     names = rows["entity"].unique().sort()
     codes = rows["entity"].cast(pl.Enum(names)).to_physical()
-    keys = rows.select("known_at", "event_time", "revision").insert_column(0, codes.alias("code"))
-    order = keys.with_row_index("row").sort("code", "known_at", "event_time", "revision")
-    code = order["code"].to_numpy()
-    known = order["known_at"].to_physical().to_numpy()
-    events = order["event_time"].to_physical().to_numpy()
-    kept = _answers(code, known, events)
+    order = _sorted(codes.to_numpy(), rows)
+    code = codes.to_numpy()[order]
+    known = rows["known_at"].to_physical().to_numpy()[order]
+    kept = _answers(code, known, rows["event_time"].to_physical().to_numpy()[order])
     code, known = code[kept].astype(np.intp), known[kept]
-    places = order["row"].to_numpy()[kept]
-    del order, keys, events
+    places = order[kept]
     first: Index = np.searchsorted(code, np.arange(names.len() + 1)).astype(np.intp)
     origin = int(known.min()) if known.size else 0
     span = int(known.max()) - origin + 1 if known.size else 1
@@ -116,6 +117,7 @@ def build_frontier(rows: pl.DataFrame) -> Frontier:
     counts = np.bincount(cells, minlength=max(1, names.len()) * buckets)
     starts = np.zeros(counts.size + 1, dtype=np.int32)
     np.cumsum(counts, out=starts[1:])
+    index = pl.Series(places).cast(pl.get_index_type())
     columns = [c for c in rows.columns if c not in ("entity", "revision", "source", "year")]
     return Frontier(
         entities={name: i for i, name in enumerate(names)},
@@ -126,8 +128,30 @@ def build_frontier(rows: pl.DataFrame) -> Frontier:
         width=width,
         buckets=buckets,
         deepest=int(counts.max()) if counts.size else 0,
-        frame=rows.select(columns)[places],
+        frame=pl.DataFrame([rows[c].rechunk().gather(index) for c in columns]),
     )
+
+
+def _sorted(code: NDArray[np.uint32], rows: pl.DataFrame) -> Index:
+    """Return the order by entity, knowledge, event and revision.
+
+    Files lie in order of knowledge, so that a merge of their runs and a counting sort by entity
+    will do, unless something became known together in another order.
+    """
+    known = rows["known_at"].to_physical().to_numpy()
+    order = np.argsort(known, kind="stable")
+    narrow = code.astype(np.uint16) if code.size and int(code.max()) < 65_536 else code
+    order = order[np.argsort(narrow[order], kind="stable")]
+    events = rows["event_time"].to_physical().to_numpy()[order]
+    revisions = rows["revision"].to_numpy()[order]
+    code, known = code[order], known[order]
+    together = (code[1:] == code[:-1]) & (known[1:] == known[:-1])
+    falls = (events[1:] < events[:-1]) | (
+        (events[1:] == events[:-1]) & (revisions[1:] < revisions[:-1])
+    )
+    if (together & falls).any():
+        order = order[np.lexsort((revisions, events, known, code))]
+    return order
 
 
 def _answers(code: NDArray[np.uint32], known: Micros, events: Micros) -> Index:
