@@ -79,5 +79,13 @@ class MarketRuleUnknown(RuntimeFault):
     """No market rule was in force on that day, or the rules' file cannot be read."""
 
 
+class ScopeUnknown(RuntimeFault):
+    """A kill switch was asked for a scope that would stop nothing."""
+
+
+class ReleaseRefused(RuntimeFault):
+    """A kill switch stays on: two different persons and a reason are needed to release it."""
+
+
 class PolicyRefused(RuntimeFault):
     """A policy change or an override is against the rules; what is in force stays."""

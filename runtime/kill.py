@@ -1,14 +1,39 @@
 """The kill switch: files in a folder, so it works with database, journal and service down.
 
-One file per scope stops that scope: `all`, `account.<name>`, `study.<name>`, `symbol.<name>`.
-Whoever can `touch` the file can stop trading; it stays on over restarts until it is removed.
+One file per scope stops that scope: `all`, `account.<name>`, `study.<name>`, `symbol.<name>`. A
+file of any other name stops everything: whoever made it meant to stop something. Whoever can
+`touch` a file can stop trading; it stays on over restarts until two persons release it.
 """
 
+import json
 import os
+import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
+from runtime.errors import ReleaseRefused, ScopeUnknown
+
 ALL = "all"
+_SCOPE = re.compile(r"all|(account|study|symbol)\.[\w.-]+", re.ASCII)
+_BY, _AT = "by: ", "at: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """One scope that is stopped."""
+
+    scope: str
+    reason: str
+    by: str  # "" if the file was made by hand
+    at: str  # ISO 8601, UTC; "" likewise
+
+
+def check_scope(scope: str) -> str:
+    """Return the scope; ScopeUnknown if it would stop nothing."""
+    if not _SCOPE.fullmatch(scope):
+        raise ScopeUnknown(f"{scope!r} is not a scope; use all, account.X, study.X or symbol.X")
+    return scope
 
 
 @dataclass(slots=True)
@@ -16,7 +41,7 @@ class KillSwitch:
     """Reads and sets the switch; a folder that cannot be read counts as engaged."""
 
     folder: Path
-    _latched: dict[str, str] = field(default_factory=dict)  # holds when the disk does not
+    _latched: dict[str, Stop] = field(default_factory=dict)  # holds when the disk does not
 
     @classmethod
     def create(cls, folder: Path) -> "KillSwitch":
@@ -24,42 +49,97 @@ class KillSwitch:
         folder.mkdir(parents=True, exist_ok=True)
         return cls(folder)
 
-    def engage(self, scope: str, reason: str) -> None:
-        """Stop a scope: first in this process, then durably on disk.
+    @property
+    def record(self) -> Path:
+        """Return the file, beside the folder, that remembers who engaged and released."""
+        return self.folder.with_name(f"{self.folder.name}.log")
+
+    def engage(self, scope: str, reason: str, *, by: str = "", at: datetime | None = None) -> None:
+        """Stop a scope: first in this process, then durably on disk, then on record.
 
         Raises:
+            ScopeUnknown: the scope would stop nothing.
             OSError: the file could not be written; this process stays stopped nevertheless.
         """
-        self._latched[scope] = reason
-        descriptor = os.open(self._path(scope), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(reason)
-            file.flush()
-            os.fsync(file.fileno())
+        path = self.folder / check_scope(scope)
+        stamp = "" if at is None else at.isoformat()
+        said = " ".join(reason.split()) or "no reason given"
+        self._latched[scope] = Stop(scope=scope, reason=said, by=by, at=stamp)
+        text = said + (f"\n{_BY}{by}" if by else "") + (f"\n{_AT}{stamp}" if stamp else "")
+        _write(path, text, os.O_TRUNC)
+        _sync(self.folder)
+        self._remember("engage", scope, said, by, stamp)
 
-    def release(self, scope: str) -> None:
-        """Allow a scope again; does nothing if it was not stopped."""
-        self._path(scope).unlink(missing_ok=True)
+    def release(self, scope: str, *, by: str, second: str, reason: str, at: datetime) -> None:
+        """Allow a scope again: on record first, then on disk; two persons have to name themselves.
+
+        Raises:
+            ReleaseRefused: a name or the reason is missing, both names are one person's, or the
+                scope is not stopped.
+            OSError: the record or the file could not be changed; the scope stays stopped.
+        """
+        one, two = " ".join(by.split()), " ".join(second.split())
+        if not one or not two or not reason.strip():
+            raise ReleaseRefused("a release needs two names and a reason")
+        if one.casefold() == two.casefold():
+            raise ReleaseRefused(f"{one} cannot release alone; a second person has to agree")
+        if scope not in {stop.scope for stop in self.state()}:
+            raise ReleaseRefused(f"{scope!r} is not stopped")
+        self._remember("release", scope, reason, f"{one} and {two}", at.isoformat())
+        (self.folder / scope).unlink(missing_ok=True)
+        _sync(self.folder)
         self._latched.pop(scope, None)
 
-    def engaged(self) -> dict[str, str]:
-        """Return the stopped scopes with their reasons; an unreadable folder stops everything."""
+    def state(self) -> tuple[Stop, ...]:
+        """Return what is stopped, by file name; an unreadable folder stops everything."""
         try:
-            stopped = {}
-            for path in sorted(self.folder.iterdir()):
-                stopped[path.name] = _reason(path)
+            found = {
+                path.name: _read(path)
+                for path in sorted(self.folder.iterdir())
+                if not path.name.startswith(".")
+            }
         except OSError as error:
-            stopped = {ALL: f"kill switch folder cannot be read: {error.strerror}"}
-        return stopped | self._latched
+            reason = f"kill switch folder cannot be read: {error.strerror}"
+            found = {ALL: Stop(scope=ALL, reason=reason, by="", at="")}
+        return tuple((self._latched | found).values())
 
-    def _path(self, scope: str) -> Path:
-        if not scope or "/" in scope or scope.startswith("."):
-            raise ValueError(f"{scope!r} is not a scope; use all, account.X, study.X or symbol.X")
-        return self.folder / scope
+    def engaged(self) -> dict[str, str]:
+        """Return the stopped scopes with their reasons; a name that is no scope stops all."""
+        stopped: dict[str, str] = {}
+        for stop in self.state():
+            if _SCOPE.fullmatch(stop.scope):
+                stopped[stop.scope] = stop.reason
+            else:
+                stopped.setdefault(ALL, f"file {stop.scope}: {stop.reason}")
+        return stopped
+
+    def _remember(self, act: str, scope: str, reason: str, by: str, at: str) -> None:
+        line = {"at": at, "act": act, "scope": scope, "by": by, "reason": reason}
+        _write(self.record, json.dumps(line) + "\n", os.O_APPEND)
 
 
-def _reason(path: Path) -> str:
+def _write(path: Path, text: str, how: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make a new or removed name durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        return path.read_text(encoding="utf-8").strip() or "no reason given"
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> Stop:
+    try:
+        lines = path.read_text(encoding="utf-8").strip().splitlines()
     except (OSError, UnicodeDecodeError):
-        return "reason cannot be read"
+        lines = ["reason cannot be read"]
+    by = next((line.removeprefix(_BY) for line in lines[1:] if line.startswith(_BY)), "")
+    at = next((line.removeprefix(_AT) for line in lines[1:] if line.startswith(_AT)), "")
+    return Stop(scope=path.name, reason=lines[0] if lines else "no reason given", by=by, at=at)

@@ -20,6 +20,7 @@ from typing import Any
 
 from runtime.domain import Bar, Fill, Order, OrderState, Quote, Side, TimeInForce
 from runtime.errors import DatabaseUnavailable, OrderInvalid
+from runtime.killing import Resting
 from runtime.ports import Statement
 
 _CENT, _PRICE = Decimal("0.01"), Decimal("0.000001")
@@ -201,6 +202,13 @@ class PaperVenue:
         if state is None:
             raise OrderInvalid(f"venue {self.name} never received order {order_id}")
         return state
+
+    def working(self) -> Sequence[Resting]:
+        """Return every order that is working, oldest first."""
+        rows = self._rows(
+            "SELECT order_id, symbol FROM orders WHERE state = ? ORDER BY number", ("working",)
+        )
+        return tuple(Resting(order_id, symbol) for order_id, symbol in rows)
 
     def on_bars(self, bars: Sequence[Bar], at: datetime) -> int:
         """Publish the bars of a session's close and execute what was working before it.

@@ -15,7 +15,6 @@ from featurestore.calendars import Session
 from runtime.domain import Order, OrderType, PlannedOrder, Side, TimeInForce
 from runtime.errors import PolicyInvalid
 from runtime.guardrails import CHECKS, Close, Context, FeatureAge, MarketState, Published, judge
-from runtime.kill import KillSwitch
 from runtime.market.states import Bands
 from runtime.policy import Policy, default_policy, load_policy, parse_policy
 
@@ -496,31 +495,3 @@ def test_a_policy_that_makes_no_sense_is_refused(text, words, tmp_path):
 def test_a_missing_policy_file_is_refused(tmp_path):
     with pytest.raises(PolicyInvalid, match="cannot be read"):
         load_policy(tmp_path / "nothing.toml")
-
-
-def test_the_kill_switch_is_a_file_that_anybody_can_touch(tmp_path):
-    switch = KillSwitch.create(tmp_path / "kill")
-    assert switch.engaged() == {}
-    (tmp_path / "kill" / "all").touch()
-    assert switch.engaged() == {"all": "no reason given"}
-    assert KillSwitch(tmp_path / "kill").engaged() == {"all": "no reason given"}  # a restart
-    switch.release("all")
-    switch.engage("study.tilt", "looks wrong")
-    assert KillSwitch(tmp_path / "kill").engaged() == {"study.tilt": "looks wrong"}
-
-
-def test_a_kill_switch_that_cannot_be_read_or_written_is_on(tmp_path):
-    assert "all" in KillSwitch(tmp_path / "missing").engaged()
-    folder = tmp_path / "kill"
-    switch = KillSwitch.create(folder)
-    folder.rmdir()
-    with pytest.raises(OSError, match="kill"):
-        switch.engage("symbol.AAA", "disk is gone")
-    folder.mkdir()
-    assert switch.engaged() == {"symbol.AAA": "disk is gone"}
-
-
-@pytest.mark.parametrize("scope", ["", "../all", "a/b", ".hidden"])
-def test_a_scope_is_a_plain_name(tmp_path, scope):
-    with pytest.raises(ValueError, match="not a scope"):
-        KillSwitch.create(tmp_path / "kill").engage(scope, "x")
