@@ -43,7 +43,14 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[ValkeyServer]:
-    """A private Valkey for this test process."""
+    """A private Valkey for this test process, or the server of SLUICE_TEST_REDIS_URL.
+
+    The second is for other versions and for Redis itself; its database is emptied.
+    """
+    elsewhere = os.environ.get("SLUICE_TEST_REDIS_URL")
+    if elsewhere is not None:
+        yield ValkeyServer.at(elsewhere)
+        return
     with private_valkey() as server:
         yield server
 
@@ -52,7 +59,7 @@ def valkey_server() -> Iterator[ValkeyServer]:
 def valkey_url(valkey_server: ValkeyServer) -> str:
     """URL of an empty Valkey."""
     with valkey_server.client() as client:
-        client.flushall()
+        client.flushdb()
     return valkey_server.url
 
 

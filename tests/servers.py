@@ -31,6 +31,8 @@ from typing import Any, Literal
 
 import psycopg
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 UNPRIVILEGED = "nobody"
@@ -307,16 +309,23 @@ class ValkeyServer:
     port: int
     password: str
     durability: Durability  # of its append-only file
+    elsewhere: str | None = None  # URL of a server that is not ours to start
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @classmethod
+    def at(cls, url: str) -> ValkeyServer:
+        """A server that somebody else runs."""
+        return cls(folder=Path(), port=0, password="", durability="none", elsewhere=url)
 
     @property
     def url(self) -> str:
         """URL of database 0, as settings give it."""
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        return self.elsewhere or f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def client(self) -> redis.Redis:
         """A plain client in RESP2, without retries."""
-        return redis.Redis.from_url(self.url, protocol=2, socket_timeout=10)
+        never = Retry(NoBackoff(), 0)
+        return redis.Redis.from_url(self.url, protocol=2, socket_timeout=10, retry=never)
 
     def start(self) -> None:
         """Start the server and wait until it answers; ServerStartError with its log otherwise."""

@@ -1,4 +1,4 @@
-"""The test servers themselves: fresh databases of both kinds, and nothing left after kill -9."""
+"""The test servers themselves: fresh, private, and nothing left of them after kill -9."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 import sqlalchemy as sa
 
 from tests import servers
-from tests.servers import PostgresServer, private_postgres
+from tests.servers import PostgresServer, private_postgres, private_valkey
 
 ROOT = Path(__file__).resolve().parents[1]
 HOLDS_A_SERVER = """
 import sys, time
-from tests.servers import private_postgres
-with private_postgres() as server:
+from tests.servers import private_postgres, private_valkey
+with globals()[sys.argv[1]]() as server:
     print(server.port, flush=True)
     time.sleep(600)
 """
@@ -53,6 +54,19 @@ def test_postgresql_speaks_scram_and_refuses_a_wrong_password(postgres_server: P
         )
 
 
+def test_valkey_refuses_a_wrong_password_and_keeps_what_it_was_told_through_a_kill():
+    with private_valkey("always") as server:
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=server.port, password="wrong", protocol=2).ping()
+        server.client().set("kept", "yes")
+        server.kill()
+        with pytest.raises(redis.ConnectionError):
+            server.client().ping()
+        server.start()
+        assert server.client().get("kept") == b"yes"
+    assert not server.folder.exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")
 def test_binaries_that_nobody_cannot_reach_are_copied(monkeypatch):
     monkeypatch.setattr(servers, "_others_may", lambda path, bits: False)
@@ -65,9 +79,10 @@ def test_binaries_that_nobody_cannot_reach_are_copied(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the child on Linux only")
-def test_kill_9_of_a_test_run_leaves_no_postgres():
+@pytest.mark.parametrize("kind", ["private_postgres", "private_valkey"])
+def test_kill_9_of_a_test_run_leaves_no_server(kind):
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDS_A_SERVER], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDS_A_SERVER, kind], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None
     try:
@@ -85,15 +100,16 @@ def test_kill_9_of_a_test_run_leaves_no_postgres():
 
 
 def servers_on(port: str) -> list[int]:
-    """Pids of postgres processes that were started for this port."""
+    """Pids of servers that were started for this port."""
     found = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         try:
-            command = (folder / "cmdline").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if command[0].endswith(b"/postgres") and port.encode() in command:
+        words = command.replace(b"\0", b" ").replace(b":", b" ").split() or [b""]
+        if words[0].endswith((b"/postgres", b"/valkey-server")) and port.encode() in words:
             found.append(int(folder.name))
     return found

@@ -25,6 +25,7 @@ from featurestore.online.layout import Column
 from featurestore.store import FeatureStore
 from featurestore.times import micros
 from featurestore.views import FeatureView, Field
+from runtime.inputs import CurrentWeights, Latest, Window, gather
 
 AT = datetime(2018, 6, 29, 21, tzinfo=UTC)
 CLOSE = datetime(2018, 6, 29, 20, tzinfo=UTC)
@@ -182,6 +183,21 @@ def test_a_window_is_the_lakes_to_the_bit_or_an_error(online, market):
         online.window(BARS[0], NAMES, length=61, at=AT)
     with pytest.raises(HistoryMissing, match=r"no window .* materialize with windows="):
         online.window(BARS[1], NAMES, length=2, at=AT)
+
+
+def test_a_decision_gathers_the_same_bits_online_as_from_the_lake(online, market):
+    inputs = {
+        "closes": Window(feature=BARS[0], length=60),
+        "volume": Latest(feature=BARS[1]),
+        "current": CurrentWeights(),
+    }
+    online.materialize(market, BARS, NAMES, at=AT, windows={BARS[0]: 60, BARS[1]: 1})
+    held = np.array([0.5, 0.25])
+    live = gather(online, inputs, NAMES, at=AT, current=held)
+    lake = gather(market, inputs, NAMES, at=AT, current=held)
+    assert {name: each.tobytes() for name, each in live.items()} == {
+        name: each.tobytes() for name, each in lake.items()
+    }
 
 
 def bars(market, start: datetime, end: datetime, symbols=("SP500",)) -> pl.DataFrame:
