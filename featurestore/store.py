@@ -323,6 +323,8 @@ class FeatureStore:
             return rows
         held = self.lake.read(view.name, version=version, columns=columns, events=(first, last))
         held = held.join(rows, on=["entity", "event_time"], how="semi")
+        if held.is_empty() and rows["revision"].max() in (None, 0):
+            return rows  # nothing to compare with, nothing to put in order
         return _compared_with(view, rows, held)
 
     def _hash(self, versions: dict[str, int]) -> str:
