@@ -14,11 +14,14 @@ import psycopg
 import pytest
 import redis
 import sqlalchemy as sa
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests import servers
 from tests.servers import PostgresServer, private_postgres, private_valkey
 
 ROOT = Path(__file__).resolve().parents[1]
+NEVER = Retry(NoBackoff(), 0)
 HOLDS_A_SERVER = """
 import sys, time
 from tests.servers import private_postgres, private_valkey
@@ -57,7 +60,7 @@ def test_postgresql_speaks_scram_and_refuses_a_wrong_password(postgres_server: P
 def test_valkey_refuses_a_wrong_password_and_keeps_what_it_was_told_through_a_kill():
     with private_valkey("always") as server:
         with pytest.raises(redis.AuthenticationError):
-            redis.Redis(port=server.port, password="wrong", protocol=2).ping()
+            redis.Redis(port=server.port, password="wrong", protocol=2, retry=NEVER).ping()
         server.client().set("kept", "yes")
         server.kill()
         with pytest.raises(redis.ConnectionError):

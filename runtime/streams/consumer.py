@@ -3,7 +3,9 @@
 1. Messages that somebody left pending come first, one at a time: if one of them ends the process,
    only its own deliveries grow, not those of its neighbours.
 2. New messages come in batches. A batch that fails is handled again message by message.
-3. What failed stays pending and comes again after `idle`; at its last delivery it is buried with
+3. An outage (the handler's database, disk or server is away) is nobody's poison: the messages are
+   given back uncounted, and the error goes to whoever runs the consumer.
+4. What failed stays pending and comes again after `idle`; at its last delivery it is buried with
    the reason, and so is what came too often because nobody survived it.
 """
 
@@ -12,10 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from featurestore.errors import LakeUnavailable, OnlineUnavailable
 from runtime.clock import Clock, WallClock
+from runtime.errors import DatabaseUnavailable, StreamUnavailable
 from runtime.streams.port import NO_WAIT, Delivery, Stream
 
 log = logging.getLogger(__name__)
+
+# Databases, lakes and servers that do not answer, full disks, lost connections.
+OUTAGES = (DatabaseUnavailable, LakeUnavailable, OnlineUnavailable, StreamUnavailable, OSError)
 
 Handler = Callable[[Sequence[Delivery]], object]
 
@@ -45,7 +52,8 @@ class Consumer:
     batch: int = 100  # messages read at once, and at most lost time after a crash
     idle: timedelta = timedelta(seconds=30)  # pending for so long means that its reader is gone
     deliveries: int = 5  # after so many a message is poison
-    failures: tuple[type[Exception], ...] = (Exception,)  # of the handler; others end the consumer
+    outages: tuple[type[Exception], ...] = OUTAGES  # of the handler: not now, whatever the message
+    failures: tuple[type[Exception], ...] = (Exception,)  # of the handler: this message, always
     clock: Clock = field(default_factory=WallClock)
     _looked: datetime | None = field(default=None, init=False)
 
@@ -55,6 +63,7 @@ class Consumer:
         Raises:
             GroupUnknown: the group was never subscribed.
             StreamUnavailable: the stream does not answer; step again once it does.
+            An error of `outages`, from the handler: wait a little, then step again.
         """
         done = self._recover() if self._due() else Step()
         return done + self._handle(
@@ -93,6 +102,10 @@ class Consumer:
             return Step()
         try:
             self.handler(found)
+        except self.outages:
+            self._looked = None  # what is given back comes first at the next step
+            self.stream.release(self.group, self.name, found)
+            raise
         except self.failures as error:
             if len(found) == 1:
                 return self._failed(found[0], error)

@@ -143,6 +143,16 @@ class EmbeddedStream:
                 )
             ]
 
+    def release(self, group: str, consumer: str, found: Sequence[Delivery]) -> None:
+        """Give messages back uncounted; see the port."""
+        with self._told(), self._writing(self._quick) as database:
+            reader, _ = self._reader(group)
+            database.executemany(
+                "UPDATE pending SET since = 0, deliveries = ? "
+                "WHERE reader = ? AND seq = ? AND consumer = ?",
+                [(each.deliveries - 1, reader, int(each.id), consumer) for each in found],
+            )
+
     def acknowledge(self, group: str, ids: Sequence[str]) -> int:
         """Mark messages as handled; see the port."""
         if not ids:

@@ -97,6 +97,10 @@ class Stream(Protocol):
         """Hand out again what has been pending for at least `idle`, oldest first."""
         ...
 
+    def release(self, group: str, consumer: str, found: Sequence[Delivery]) -> None:
+        """Give messages back as if they had not been handed out; `recover` finds them at once."""
+        ...
+
     def acknowledge(self, group: str, ids: Sequence[str]) -> int:
         """Mark messages as handled; return how many were pending."""
         ...

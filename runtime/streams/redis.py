@@ -55,7 +55,8 @@ if low_ms == nil then return 0 end
 return redis.call('XTRIM', KEYS[1], 'MINID', '=', string.format('%.0f-%.0f', low_ms, low_seq))
 """
 LONGEST_WAIT = timedelta(seconds=5)  # below the client's time-out
-_RAW = ("XREADGROUP", "XAUTOCLAIM", "XPENDING", "XRANGE", "XINFO GROUPS")
+LONG_AGO = 10**9  # milliseconds; longer than any `idle`
+_RAW = ("XCLAIM", "XREADGROUP", "XAUTOCLAIM", "XPENDING", "XRANGE", "XINFO GROUPS")
 
 
 class RedisStream:
@@ -142,6 +143,19 @@ class RedisStream:
             Delivery(place.decode(), fields[1].decode(), fields[3], deliveries.get(place, 1))
             for place, fields in found
         ]
+
+    def release(self, group: str, consumer: str, found: Sequence[Delivery]) -> None:
+        """Give messages back uncounted; see the port."""
+
+        def claim() -> None:
+            with self._client.pipeline(transaction=False) as pipeline:
+                for each in found:
+                    command = ("XCLAIM", self._key, group, consumer, 0, each.id)
+                    count = ("RETRYCOUNT", each.deliveries - 1, "JUSTID")
+                    pipeline.execute_command(*command, "IDLE", LONG_AGO, *count)
+                pipeline.execute()
+
+        self._asked(claim)
 
     def acknowledge(self, group: str, ids: Sequence[str]) -> int:
         """Mark messages as handled, all in one command; see the port."""
