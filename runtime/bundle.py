@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.archive import pack_files, unpack_files
+from runtime.archive import MAX_ARCHIVE, MAX_FILE_BYTES, pack_files, unpack_files
 from runtime.contract import (
     SCHEMA_VERSION,
     Manifest,
@@ -41,7 +41,7 @@ CONTENT = (  # every file of a bundle that the manifest hashes
     "returns.parquet",
 )
 ARCHIVE_SUFFIX = ".tar.zst"
-MAX_FILE_BYTES = 256 * 1024 * 1024
+_EVERY = frozenset((*CONTENT, MANIFEST, SIGNATURE))  # names in a bundle, no more and no less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,6 @@ def verify_bundle(path: Path, trusted: TrustedKeys, *, minimum_version: int = 0)
         BundleRefused: the text begins with the offending file's name.
     """
     folder, files = _read(path)
-    _check_names(files.keys(), frozenset((*CONTENT, MANIFEST, SIGNATURE)))
     signature = verify_signature(files[SIGNATURE], trusted)
     found = hashlib.sha256(files[MANIFEST]).hexdigest()
     if found != signature.manifest_hash:
@@ -225,21 +224,36 @@ def _check_names(found: Iterable[str], expected: frozenset[str]) -> None:
 
 
 def _read(path: Path) -> tuple[str, dict[str, bytes]]:
-    if path.name.endswith(ARCHIVE_SUFFIX):
-        try:
-            return unpack_files(path.read_bytes(), path.name)
-        except OSError as error:
-            raise BundleRefused(f"{path.name}: cannot be read ({error.strerror})") from error
-    if not path.is_dir():
-        raise BundleRefused(f"{path.name}: is neither a bundle folder nor a {ARCHIVE_SUFFIX} file")
-    files = {}
-    for entry in sorted(path.iterdir()):
-        if entry.is_symlink() or not entry.is_file():
-            raise BundleRefused(f"{entry.name}: is not a plain file")
-        if entry.stat().st_size > MAX_FILE_BYTES:
-            raise BundleRefused(f"{entry.name}: is larger than {MAX_FILE_BYTES} bytes")
-        files[entry.name] = entry.read_bytes()
+    """Return folder name and content of exactly a bundle's files; sizes and names come first."""
+    try:
+        if path.name.endswith(ARCHIVE_SUFFIX):
+            data = _bounded(path, MAX_ARCHIVE)
+            return unpack_files(data, path.name, lambda names: _check_names(names, _EVERY))
+        if not path.is_dir():
+            raise BundleRefused(
+                f"{path.name}: is neither a bundle folder nor a {ARCHIVE_SUFFIX} file"
+            )
+        entries = {entry.name: entry for entry in sorted(path.iterdir())}
+        _check_names(entries, _EVERY)
+        for name, entry in entries.items():
+            if entry.is_symlink():
+                raise BundleRefused(f"{name}: is not a plain file")
+        files = {name: _bounded(entry, MAX_FILE_BYTES) for name, entry in entries.items()}
+    except OSError as error:
+        raise BundleRefused(f"{path.name}: cannot be read ({error.strerror})") from error
     return path.resolve().name, files
+
+
+def _bounded(path: Path, limit: int) -> bytes:
+    """Return a plain file's bytes; one that is larger than `limit` is never read whole."""
+    if not path.is_file():
+        raise BundleRefused(f"{path.name}: is not a plain file")
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(limit + 1) if size <= limit else b""
+    if max(size, len(data)) > limit:
+        raise BundleRefused(f"{path.name}: is larger than {limit} bytes")
+    return data
 
 
 def _resign(folder: Path, content: Mapping[str, bytes]) -> None:
