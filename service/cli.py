@@ -149,6 +149,27 @@ def gate(study: Study, workspace: Workspace = None, json: Json = False) -> None:
     _finish(status)
 
 
+@app.command(
+    rich_help_panel=RESEARCH, epilog="Example: [bold]sluice calibrate --analysts 500[/bold]"
+)
+def calibrate(
+    studies: Annotated[int, typer.Option(min=20, help="Simulated studies per claim.")] = 1000,
+    analysts: Annotated[int, typer.Option(min=20, help="Simulated analysts.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything simulated.")] = 0,
+    json: Json = False,
+) -> None:
+    """Judge studies of known worth: do the gates err as seldom as they say? A minute or so.
+
+    Ends with 1 if a claim does not hold.
+    """
+    output = Output(as_json=json)
+    with reported(output):
+        from service.research.calibrate import calibrate as simulate
+
+        status = simulate(output, studies=studies, analysts=analysts, seed=seed)
+    _finish(status)
+
+
 @app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice promote momentum[/bold]")
 def promote(
     study: Study,

@@ -90,7 +90,7 @@ def long_run_variance(  # pragma: no cover - compiled
 
 @njit(cache=True, inline="always")
 def sum_of_draw(  # pragma: no cover - compiled
-    tile: Array, starts: Indices, lengths: Indices, first: int, last: int, total: Array
+    tile: Array, starts: Indices, lengths: Indices, first: int, last: int, width: int, total: Array
 ) -> None:
     """Add up the rows of one draw: blocks `first` to `last` - 1, from running sums.
 
@@ -98,19 +98,20 @@ def sum_of_draw(  # pragma: no cover - compiled
         tile: running sums of T rows, shape (T + 1, TILE), first row zero.
         starts, lengths: of all blocks; a block past the end wraps to row 0.
         first, last: the blocks of this draw.
+        width: columns of the tile that are used.
         total: shape (TILE,), written.
     """
     periods = tile.shape[0] - 1
-    total[:] = 0.0
+    total[:width] = 0.0
     for block in range(first, last):
         begin = starts[block]
         end = begin + lengths[block]
         if end > periods:
             end -= periods
-            for k in range(TILE):
+            for k in range(width):
                 total[k] += tile[end, k] + (tile[periods, k] - tile[begin, k])
         else:
-            for k in range(TILE):
+            for k in range(width):
                 total[k] += tile[end, k] - tile[begin, k]
 
 
@@ -152,7 +153,7 @@ def bootstrap_maxima(  # pragma: no cover - compiled
                 tile[t + 1, k] = tile[t, k] + (values[t, first + k] - means[first + k])
         total = np.empty(TILE)
         for draw in range(draws):
-            sum_of_draw(tile, starts, lengths, cuts[draw], cuts[draw + 1], total)
+            sum_of_draw(tile, starts, lengths, cuts[draw], cuts[draw + 1], width, total)
             for k in range(width):
                 mean = total[k] / periods
                 for form in range(3):
@@ -207,7 +208,7 @@ def stepdown_counts(  # pragma: no cover - compiled
             for k in range(width):
                 tile[t + 1, k] = tile[t, k] + (values[t, mine[k]] - means[mine[k]])
         for draw in range(draws):
-            sum_of_draw(tile, starts, lengths, cuts[draw], cuts[draw + 1], total)
+            sum_of_draw(tile, starts, lengths, cuts[draw], cuts[draw + 1], width, total)
             best = running[draw]
             for k in range(width):
                 column = mine[k]
@@ -233,7 +234,7 @@ def bootstrap_means(  # pragma: no cover - compiled
             for k in range(width):
                 tile[t + 1, k] = tile[t, k] + (values[t, first + k] - means[first + k])
         for draw in range(draws):
-            sum_of_draw(tile, starts, lengths, cuts[draw], cuts[draw + 1], total)
+            sum_of_draw(tile, starts, lengths, cuts[draw], cuts[draw + 1], width, total)
             for k in range(width):
                 out[draw, first + k] = means[first + k] + total[k] / periods
     return out

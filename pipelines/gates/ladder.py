@@ -71,7 +71,7 @@ def judge(
     column = evidence.chosen
     sharpes = sharpe_ratios(evidence.excess)
     sessions = evidence.dates.size
-    block = policy.spa.block(sessions)
+    block = policy.spa.block(evidence.excess)
     blocks = stationary_blocks(
         sessions, mean_block=block, draws=policy.spa.draws, seed=policy.spa.seed
     )

@@ -5,10 +5,14 @@ from importlib.resources import files
 from typing import Annotated, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from pipelines.gates.blocklength import shared_block
 from pipelines.gates.errors import GatePolicyInvalid
 from runtime.contract import canonical
 
+Array = NDArray[np.float64]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -18,12 +22,14 @@ class SpaPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     alpha: Share  # largest consistent p-value that passes
     draws: Annotated[int, msgspec.Meta(ge=100)]
-    mean_block: Literal["sqrt"] | Annotated[int, msgspec.Meta(ge=1)]  # sessions
+    mean_block: Literal["automatic", "sqrt"] | Annotated[int, msgspec.Meta(ge=1)]  # sessions
     seed: Annotated[int, msgspec.Meta(ge=0)]
 
-    def block(self, sessions: int) -> int:
-        """Return the mean bootstrap block for that many sessions, in sessions."""
-        return round(sessions**0.5) if self.mean_block == "sqrt" else self.mean_block
+    def block(self, excess: Array) -> int:
+        """Return the mean bootstrap block for trials of shape (T, N), in sessions."""
+        if self.mean_block == "automatic":
+            return shared_block(excess)
+        return round(len(excess) ** 0.5) if self.mean_block == "sqrt" else self.mean_block
 
 
 class DsrPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

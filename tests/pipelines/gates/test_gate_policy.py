@@ -2,8 +2,10 @@
 
 from importlib.resources import files
 
+import numpy as np
 import pytest
 
+from pipelines.gates.blocklength import shared_block
 from pipelines.gates.errors import GatePolicyInvalid
 from pipelines.gates.policy import default_policy, read_policy
 
@@ -15,7 +17,7 @@ def test_shipped_thresholds_are_the_agreed_ones():
     assert (policy.spa.alpha, policy.spa.draws) == (0.05, 10_000)
     assert (policy.dsr.confidence, policy.pbo.ceiling, policy.pbo.blocks) == (0.95, 0.30, 16)
     assert policy.parity.tolerance == 1e-9
-    assert policy.spa.block(6550) == 81
+    assert policy.spa.mean_block == "automatic"
 
 
 def test_the_hash_sees_values_and_not_comments():
@@ -26,8 +28,13 @@ def test_the_hash_sees_values_and_not_comments():
 
 
 def test_a_fixed_block_is_used_as_it_stands():
-    policy = read_policy(TEXT.replace('mean_block = "sqrt"', "mean_block = 21"))
-    assert policy.spa.block(6550) == 21
+    returns = 0.01 * np.random.default_rng(1).normal(size=(6550, 3))
+    returns[1:] += 0.9 * returns[:-1]
+    blocks = {}
+    for block in ('"sqrt"', "21", '"automatic"'):
+        policy = read_policy(TEXT.replace('mean_block = "automatic"', f"mean_block = {block}"))
+        blocks[block] = policy.spa.block(returns)
+    assert blocks == {'"sqrt"': 81, "21": 21, '"automatic"': shared_block(returns)}
 
 
 @pytest.mark.parametrize(
