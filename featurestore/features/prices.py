@@ -8,9 +8,12 @@ from featurestore.features.windows import (
     deviation,
     ema_bars,
     ema_weights,
+    halving,
+    ln,
     log_returns,
     mean,
     memory,
+    shrinking,
     total,
     weighted,
     wilder,
@@ -40,7 +43,7 @@ def log_return(x: Windows, *, bars: int = 1) -> Array:
     Source: Campbell, Lo & MacKinlay (1997), The Econometrics of Financial Markets, section 1.4.
     """
     p = x.values[0]
-    return np.asarray(np.log(p[..., -1] / p[..., 0]))
+    return ln(p[..., -1] / p[..., 0])
 
 
 @feature("prices", bars=lambda lookback, skip: lookback + skip + 1, unit="fraction")
@@ -214,7 +217,7 @@ def seasonality(x: Windows, *, years: int = 5, ahead: int = 1) -> Array:
 
 @feature(
     "prices",
-    bars=lambda halflife: memory(0.5 ** (1.0 / halflife)) + 1,
+    bars=lambda halflife: memory(halving(halflife)) + 1,
     unit="fraction per square-root year",
 )
 def ewma_volatility(x: Windows, *, halflife: int = 21, per_year: int = 252) -> Array:
@@ -224,5 +227,5 @@ def ewma_volatility(x: Windows, *, halflife: int = 21, per_year: int = 252) -> A
     Source: J.P. Morgan/Reuters (1996), RiskMetrics Technical Document, 4th edition, section 5.2.
     """
     r = log_returns(x.values[0])
-    w = 0.5 ** (np.arange(r.shape[-1] - 1, -1, -1, dtype=np.float64) / int(halflife))
+    w = shrinking(halving(int(halflife)), r.shape[-1])
     return np.asarray(np.sqrt(weighted(r * r, w) / total(w) * float(per_year)))

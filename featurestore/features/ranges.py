@@ -3,7 +3,7 @@
 import numpy as np
 
 from featurestore.features.declaration import Array, Windows, feature
-from featurestore.features.windows import mean, wilder, wilder_bars
+from featurestore.features.windows import LN2, ln, mean, wilder, wilder_bars
 
 
 @feature("high", "low", bars=lambda bars: bars, unit="fraction per square-root year")
@@ -15,8 +15,8 @@ def parkinson(x: Windows, *, bars: int = 63, per_year: int = 252) -> Array:
         Return, Journal of Business 53(1), 61-65.
     """
     high, low = x.values
-    span = np.log(high / low)
-    return np.asarray(np.sqrt(mean(span * span) / (4.0 * np.log(2.0)) * float(per_year)))
+    span = ln(high / low)
+    return np.asarray(np.sqrt(mean(span * span) / (4.0 * LN2) * float(per_year)))
 
 
 @feature(
@@ -30,8 +30,8 @@ def garman_klass(x: Windows, *, bars: int = 63, per_year: int = 252) -> Array:
         Data, Journal of Business 53(1), 67-78.
     """
     opens, high, low, close = x.values
-    span, body = np.log(high / low), np.log(close / opens)
-    variance = mean(0.5 * span * span - (2.0 * np.log(2.0) - 1.0) * body * body)
+    span, body = ln(high / low), ln(close / opens)
+    variance = mean(0.5 * span * span - (2.0 * LN2 - 1.0) * body * body)
     return np.asarray(np.sqrt(variance * float(per_year)))
 
 
