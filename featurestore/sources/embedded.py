@@ -111,7 +111,23 @@ CORE_CPI = FeatureView(
     source="arch, core-cpi.csv.gz (FRED CPILFESL)",
 )
 
+CORPORATE_YIELDS = FeatureView(
+    name="corporate_yields",
+    entity="rating",
+    fields=(Field(name="level", unit="percent per year", low=0.0, high=50.0),),
+    availability=timedelta(days=10),
+    freshness=timedelta(days=60),
+    owner=_OWNER,
+    description=(
+        "Yields of seasoned corporate bonds rated Aaa and Baa by Moody's, monthly averages, "
+        "1919-2018. Dated at the end of the month; out within days, taken as known ten days later."
+    ),
+    source="arch, default.csv.gz (FRED AAA and BAA)",
+)
+
 EMBEDDED_VIEWS = (US_EQUITIES, US_INDEX, US_FACTOR_ETFS, US_INDEX_BARS, VIX, WTI, CORE_CPI)
+# Shipped as well, ingested on request: ingest_embedded(store, [CORPORATE_YIELDS]).
+MONTHLY = (CORE_CPI, CORPORATE_YIELDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +204,14 @@ _FILES = (
         columns={"CPILFESL": "level"},
         entity="CORE_CPI",
     ),
+    _File(
+        package="arch",
+        name="default.csv.gz",
+        dates="%m/%d/%Y",
+        view=CORPORATE_YIELDS,
+        columns={},
+        entity=None,
+    ),
 )
 
 
@@ -244,7 +268,7 @@ def _timed(view: FeatureView, rows: pl.DataFrame) -> pl.DataFrame:
         calendar = load_calendar(view.calendar)
         ends = [calendar.session(day).close for day in days]
     else:
-        period = "1mo" if view is CORE_CPI else "1d"
+        period = "1mo" if view in MONTHLY else "1d"
         ends = (
             days.dt.offset_by(period).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").to_list()
         )

@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, date, datetime, timedelta
+from importlib.metadata import distribution
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,12 @@ from featurestore.errors import FeatureUndefined
 from featurestore.features import library as f
 from featurestore.features.declaration import LIBRARY
 from featurestore.lake import Lake
-from featurestore.sources.embedded import CORE_CPI, embedded_frame
+from featurestore.sources.embedded import (
+    CORE_CPI,
+    CORPORATE_YIELDS,
+    embedded_frame,
+    ingest_embedded,
+)
 from featurestore.store import FeatureStore
 from featurestore.universes import US_LARGE_CAPS
 from featurestore.views import FeatureView, Field
@@ -359,6 +365,25 @@ def test_growth_uses_the_revisions_known_at_the_time(vintages):
     feature = f.growth("core_cpi.level")
     found = vintages.window(feature.name, ["CORE_CPI"], length=1, at=at)
     assert found[0, 0] == levels[-1] / levels[0] - 1
+
+
+def test_the_default_spread_is_the_difference_of_the_packaged_yields(tmp_path):
+    store = FeatureStore(Lake(str(tmp_path / "lake")))
+    (report,) = ingest_embedded(store, [CORPORATE_YIELDS])
+    assert (report.accepted, report.quarantined) == (2 * 1200, 0)
+    feature = f.term_spread("corporate_yields.level[BAA]", "corporate_yields.level[AAA]")
+    reader = store.reader(store.snapshot())
+    (path,) = [p for p in distribution("arch").files if p.name == "default.csv.gz"]
+    packaged = pd.read_csv(
+        path.locate(), index_col="Date", parse_dates=True, date_format="%m/%d/%Y"
+    )
+    spreads = packaged["BAA"] - packaged["AAA"]
+    for month, known in (("2008-11-01", date(2008, 12, 11)), ("1932-05-01", date(1932, 6, 11))):
+        at = datetime(known.year, known.month, known.day, tzinfo=UTC)
+        found = reader.window(feature.name, ["ANY"], length=1, at=at)[0, 0]
+        assert found == pytest.approx(spreads[month], abs=1e-12)
+        before = reader.window(feature.name, ["ANY"], length=1, at=at - timedelta(seconds=1))
+        assert before[0, 0] == pytest.approx(spreads.shift(1)[month], abs=1e-12)
 
 
 def test_a_term_spread_takes_each_yield_as_known(vintages):
