@@ -11,7 +11,10 @@ from pipelines.audit import feature
 from pipelines.compile import compile_strategy, decide_with_numpy
 from pipelines.definition import definition_of, load_definition
 from pipelines.evaluate import Trial, evaluate_trial
+from pipelines.gates.policy import default_policy
+from pipelines.judge import judge_study
 from pipelines.lint import lint
+from pipelines.models.counting import LedgerCounter
 from pipelines.models.declared import ForwardReturn, Trained
 from pipelines.models.export import export_verdict
 from pipelines.models.learners import Learner
@@ -37,6 +40,7 @@ __all__ = [
     "Trial",
     "Window",
     "audit_feature",
+    "count_tries",
     "export_check",
     "feature",
     "lint",
@@ -47,6 +51,7 @@ __all__ = [
     "training_rows",
     "vectorbt_plot",
     "vectorbt_statistics",
+    "verdicts",
 ]
 
 
@@ -103,6 +108,39 @@ def training_rows(
     """Collect what a declared model learns from: all of it known before the first decision."""
     place = workspace or open_workspace()
     return training_set(model, strategy, place.research_reader(study), study)
+
+
+def count_tries(
+    study: Study, strategy: Strategy, *, workspace: Workspace | None = None
+) -> LedgerCounter:
+    """Return the counter that tuning and feature selection write each of their tries to."""
+    place = workspace or open_workspace()
+    definition = definition_of(study, strategy)
+    ledger = place.ledger()
+    ledger.declare_study(study.declaration())
+    return LedgerCounter(
+        ledger=ledger,
+        study=study.name,
+        code_hash=definition.code_hash,
+        shape_hash=definition.shape_hash,
+        snapshot_hash=place.snapshot.hash,
+        notebook=place.notebook,
+    )
+
+
+def verdicts(study: Study, *, workspace: Workspace | None = None) -> Table:
+    """Judge the study by every try it ever had, and say gate by gate what became of it.
+
+    The judgement is recorded. The best trial must come from a notebook file that is still there.
+    """
+    judged = judge_study(study.name, workspace or open_workspace(), policy=default_policy())
+    rows = [
+        (one.gate, "passed" if one.passed else "refused", one.reason)
+        for one in judged.verdict.verdicts
+    ]
+    stage = judged.verdict.stage
+    rows.append(("all of them", stage, f"judged over {judged.evidence.counted} tries"))
+    return Table(("Gate", "Verdict", "Why"), rows)
 
 
 def export_check(study: Study, strategy: Strategy, *, workspace: Workspace | None = None) -> Table:

@@ -6,6 +6,8 @@
 4. fit, export, and refuse a graph that differs from its model
 """
 
+import hashlib
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,6 +22,7 @@ from pipelines.labels.uniqueness import average_uniqueness
 from pipelines.models.declared import ForwardReturn, Trained
 from pipelines.models.export import ExportFinding, export
 from pipelines.models.fitted import FittedModel
+from pipelines.models.learners import Learner
 from pipelines.splits.spans import LabelSpans
 from pipelines.strategy import Model, Strategy
 from pipelines.study import Study
@@ -27,6 +30,10 @@ from runtime.inputs import Array, CurrentWeights, PointInTime, gather
 from runtime.schedule import decision_sessions
 
 Indices = NDArray[np.int64]
+
+KEPT = 16  # fitted models that a process remembers
+_FITTED: dict[bytes, tuple[FittedModel, ExportFinding]] = {}
+_GUARD = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,8 +136,25 @@ def train(
 
 
 def fit(declared: Trained, rows: TrainingSet) -> tuple[FittedModel, ExportFinding]:
-    """Fit a declared model on given rows and export it."""
+    """Fit a declared model on given rows and export it.
+
+    A fit is a function of learner and rows alone, so equal ones are fitted once per process: the
+    rows themselves are collected anew in every world that the look-ahead gate makes.
+    """
     learner = declared.learner
+    settings = sorted(learner.settings.items())
+    key = hashlib.sha256(f"{learner.kind} {settings} {learner.seed} {rows.X.shape}".encode())
+    for part in (rows.X, rows.y, rows.weights):
+        key.update(part.tobytes())
+    with _GUARD:
+        if key.digest() not in _FITTED:
+            while len(_FITTED) >= KEPT:
+                _FITTED.pop(next(iter(_FITTED)))
+            _FITTED[key.digest()] = _fit(learner, rows)
+        return _FITTED[key.digest()]
+
+
+def _fit(learner: Learner, rows: TrainingSet) -> tuple[FittedModel, ExportFinding]:
     estimator = learner.fit(
         rows.X,
         rows.y,

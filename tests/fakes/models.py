@@ -7,8 +7,8 @@ from pipelines.models.declared import ForwardReturn, Trained
 from pipelines.models.learners import Learner
 from pipelines.strategy import History, Strategy
 from pipelines.study import Period
-from tests.fakes.studies import FEATURE
 
+FEATURE = "us_equities.close"
 TREES = {"n_estimators": 25, "num_leaves": 7, "min_child_samples": 10, "learning_rate": 0.1}
 
 

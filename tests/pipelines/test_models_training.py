@@ -214,6 +214,7 @@ def test_a_learned_trial_is_recorded_like_any_other(workspace):
 
 def test_a_model_whose_graph_lies_becomes_a_failed_trial(workspace, monkeypatch):
     monkeypatch.setattr("pipelines.models.export.LARGEST", 0.0)
+    monkeypatch.setattr("pipelines.models.training._FITTED", {})
     changed = small_study(name="lying", search_space={"lookback": (21,), "top": (3, 5)})
     from pipelines.errors import ExportDiffers
 

@@ -1,0 +1,101 @@
+"""The notebook that trains a model: every cell runs, and its numbers say what its prose says."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from pipelines.definition import load_definition
+from pipelines.pictures import Picture, Table
+from pipelines.runs.parameters import declared_parameters, read_notebook
+from pipelines.workspace import Workspace
+from runtime.clock import ReplayClock
+from tests.pipelines.test_notebooks_examples import run_cells
+
+PATH = Path(__file__).resolve().parents[2] / "notebooks" / "examples" / "03_model_training.ipynb"
+TABLES = {"export", "preview", "summary", "gates"}
+PICTURES = {
+    *("splits", "leak", "tune", "importance"),
+    *("equity", "excess", "weights", "buckets", "intervals"),
+}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory, market_lake):
+    place = Workspace(
+        tmp_path_factory.mktemp("ranker"),
+        lake_url=market_lake.fresh_url(),
+        snapshot=market_lake.snapshot,
+        clock=ReplayClock(datetime(2024, 5, 1, tzinfo=UTC)),
+    )
+    place.save()
+    return place
+
+
+@pytest.fixture(scope="module")
+def ran(workspace):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLUICE_WORKSPACE", str(workspace.path))
+        patch.chdir(PATH.parent)
+        return run_cells(PATH)
+
+
+def test_the_file_is_valid_clean_and_tells_its_cells_by_name():
+    notebook = nbformat.read(PATH, as_version=4)
+    nbformat.validate(notebook)
+    ids = [cell["id"] for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert all(cell_id.replace("-", "").isalpha() for cell_id in ids)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+    assert declared_parameters(read_notebook(PATH), PATH.name)
+    assert "## Sources" in notebook.cells[-1].source
+
+
+def test_the_model_learns_before_the_study_decides():
+    definition = load_definition(PATH, {})
+    assert definition.strategy.models["ranker"].window.end < definition.study.research.start
+    assert len(definition.study.configurations()) == 6
+
+
+def test_every_cell_runs_and_shows_its_pictures_and_tables(ran):
+    shown, _ = ran
+    assert {key for key, value in shown.items() if isinstance(value, Table)} == TABLES
+    assert {key for key, value in shown.items() if isinstance(value, Picture)} == PICTURES
+
+
+def test_the_careless_split_shows_skill_that_the_purged_one_does_not(ran):
+    words = ran[0]["leak"].words.rstrip(".").replace(",", "").split()
+    shuffled, purged = float(words[words.index("purged") - 1]), float(words[-1])
+    assert shuffled > 0.1
+    assert abs(purged) < 0.04
+
+
+def test_the_exported_graph_is_the_model(ran):
+    (row,) = ran[0]["export"].rows
+    assert row[0] == "ranker"
+    assert float(row[2]) <= 1e-5
+    assert float(row[4]) <= 1e-5
+    assert row[-1] == "passed"
+
+
+def test_the_gates_count_the_search_and_keep_it_from_production(ran, workspace):
+    rows = {row[0]: row for row in ran[0]["gates"].rows}
+    assert rows["lookahead"][1] == "passed"
+    assert rows["parity"][1] == "passed"
+    assert rows["dsr"][1] == "refused"
+    assert rows["all of them"][1] == "staging"
+    assert "14 tries" in rows["all of them"][2]
+    statuses = [trial.status for trial in workspace.ledger().trials("tree_ranker")]
+    assert sorted(statuses) == ["complete"] * 6 + ["pruned"] * 8
+
+
+def test_the_names_held_most_are_wild_ones_as_the_prose_says(ran):
+    result = ran[1]["trial"].backtest
+    daily = result.prices[1:] / result.prices[:-1] - 1.0
+    wildest = {result.symbols[i] for i in (-daily.std(axis=0)).argsort()[:8]}
+    most = {result.symbols[i] for i in (-result.weights.mean(axis=0)).argsort()[:4]}
+    assert most <= wildest
