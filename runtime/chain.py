@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from runtime.database import WRITES, reading, transaction
-from runtime.errors import EntryConflict, JournalBroken
+from runtime.errors import DatabaseUnavailable, EntryConflict, JournalBroken
 
 _PAGE = 20_000  # entries read at a time
 _HEADER = struct.Struct(">QqIII")  # seq, at, length of kind, key and payload
@@ -86,8 +86,20 @@ class HeadAnchor:
     path: Path
 
     def record(self, head: Head) -> None:
-        """Append a head durably; the same head twice in a row is written once."""
-        line = f"{head.seq} {head.hash}\n".encode()
+        """Append a head durably; the same head twice in a row is written once.
+
+        Raises:
+            DatabaseUnavailable: the file cannot be written; the entry itself is committed.
+        """
+        try:
+            self._append(f"{head.seq} {head.hash}\n".encode())
+        except OSError as error:
+            raise DatabaseUnavailable(
+                f"{self.path}: cannot remember the head of the log ({error.strerror}); what was "
+                "written stands, make the file writable"
+            ) from error
+
+    def _append(self, line: bytes) -> None:
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             size = os.fstat(descriptor).st_size

@@ -1,5 +1,7 @@
 """Which bundle sits in which seat: append-only, hash-chained, monotonic, answerable for any day."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -7,7 +9,7 @@ from typing import Literal
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from runtime.chain import ChainedLog, Head
+from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.contract import Stage, canonical
 from runtime.database import reading, transaction
 from runtime.errors import RegistryConflict
@@ -45,9 +47,17 @@ class Promoted:
 class Registry:
     """Seats and their bundles over one chained log; every method is one transaction."""
 
-    def __init__(self, engine: Engine, table: str = "registry") -> None:
-        """Open the registry in a database, making its table if needed."""
-        self._engine = engine
+    def __init__(
+        self, engine: Engine, table: str = "registry", anchor: HeadAnchor | None = None
+    ) -> None:
+        """Open the registry in a database, making its table if needed.
+
+        Args:
+            engine: from `runtime.database.open_database`.
+            table: of the chain.
+            anchor: a file outside the database that remembers the head after each change.
+        """
+        self._engine, self._anchor = engine, anchor
         self._log = ChainedLog(engine, table)
 
     def activate(
@@ -68,8 +78,7 @@ class Registry:
         """
         if promoted.stage == "retired":
             raise RegistryConflict(f"bundle {promoted.bundle[:12]} is retired")
-        with transaction(self._engine) as connection:
-            self._log.lock(connection)
+        with self._writing() as connection:
             history = self._changes(connection)
             sitting = _sitting(history, role)
             if sitting and (sitting.bundle, sitting.version) == (promoted.bundle, promoted.version):
@@ -88,8 +97,7 @@ class Registry:
         Raises:
             RegistryConflict: the seat is empty, or nothing sat there before.
         """
-        with transaction(self._engine) as connection:
-            self._log.lock(connection)
+        with self._writing() as connection:
             history = self._changes(connection)
             stack = _stack(history, role)
             if len(stack) < 2:
@@ -105,8 +113,7 @@ class Registry:
 
     def retire(self, *, role: str = CHAMPION, by: str, why: str, at: datetime) -> Change:
         """Empty a seat; RegistryConflict if nothing sits there."""
-        with transaction(self._engine) as connection:
-            self._log.lock(connection)
+        with self._writing() as connection:
             history = self._changes(connection)
             sitting = _sitting(history, role)
             if sitting is None:
@@ -147,7 +154,18 @@ class Registry:
 
     def verify(self) -> Head:
         """Recompute the chain; JournalBroken names the first entry that does not hold."""
-        return self._log.verify()
+        return self._log.verify(() if self._anchor is None else self._anchor.heads())
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """Yield the only writer's transaction; what it appended is then remembered outside."""
+        with transaction(self._engine) as connection:
+            self._log.lock(connection)
+            before = self._log.head(connection)
+            yield connection
+            head = self._log.head(connection)
+        if self._anchor is not None and head != before:
+            self._anchor.record(head)
 
     def _changes(self, connection: Connection) -> list[Change]:
         entries = self._log.entries(_KIND, connection=connection)

@@ -212,6 +212,21 @@ def verify(
     _finish(status)
 
 
+@app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice audit --json[/bold]")
+def audit(workspace: Workspace = None, json: Json = False) -> None:
+    """Prove journal, registry and ledger from their first entry; ends with 1 and names the break.
+
+    Each chain is recomputed and compared with the heads remembered outside its database; the rows
+    of the journal are derived from its entries again.
+    """
+    output = Output(as_json=json)
+    with reported(output):
+        from service.commands.audit import audit_records
+
+        status = audit_records(_settings(workspace), output)
+    _finish(status)
+
+
 @app.command(
     rich_help_panel=LIVE,
     epilog="Example: [bold]sluice replay --from 2017-01-03 --to 2017-12-29[/bold]",

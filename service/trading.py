@@ -25,12 +25,13 @@ from runtime.feeds import LakeFeed
 from runtime.inputs import CurrentWeights
 from runtime.journal.store import Journal
 from runtime.kill import KillSwitch
-from runtime.policy import default_policy, load_policy
-from runtime.registry import Registry
+from runtime.policy import Policy, default_policy, load_policy
+from runtime.policy_log import PolicyLog
 from runtime.replay import ReplayResult, replay
 from runtime.signing import TrustedKeys, load_trusted
 from service.accounts import replay_account
 from service.faults import NotFound, QueryInvalid
+from service.records import open_journal, open_registry
 from service.seat import Seat
 from service.settings import Settings
 
@@ -59,7 +60,7 @@ def active_bundle(settings: Settings) -> LoadedBundle:
         NotFound: the seat is empty.
         BundleRefused: nothing that ever sat there verifies.
     """
-    registry = Registry(open_database(settings.database_url))
+    registry = open_registry(settings, open_database(settings.database_url))
 
     seat = Seat(registry, lambda name: load_bundle(settings.bundles / name, _trusted(settings)))
     bundle = seat.refresh()
@@ -109,6 +110,7 @@ def open_desk(
     account: str,
     clock: Clock,
     freshness: Mapping[str, timedelta] = MappingProxyType({}),
+    policies: PolicyLog | None = None,
 ) -> Desk:
     """Put together everything one engine needs; paper venues keep their own files.
 
@@ -119,9 +121,11 @@ def open_desk(
         account: whose books and venue records are used.
         clock: wall or replay.
         freshness: view name -> age allowed; the policy's limit holds for the others.
+        policies: the record that live trading follows, with its reloads and overrides; None = the
+            file alone, for ever, as a replay needs it.
     """
     engine = open_database(settings.database_url)
-    registry = Registry(engine)
+    registry = open_registry(settings, engine)
     folder = settings.workspace / "venues" / account
     folder.mkdir(parents=True, exist_ok=True)
     manifest = bundle.manifest
@@ -137,17 +141,22 @@ def open_desk(
         bundle=bundle,
         reader=reader,
         feed=LakeFeed(reader, manifest.price_feature),
-        journal=Journal(engine, account),
+        journal=open_journal(settings, engine, account),
         brokers=tuple(
             PaperVenue(folder / f"{terms.name}.db", terms) for terms in (PRIMARY, ALTERNATE)
         ),
-        policy=default_policy() if settings.policy is None else load_policy(settings.policy),
+        policy=_policy(settings) if policies is None else policies.policy_at(clock.now()),
+        limits=None if policies is None else policies.policy_at,
         calendar=load_calendar(manifest.calendar),
         clock=clock,
         kill=KillSwitch.create(settings.workspace / "kill"),
         approved=approved,
         freshness=freshness,
     )
+
+
+def _policy(settings: Settings) -> Policy:
+    return default_policy() if settings.policy is None else load_policy(settings.policy)
 
 
 def replay_bundle(
@@ -217,7 +226,7 @@ def progress_note(outcome: SessionOutcome) -> str:
 
 
 def _left_to_run(journal: Journal, days: Sequence[date]) -> int:
-    """Return how many sessions are still to run; QueryInvalid if the days were passed over for ever."""
+    """Return how many sessions are still to run; QueryInvalid if it passed over all the days."""
     last = journal.last_session()
     if last is None:
         return len(days)

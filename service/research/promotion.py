@@ -13,8 +13,8 @@ from pipelines.runs.notebooks import RunProgress, run_notebook
 from pipelines.workspace import Workspace
 from runtime.clock import WallClock
 from runtime.database import open_database
-from runtime.registry import Registry
 from runtime.signing import Signer, create_key, load_signer
+from service.records import open_registry
 from service.settings import Settings
 
 LOCK_FILE = "requirements/research.txt"
@@ -55,7 +55,7 @@ def promote_candidate(
         study,
         workspace,
         policy=default_policy(),
-        registry=Registry(open_database(settings.database_url)),
+        registry=open_registry(settings, open_database(settings.database_url)),
         signer=signing_key(settings),
         origin=origin(Path(__file__).resolve().parents[2]),
         execute=execute,

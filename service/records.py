@@ -1,0 +1,32 @@
+"""Opens journal and registry as the settings say, each with the file that remembers its head.
+
+The files lie beside the embedded database, `journal.head` and `registry.head` as `ledger.head`
+does: whoever cuts the end off a chain, or puts an older database back, is found by them. Over
+PostgreSQL there is none: many hosts write there, and the server's own archive remembers.
+"""
+
+from urllib.parse import urlsplit
+
+from sqlalchemy import Engine
+
+from runtime.chain import HeadAnchor
+from runtime.journal.store import Journal
+from runtime.registry import Registry
+from service.settings import Settings
+
+
+def open_journal(settings: Settings, engine: Engine, account: str) -> Journal:
+    """Open the journal for one account in the database that `engine` has open."""
+    return Journal(engine, account, anchor(settings, settings.database_url, "journal"))
+
+
+def open_registry(settings: Settings, engine: Engine) -> Registry:
+    """Open the registry in the database that `engine` has open."""
+    return Registry(engine, anchor=anchor(settings, settings.database_url, "registry"))
+
+
+def anchor(settings: Settings, url: str, name: str) -> HeadAnchor | None:
+    """Return where the head of the chain `name` is remembered, None if its database is a server."""
+    if urlsplit(url).scheme != "sqlite":
+        return None
+    return HeadAnchor(settings.workspace / f"{name}.head")

@@ -1,0 +1,135 @@
+"""The records: a cut-off tail, an older copy and a changed entry are found, and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from runtime.chain import Head, HeadAnchor
+from runtime.database import open_database
+from runtime.errors import DatabaseUnavailable, JournalBroken
+from runtime.registry import Promoted
+from service.accounts import LIVE
+from service.proof import prove_here
+from service.records import open_journal, open_registry
+from service.settings import read_settings
+from service.wiring import open_live
+from tests.fakes.trading import traded_workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    return traded_workspace(tmp_path_factory.mktemp("audit") / "ws", end=date(2017, 2, 28))[0]
+
+
+@pytest.fixture
+def settings(once, tmp_path):
+    shutil.copytree(once.workspace, tmp_path / "ws")
+    return read_settings({}, workspace=tmp_path / "ws")
+
+
+def audit(settings, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli", "audit", "-w", str(settings.workspace), *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def change(settings, statement: str, database: str = "runtime.db") -> None:
+    with sqlite3.connect(settings.workspace / database) as connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_an_untouched_workspace_passes_and_each_chain_is_told(settings):
+    done = audit(settings, "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["verified"]) == (0, True)
+    assert [chain["name"] for chain in answer["chains"]] == ["journal", "registry", "ledger"]
+    journal, registry, _ = answer["chains"]
+    assert journal["anchored"] == 39  # one head per session of January and February 2017
+    assert (registry["entries"], registry["anchored"]) == (1, 0)  # activated without the service
+    assert "39 heads remembered outside are met" in " ".join(audit(settings).stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "database", "message"),
+    [
+        ("UPDATE journal SET payload = x'00' WHERE seq = 7", "runtime.db", "journal: entry 7 "),
+        ("DELETE FROM journal_fills", "runtime.db", "journal_fills lacks"),
+        ("UPDATE registry SET at = 0", "runtime.db", "registry: entry 1 "),
+        ("DELETE FROM ledger WHERE seq = 2", "research.db", "ledger: entry 2 is missing"),
+    ],
+)
+def test_a_changed_record_ends_with_1_and_names_the_first_break(
+    settings, statement, database, message
+):
+    change(settings, statement, database)
+    done = audit(settings)
+    assert done.returncode == 1, done.stdout
+    assert message in " ".join(done.stdout.split())
+    assert "refused" in done.stdout
+
+
+def test_a_tail_that_was_cut_off_is_missed_by_the_file_outside(settings):
+    engine = open_database(settings.database_url)
+    seq = open_journal(settings, engine, LIVE).head().seq
+    engine.dispose()
+    change(settings, f"DELETE FROM journal WHERE seq = {seq}")
+    done = audit(settings)
+    assert done.returncode == 1
+    assert f"entry {seq} was anchored outside but the log ends at {seq - 1}" in " ".join(
+        done.stdout.split()
+    )
+    live = open_live(settings, monotonic=time.monotonic, prove=prove_here)
+    live.health.prove()
+    checks = {check.name: check for check in live.health.look().checks}
+    assert not checks["journal"].passed
+    assert "anchored outside" in checks["journal"].reason
+
+
+def test_a_database_that_was_put_back_to_nothing_is_missed_too(settings):
+    for path in settings.workspace.glob("runtime.db*"):
+        path.unlink()
+    done = audit(settings)
+    assert done.returncode == 1
+    assert "was anchored outside but the log ends at 0" in " ".join(done.stdout.split())
+
+
+def test_a_promotion_by_the_service_is_anchored(settings):
+    registry = open_registry(settings, open_database(settings.database_url))
+    promoted = Promoted(study="tilt", bundle="a" * 64, version=9, stage="staging")
+    at = datetime(2018, 1, 1, tzinfo=UTC)
+    for _ in range(2):  # the same again changes nothing
+        registry.activate(promoted, by="alice", why="newer", at=at)
+    heads = HeadAnchor(settings.workspace / "registry.head").heads()
+    assert heads == (registry.head(),)
+    change(settings, "DELETE FROM registry WHERE seq = 2")
+    with pytest.raises(JournalBroken, match="registry: entry 2 was anchored outside"):
+        registry.verify()
+
+
+def test_a_head_that_cannot_be_remembered_is_said_in_words(tmp_path):
+    with pytest.raises(DatabaseUnavailable, match="cannot remember the head"):
+        HeadAnchor(tmp_path / "none" / "journal.head").record(Head(seq=1, hash="a" * 64))
+
+
+def test_a_folder_without_records_is_a_mistake(tmp_path):
+    done = audit(read_settings({}, workspace=tmp_path))
+    assert done.returncode == 2
+    assert "holds no record" in done.stderr
+    assert list(tmp_path.iterdir()) == []
