@@ -78,6 +78,8 @@ class LakeReader:
     _load: Callable[[str], pl.DataFrame] = field(repr=False)
     _tables: dict[str, SessionGrid | OwnTimes] = field(default_factory=dict, repr=False)
     _frontiers: dict[str, Frontier] = field(default_factory=dict, repr=False)
+    _watch: Callable[[str, pl.DataFrame], None] | None = field(default=None, repr=False)
+    _watched: set[str] = field(default_factory=set, repr=False)
 
     def __reduce__(self) -> tuple[Callable[[ReaderSource], "LakeReader"], tuple[ReaderSource]]:
         """Travel as a description: the receiver opens the lake itself."""
@@ -106,6 +108,10 @@ class LakeReader:
                 f"there are: {', '.join(sorted(self.contracts)) or 'none, ingest one first'}"
             )
         return self.contracts[name]
+
+    def watch(self, on_read: Callable[[str, pl.DataFrame], None]) -> None:
+        """Have every view announced with its rows, once, before anything of it is handed out."""
+        self._watch = on_read
 
     def symbols(self, view: str) -> tuple[str, ...]:
         """Return the entities of a view, sorted."""
@@ -379,6 +385,9 @@ class LakeReader:
 
     def _rows(self, view: str) -> pl.DataFrame:
         rows = self._load(view)
+        if self._watch is not None and view not in self._watched:
+            self._watch(view, rows)
+            self._watched.add(view)
         cut = self.source.truncated_at
         return rows if cut is None else rows.filter(pl.col("known_at") <= cut)
 

@@ -1,8 +1,8 @@
 """Where research happens: the lake, the ledger and the seal, found from a folder or its variable.
 
 A workspace is written once as `<folder>/workspace.json`; kernels and workers open the same one.
-Variables that are looked at: SLUICE_WORKSPACE, SLUICE_LAKE_URL, SLUICE_LEDGER_URL, SLUICE_RUN,
-and JPY_SESSION_NAME, in which Jupyter tells a kernel its notebook.
+Variables that are looked at: SLUICE_WORKSPACE, SLUICE_LAKE_URL, SLUICE_LEDGER_URL, SLUICE_RUN;
+JPY_SESSION_NAME, in which Jupyter tells a kernel its notebook; JUPYTERHUB_USER or USER, who reads.
 """
 
 import os
@@ -14,12 +14,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+import polars as pl
 
 from featurestore.lake import Lake
 from featurestore.reader import LakeReader, Snapshot
 from featurestore.store import FeatureStore
 from pipelines.errors import WorkspaceMissing
-from pipelines.ledger import Ledger, open_ledger
+from pipelines.ledger import Lease, Ledger, open_ledger
 from pipelines.panel import Panel
 from pipelines.study import Study
 from runtime.clock import Clock, WallClock
@@ -50,6 +51,7 @@ class Workspace:
         snapshot: Snapshot | None = None,
         run: str | None = None,
         notebook: str = "",
+        by: str = "",
         clock: Clock | None = None,
     ) -> None:
         """Name the parts; nothing is opened before it is used.
@@ -61,12 +63,13 @@ class Workspace:
             snapshot: pinned data; None = the newest, hashed when first asked for.
             run: id of the run this process belongs to.
             notebook: path of the notebook this process serves; empty if unknown.
+            by: who reads; empty if unknown.
             clock: stamps the ledger's entries; None = the wall clock.
         """
         self.path = path.absolute()
         self.lake_url = lake_url or str(self.path / "lake")
         self.ledger_url = ledger_url or f"sqlite:///{self.path / 'research.db'}"
-        self.run, self.notebook = run, notebook
+        self.run, self.notebook, self.by = run, notebook, by
         self._given = _Record(lake_url=lake_url, ledger_url=ledger_url)
         self._pinned = snapshot
         self._clock: Clock = clock or WallClock()
@@ -102,10 +105,30 @@ class Workspace:
         if study.name not in self._readers:
             store = self.store()
             store.seal(study.name, seal)
-            self._readers[study.name] = store.reader(
-                self.snapshot, sealed_from=seal, study=study.name
-            )
+            reader = store.reader(self.snapshot, sealed_from=seal, study=study.name)
+            reader.watch(lambda view, rows: self._lease(study.name, reader, view, rows))
+            self._readers[study.name] = reader
         return self._readers[study.name]
+
+    def _lease(self, study: str, reader: LakeReader, view: str, rows: pl.DataFrame) -> None:
+        """Record what a reader of research is about to hand out."""
+        first, last = rows["event_time"].min(), rows["event_time"].max()
+        seal = reader.sealed_from
+        lease = Lease(
+            study=study,
+            view=view,
+            version=reader.snapshot.versions[view],
+            snapshot_hash=reader.snapshot.hash,
+            columns=tuple(field.name for field in reader.view(view).fields),
+            first=first.isoformat() if isinstance(first, datetime) else None,
+            last=last.isoformat() if isinstance(last, datetime) else None,
+            rows=rows.height,
+            sealed_from=None if seal is None else seal.isoformat(),
+            run=self.run,
+            notebook=self.notebook,
+            by=self.by,
+        )
+        self.ledger().reads.take(lease)
 
     def research_panel(self, study: Study) -> Panel:
         """Return the dates, prices and benchmark that all trials of a study share."""
@@ -170,6 +193,7 @@ def open_workspace(
         snapshot=None if pinned is None else Snapshot(versions=pinned.versions, hash=pinned.hash),
         run=environ.get("SLUICE_RUN") or None,
         notebook=_notebook(environ.get("JPY_SESSION_NAME", "")),
+        by=environ.get("JUPYTERHUB_USER") or environ.get("USER") or "",
         clock=clock,
     )
 

@@ -1,5 +1,6 @@
 """The ledger: the append-only, hash-chained record of every study, run and trial."""
 
+from pipelines.ledger.leases import Lease, LeaseBook
 from pipelines.ledger.records import (
     HoldoutRecord,
     Judgement,
@@ -22,6 +23,8 @@ __all__ = [
     "Charge",
     "HoldoutRecord",
     "Judgement",
+    "Lease",
+    "LeaseBook",
     "Ledger",
     "LedgerRun",
     "Promotion",

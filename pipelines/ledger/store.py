@@ -7,6 +7,7 @@ the number of distinct configurations ever opened, and nothing that can be appen
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine
 
 from pipelines.errors import HoldoutSpent, LedgerRefused
+from pipelines.ledger.leases import Lease, LeaseBook, unrecorded
 from pipelines.ledger.reading import LedgerReading
 from pipelines.ledger.records import (
     HoldoutPayload,
@@ -71,6 +73,15 @@ class Ledger(LedgerReading):
         """Open the tables, making them if they are not there, and check the anchored head."""
         super().__init__(engine, anchor=anchor)
         self._clock = clock
+
+    @cached_property
+    def reads(self) -> LeaseBook:
+        """Return the leases: which data was read, by whom, in which run."""
+        return LeaseBook(self._engine, self._clock)
+
+    def unrecorded_reads(self, study: str) -> tuple[Lease, ...]:
+        """Return the reads of a study's data that produced no recorded trial."""
+        return unrecorded(self.reads.leases(study), self.trials(study))
 
     # ---- studies and runs
 

@@ -15,7 +15,6 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks" / "strategies"
 
 READ = """from pipelines.research import open_workspace
 from featurestore.universes import universe
-import polars as pl
 
 reader = open_workspace().research_reader(study)
 symbols = universe(study.universe).symbols
@@ -24,7 +23,7 @@ prices = reader.history("us_equities.close", symbols, study.research.start, stud
 SCALED = (
     READ
     + """
-TOP = tuple(prices.group_by("symbol", maintain_order=True).agg(pl.col("close").max())["close"])
+TOP = tuple(prices.group_by("symbol", maintain_order=True).max()["close"])
 
 
 def decide(xp, inputs):
@@ -102,7 +101,7 @@ def feature_notebook(folder, *features):
         code_cell(PARAMETERS, "parameters"),
         code_cell(STUDY, "study"),
         code_cell("1 / 0"),
-        code_cell(READ, "feature"),
+        code_cell("import polars as pl\n" + READ, "feature"),
         *(code_cell(each, "feature") for each in features),
     )
 

@@ -1,0 +1,109 @@
+"""Leases: who read which data in which run, pinned to a table version, before anybody knew why.
+
+One lease per run and view, however often the view is read: a read is cheap, and a lease repeated
+changes nothing. They are a hash chain of their own beside the trials, so that reading data never
+changes what a study is charged.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Engine
+
+from pipelines.errors import LedgerBroken
+from pipelines.ledger.records import TrialRecord
+from runtime.chain import ChainedLog, Head
+from runtime.clock import Clock
+from runtime.contract import canonical
+from runtime.database import transaction
+from runtime.errors import JournalBroken
+
+_KIND = "lease"
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """One view of one pinned snapshot, as a run read it."""
+
+    study: str  # whose seal held
+    view: str
+    version: int  # of the view's table
+    snapshot_hash: str  # hex
+    columns: tuple[str, ...]  # fields loaded
+    first: str | None  # first and last event time loaded, ISO 8601, UTC; None = nothing
+    last: str | None
+    rows: int
+    sealed_from: str | None  # ISO 8601, UTC
+    run: str | None  # None = outside a recorded run, e.g. in a live kernel
+    notebook: str  # path; empty if unknown
+    by: str  # empty if unknown
+
+    @property
+    def key(self) -> str:
+        """Return the name of a lease: equal reads of one run are one lease."""
+        return hashlib.sha256(canonical(self)).hexdigest()
+
+
+class LeaseBook:
+    """The leases of one ledger's database; any number of processes may take some."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        """Open the chain, making its table if it is not there."""
+        self._engine, self._clock = engine, clock
+        self._log = ChainedLog(engine, "ledger_leases")
+
+    def take(self, lease: Lease) -> bool:
+        """Record a lease before its data is handed out; False if it stands already."""
+        if self._log.find(_KIND, lease.key) is not None:
+            return False
+        with transaction(self._engine) as connection:
+            entry = self._log.append(
+                connection, _KIND, lease.key, self._clock.now(), canonical(lease)
+            )
+        return entry.fresh
+
+    def leases(self, study: str | None = None) -> tuple[tuple[datetime, Lease], ...]:
+        """Return every lease with the instant it was taken, oldest first; or those of a study."""
+        entries = self._log.entries(_KIND)
+        read = ((entry.at, msgspec.json.decode(entry.payload, type=Lease)) for entry in entries)
+        return tuple((at, lease) for at, lease in read if study in (None, lease.study))
+
+    def verify(self) -> Head:
+        """Prove every link; LedgerBroken names what was changed or removed."""
+        try:
+            return self._log.verify()
+        except JournalBroken as broken:
+            raise LedgerBroken(str(broken)) from None
+
+    def pinned(self) -> dict[str, set[int]]:
+        """Return the table versions that leases pin: view -> versions."""
+        versions: dict[str, set[int]] = {}
+        for _, lease in self.leases():
+            versions.setdefault(lease.view, set()).add(lease.version)
+        return versions
+
+
+def unrecorded(
+    leases: Sequence[tuple[datetime, Lease]], trials: Sequence[TrialRecord]
+) -> tuple[Lease, ...]:
+    """Return the leases that no recorded trial answers for.
+
+    A lease is answered for by a trial of its study in the same run; outside runs, by a trial that
+    the same notebook opened outside runs.
+
+    Args:
+        leases: with the instants they were taken.
+        trials: of the same studies.
+    """
+    runs = {(trial.study, run) for trial in trials for run in trial.runs}
+    loose = {(trial.study, trial.notebook) for trial in trials if trial.run is None}
+    return tuple(
+        lease
+        for _, lease in leases
+        if (
+            (lease.study, lease.run) not in runs
+            if lease.run is not None
+            else (lease.study, lease.notebook) not in loose
+        )
+    )

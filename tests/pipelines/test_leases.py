@@ -1,0 +1,108 @@
+"""Every read of research leaves a lease; reads that no trial answers for can be counted."""
+
+import shutil
+
+import pytest
+
+from featurestore.horizon import world_ends
+from pipelines.definition import load_definition
+from pipelines.errors import LedgerBroken
+from pipelines.evaluate import evaluate_trial
+from pipelines.ledger import open_ledger
+from pipelines.workspace import Workspace, open_workspace
+from runtime.clock import WallClock
+from tests.fakes.notebooks import tiny_notebook
+
+
+@pytest.fixture
+def workspace(market_lake, tmp_path) -> Workspace:
+    folder = tmp_path / "workspace"
+    shutil.copytree(market_lake.path, folder / "lake")
+    made = Workspace(folder, snapshot=market_lake.snapshot, run="run-1", by="ada")
+    made.save()
+    return made
+
+
+@pytest.fixture
+def definition(tmp_path):
+    return load_definition(tiny_notebook(tmp_path / "n.ipynb"), {})
+
+
+def test_a_read_leaves_one_lease_with_who_run_columns_range_and_version(
+    workspace, definition, market_lake
+):
+    reader = workspace.research_reader(definition.study)
+    book = workspace.ledger().reads
+    assert book.leases() == ()
+    for _ in range(3):
+        reader.rows("us_equities")
+        reader.symbols("us_equities")
+    ((_, lease),) = book.leases("tiny")
+    assert (lease.view, lease.run, lease.by, lease.columns) == (
+        "us_equities", "run-1", "ada", ("close",),
+    )  # fmt: skip
+    assert lease.version == market_lake.snapshot.versions["us_equities"]
+    assert lease.snapshot_hash == market_lake.snapshot.hash
+    assert lease.first.startswith("1990-01-02")
+    assert lease.last < lease.sealed_from == "2003-01-02T00:00:00+00:00"
+    reader.rows("vix")
+    assert [each.view for _, each in book.leases()] == ["us_equities", "vix"]
+    assert book.verify().seq == 2
+    assert book.pinned() == {
+        "us_equities": {lease.version},
+        "vix": {market_lake.snapshot.versions["vix"]},
+    }
+
+
+def test_the_same_run_in_another_process_takes_no_second_lease(workspace, definition):
+    workspace.research_reader(definition.study).rows("us_equities")
+    other = Workspace(workspace.path, snapshot=workspace.snapshot, run="run-1", by="ada")
+    other.research_reader(definition.study).rows("us_equities")
+    assert len(workspace.ledger().reads.leases()) == 1
+    third = Workspace(workspace.path, snapshot=workspace.snapshot, run="run-2", by="ada")
+    third.research_reader(definition.study).rows("us_equities")
+    assert [each.run for _, each in workspace.ledger().reads.leases()] == ["run-1", "run-2"]
+
+
+def test_reads_without_a_trial_are_counted_and_a_trial_answers_for_its_run(workspace, definition):
+    workspace.ledger().declare_study(definition.study.declaration())
+    workspace.research_reader(definition.study).rows("us_equities")
+    (open_read,) = workspace.ledger().unrecorded_reads("tiny")
+    assert open_read.run == "run-1"
+    evaluate_trial(definition, workspace)
+    assert workspace.ledger().unrecorded_reads("tiny") == ()
+    peeker = Workspace(workspace.path, snapshot=workspace.snapshot, run="run-2")
+    peeker.research_reader(definition.study).rows("us_equities")
+    assert [each.run for each in workspace.ledger().unrecorded_reads("tiny")] == ["run-2"]
+
+
+def test_leases_change_neither_the_ledger_s_chain_nor_a_study_s_trials(workspace, definition):
+    evaluate_trial(definition, workspace)
+    before = workspace.ledger().head()
+    workspace.research_reader(definition.study).rows("vix")
+    assert workspace.ledger().head() == before
+    assert workspace.ledger().study("tiny").trials == 1
+
+
+def test_a_lease_that_was_changed_is_noticed(workspace, definition):
+    workspace.research_reader(definition.study).rows("us_equities")
+    ledger = open_ledger(workspace.ledger_url, clock=WallClock(), anchor=None)
+    with ledger._engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE ledger_leases SET payload = replace(payload, 'us_equities', 'vix')"
+        )
+    with pytest.raises(LedgerBroken, match="ledger_leases"):
+        ledger.reads.verify()
+
+
+def test_the_environment_says_who_reads(workspace):
+    named = open_workspace(workspace.path, environ={"JUPYTERHUB_USER": "grace", "USER": "root"})
+    assert named.by == "grace"
+    assert open_workspace(workspace.path, environ={}).by == ""
+
+
+def test_a_read_in_a_world_that_ends_leaves_its_lease_too(workspace, definition):
+    reader = workspace.research_reader(definition.study)
+    with world_ends(reader.sealed_from):
+        workspace.research_reader(definition.study).rows("us_equities")
+    assert len(workspace.ledger().reads.leases()) == 1
