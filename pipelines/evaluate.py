@@ -6,6 +6,7 @@
 4. the outcome, success or failure, is written before anybody sees a figure
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +18,8 @@ from pipelines.compile import compile_strategy
 from pipelines.definition import Definition
 from pipelines.errors import TrialPruned
 from pipelines.ledger.records import TrialClosed, TrialOpened
-from pipelines.models.training import fitted_only
+from pipelines.models.export import ExportFinding
+from pipelines.models.training import train
 from pipelines.performance import figures
 from pipelines.strategy import Strategy
 from pipelines.workspace import Workspace
@@ -31,6 +33,7 @@ class Evaluation:
     strategy: Strategy  # as declared, its models trained
     graph: bytes  # ONNX, the decision function
     backtest: Backtest
+    exports: Mapping[str, ExportFinding]  # by model: how far its graph is from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -60,8 +63,9 @@ def evaluate(definition: Definition, workspace: Workspace) -> Evaluation:
     study, strategy = definition.study, definition.strategy
     study.check(strategy.parameters)
     panel = workspace.research_panel(study)
+    exports: Mapping[str, ExportFinding] = {}
     if strategy.models:
-        strategy = fitted_only(strategy, workspace.research_reader(study), study)
+        strategy, exports = train(strategy, workspace.research_reader(study), study)
     graph = compile_strategy(strategy, len(panel.symbols))
     result = backtest(
         DecisionSession(graph),
@@ -71,7 +75,7 @@ def evaluate(definition: Definition, workspace: Workspace) -> Evaluation:
         study.research,
         panel=panel,
     )
-    return Evaluation(strategy=strategy, graph=graph, backtest=result)
+    return Evaluation(strategy=strategy, graph=graph, backtest=result, exports=exports)
 
 
 def opening(

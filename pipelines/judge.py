@@ -8,27 +8,25 @@
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from featurestore.horizon import world_ends
-from pipelines.compile import compile_strategy
 from pipelines.definition import Definition, load_definition
 from pipelines.errors import CrossCheckFailed, NotebookInvalid
 from pipelines.evaluate import Evaluation, evaluate
 from pipelines.gates.evidence import Evidence, evidence_of
-from pipelines.gates.integrity import Truncatable, integrity_verdicts
+from pipelines.gates.integrity import integrity_verdicts
 from pipelines.gates.ladder import StudyVerdict, judge
 from pipelines.gates.policy import GatePolicy
 from pipelines.ledger import Judgement, Ledger, TrialRecord
-from pipelines.models.training import fitted_only
+from pipelines.models.export import export_verdict
+from pipelines.rebuild import Rebuilder
 from pipelines.strategy import Strategy
 from pipelines.workspace import Workspace
 from runtime.inference import DecisionSession
-from runtime.inputs import Array, Input
+from runtime.inputs import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,16 +68,24 @@ def judge_study(name: str, workspace: Workspace, *, policy: GatePolicy) -> Judge
     definition = definition_of_trial(trial, ledger)
     evaluation = evaluate(definition, workspace)
     _require_recorded(trial, evaluation, ledger)
+    session = DecisionSession(evaluation.graph)
+    rebuild = Rebuilder(definition, evaluation.strategy, session)
     lookahead, parity = integrity_verdicts(
         evaluation.backtest,
         definition.strategy.inputs,
-        DecisionSession(evaluation.graph),
+        session,
         workspace.research_reader(definition.study),
-        rebuild=lambda past: _rebuilt(definition, past, len(evaluation.backtest.symbols)),
+        rebuild=lambda past: rebuild(past, len(evaluation.backtest.symbols)),
         twin=lambda gathered: _twin(evaluation.strategy, gathered),
         policy=policy,
     )
-    verdict = judge(evidence, lookahead=lookahead, parity=parity, policy=policy)
+    verdict = judge(
+        evidence,
+        lookahead=lookahead,
+        parity=parity,
+        policy=policy,
+        exports=tuple(export_verdict(found) for found in evaluation.exports.values()),
+    )
     ledger.record_judgement(
         Judgement(
             study=name,
@@ -128,18 +134,6 @@ def _require_recorded(trial: TrialRecord, evaluation: Evaluation, ledger: Ledger
             f"trial {trial.key[:12]} does not earn again what the ledger says; its notebook or "
             f"the environment differs from when it was recorded, so sweep again"
         )
-
-
-def _rebuilt(
-    definition: Definition, past: Truncatable, symbols: int
-) -> tuple[Mapping[str, Input], DecisionSession]:
-    """Run the definition cells again in a world that ends where `past` ends."""
-    end = past.truncated_at
-    with nullcontext() if end is None else world_ends(end):
-        anew = load_definition(definition.notebook, definition.strategy.parameters)
-        strategy = fitted_only(anew.strategy, past, anew.study)
-        graph = compile_strategy(strategy, symbols)
-    return anew.strategy.inputs, DecisionSession(graph)
 
 
 def _twin(strategy: Strategy, gathered: Mapping[str, Array]) -> tuple[Array, Array]:

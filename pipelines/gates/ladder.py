@@ -5,7 +5,7 @@
 3. Deflated Sharpe ratio and probability of overfitting; both passed: fit for production.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal
 
@@ -26,6 +26,7 @@ from runtime.contract import GateVerdict
 
 Array = NDArray[np.float64]
 Rung = Literal["refused", "staging", "production"]
+_DECISIVE = ("lookahead", "parity", "export", "spa")  # without these not even paper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,7 +36,7 @@ class StudyVerdict:
     study: str
     stage: Rung
     summary: str  # one sentence
-    verdicts: tuple[GateVerdict, ...]  # lookahead, parity, spa, dsr, pbo
+    verdicts: tuple[GateVerdict, ...]  # lookahead, parity, spa, dsr, pbo, one export per model
     candidate: str | None  # trial key; None when there is nothing to choose from
     figures: dict[str, float | int | str | None]
     trial_sharpes: Array  # (N,), in excess of the benchmark, per session
@@ -48,7 +49,12 @@ class StudyVerdict:
 
 
 def judge(
-    evidence: Evidence, *, lookahead: GateVerdict, parity: GateVerdict, policy: GatePolicy
+    evidence: Evidence,
+    *,
+    lookahead: GateVerdict,
+    parity: GateVerdict,
+    policy: GatePolicy,
+    exports: tuple[GateVerdict, ...] = (),
 ) -> StudyVerdict:
     """Judge a study by the ladder.
 
@@ -61,13 +67,15 @@ def judge(
         lookahead: the candidate's verdict from `lookahead_verdict`.
         parity: the candidate's verdict from `parity_verdict`.
         policy: thresholds.
+        exports: of the candidate's models; one that differs from its graph refuses the study.
 
     Raises:
         GateInputInvalid: the evidence itself is impossible; the text says where.
     """
     obstacle = _obstacle(evidence, policy)
     if obstacle is not None:
-        return _refused_unjudged(evidence, (lookahead, parity), *obstacle, policy)
+        unjudged = _refused_unjudged(evidence, (lookahead, parity), *obstacle, policy)
+        return replace(unjudged, verdicts=(*unjudged.verdicts, *exports))
     column = evidence.chosen
     sharpes = sharpe_ratios(evidence.excess)
     sessions = evidence.dates.size
@@ -92,7 +100,7 @@ def judge(
         policy=policy,
     )
     overfitting = backtest_overfitting(evidence.excess, blocks=policy.pbo.blocks)
-    verdicts = (lookahead, parity, spa, dsr, pbo_verdict(overfitting, policy=policy))
+    verdicts = (lookahead, parity, spa, dsr, pbo_verdict(overfitting, policy=policy), *exports)
     stage = _rung(verdicts)
     return StudyVerdict(
         study=evidence.study,
@@ -196,7 +204,7 @@ def _of_the_best_only(
 
 def _rung(verdicts: tuple[GateVerdict, ...]) -> Rung:
     passed = {verdict.gate: verdict.passed for verdict in verdicts}
-    if not (passed["lookahead"] and passed["parity"] and passed["spa"]):
+    if not all(verdict.passed for verdict in verdicts if verdict.gate in _DECISIVE):
         return "refused"
     return "production" if passed["dsr"] and passed["pbo"] else "staging"
 
@@ -208,7 +216,7 @@ def _summary(stage: Rung, verdicts: tuple[GateVerdict, ...]) -> str:
     if stage == "staging":
         names = " and ".join(verdict.gate.upper() for verdict in failed)
         return f"Fit for staging, paper only: {names} not passed."
-    decisive = next(v for v in failed if v.gate in ("lookahead", "parity", "spa"))
+    decisive = next(v for v in failed if v.gate in _DECISIVE)
     return f"Refused: {decisive.reason}"
 
 

@@ -25,6 +25,7 @@ GATES_IN_WORDS = {
         "Probability of overfitting",
         "Is what looks best in one half of history good in the other?",
     ),
+    "export": ("Export", "Does the model's graph say what the model says, on every row?"),
 }
 STAGE_IN_WORDS = {
     "refused": "Refused. It does not trade, not even on paper.",

@@ -5,6 +5,9 @@ import onnx
 import pytest
 
 from pipelines.errors import ExportDiffers, ModelInvalid
+from pipelines.gates.evidence import Evidence
+from pipelines.gates.ladder import judge
+from pipelines.gates.policy import default_policy
 from pipelines.models.export import (
     LARGEST,
     compare,
@@ -15,6 +18,7 @@ from pipelines.models.export import (
 )
 from pipelines.models.fitted import FittedModel
 from pipelines.models.learners import Learner
+from runtime.contract import GateVerdict
 
 SMALL = {
     "lightgbm": {"n_estimators": 60, "num_leaves": 15, "min_child_samples": 5},
@@ -96,6 +100,37 @@ def test_prices_that_collide_in_float32_are_seen_and_refused():
     assert finding.visible > 0
     with pytest.raises(ExportDiffers, match="by more than 1e-04 on"):
         export(learner, estimator, price_like(4000, seed=9))
+
+
+def test_an_export_that_differs_refuses_the_whole_study():
+    rows = price_like(4000, seed=9)
+    learner, estimator, _ = fitted("lightgbm")
+    broken = export_verdict(compare(learner, estimator, convert(learner, estimator, 5), rows))
+    passed = GateVerdict(
+        gate="parity",
+        passed=True,
+        statistic=0.0,
+        threshold=0.0,
+        comparison="<=",
+        reason="",
+        would_change="",
+        figures={},
+    )
+    excess = 0.01 * np.random.default_rng(0).normal(0.3, 1.0, (500, 3)) * [1.0, 1.0, 2.0]
+    evidence = Evidence(
+        study="s",
+        dates=np.datetime64("2001-01-01") + np.arange(500),
+        excess=excess,
+        raw=excess,
+        benchmark=np.zeros(500),
+        trials=("a", "b", "c"),
+        counted=3,
+    )
+    others = {"lookahead": passed, "parity": passed, "policy": default_policy()}
+    assert judge(evidence, **others).stage != "refused"
+    verdict = judge(evidence, **others, exports=(broken,))
+    assert verdict.stage == "refused"
+    assert "exported graph differs" in verdict.summary
 
 
 def test_a_tampered_leaf_is_refused():

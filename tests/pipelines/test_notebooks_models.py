@@ -86,6 +86,7 @@ def test_the_gates_count_the_search_and_keep_it_from_production(ran, workspace):
     rows = {row[0]: row for row in ran[0]["gates"].rows}
     assert rows["lookahead"][1] == "passed"
     assert rows["parity"][1] == "passed"
+    assert rows["export"][1] == "passed"
     assert rows["dsr"][1] == "refused"
     assert rows["all of them"][1] == "staging"
     assert "14 tries" in rows["all of them"][2]
