@@ -110,15 +110,16 @@ class SessionGrid:
         return values, events, known
 
     def truncated(self, at: int) -> "SessionGrid":
-        """Return a grid that holds nothing known after `at`; no memory is shared with this one."""
+        """Return a grid that holds nothing known after `at`; no value is shared with this one."""
         keep = min(int(np.searchsorted(self.closes, at, side="right")), self.known.shape[1])
-        known = self.known[:, :keep].copy()
+        known, late = self.known[:, :keep], self.late[:, : keep + 1]
+        values = {name: matrix[:, :keep].copy() for name, matrix in self.values.items()}
         hidden = known > at
-        known[hidden] = NEVER
-        values = {}
-        for name, matrix in self.values.items():
-            values[name] = matrix[:, :keep].copy()
-            values[name][hidden] = np.nan
+        if hidden.any():  # late bars, and bars that never came
+            known = np.where(hidden, NEVER, known)
+            for matrix in values.values():
+                matrix[hidden] = np.nan
+            late = _late(known, self.due)
         return SessionGrid(
             view=self.view,
             rows=self.rows,
@@ -127,7 +128,7 @@ class SessionGrid:
             due=self.due,
             values=values,
             known=known,
-            late=_late(known, self.due),
+            late=late,
             revisions=self.revisions.keep(self.revisions.known <= at),
         )
 

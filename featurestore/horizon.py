@@ -11,6 +11,7 @@ from datetime import datetime
 
 _lock = threading.Lock()
 _ends: list[datetime] = []  # of the worlds this process is in
+_asked = 0  # how often a reader asked where the world ends
 
 
 @contextmanager
@@ -25,9 +26,17 @@ def world_ends(at: datetime) -> Iterator[None]:
             _ends.remove(at)
 
 
+def times_asked() -> int:
+    """Return how often this process asked for an end: unchanged, nothing could depend on it."""
+    with _lock:
+        return _asked
+
+
 def earlier_end(truncated_at: datetime | None) -> datetime | None:
     """Return the earlier one of a reader's own end and the world's; None = no end."""
+    global _asked
     with _lock:
+        _asked += 1
         ends = list(_ends)
     if truncated_at is not None:
         ends.append(truncated_at)

@@ -5,8 +5,10 @@ Two cells of one shape ask one question, however they are dressed; the ledger ch
 
 import ast
 import hashlib
+from functools import lru_cache
 
 
+@lru_cache(maxsize=256)
 def shape_hash(source: str) -> str:
     """Return SHA-256 over the shape of a strategy cell, hex; of the text if it does not parse.
 

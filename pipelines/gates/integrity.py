@@ -7,6 +7,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol, Self, TypeAlias
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.backtest import Backtest
 from pipelines.gates.lookahead import lookahead_verdict
-from pipelines.gates.observe import Observation, Session, observe
+from pipelines.gates.observe import Observation, Session, observe, same_inputs
 from pipelines.gates.parity import (
     DecisionPath,
     Twin,
@@ -26,7 +27,7 @@ from pipelines.gates.parity import (
 from pipelines.gates.policy import GatePolicy
 from pipelines.panel import array_digest
 from runtime.contract import GateVerdict
-from runtime.inputs import Input, Latest, PointInTime
+from runtime.inputs import Input, Latest, PointInTime, gather
 
 Array = NDArray[np.float64]
 
@@ -65,7 +66,8 @@ def integrity_verdicts(
         session: a fresh decision session over its graph, as the runtime would load it.
         reader: point-in-time face of the whole research history.
         rebuild: builds the definition anew against a reader without the future; returns its
-            declared inputs and a session over its newly compiled graph.
+            declared inputs and a session over its newly compiled graph, or `session` itself if
+            the graph is the same.
         twin: gathered inputs -> (score, weight) with plain NumPy.
         policy: thresholds.
 
@@ -98,6 +100,10 @@ def integrity_verdicts(
     def truncated(at: datetime) -> Observation:
         past = reader.truncated(at)
         declared, graph = rebuild(past)
+        if graph is session:  # the same graph on the same bits decides the same
+            gathered = gather(past, declared, symbols, at=at, current=held[at])
+            if same_inputs(gathered, seen[at].inputs):
+                return replace(seen[at], inputs=gathered)
         return observe(past, declared, symbols, graph, at=at, current=held[at])
 
     lookahead = lookahead_verdict(

@@ -106,6 +106,11 @@ def first_difference(
     return None
 
 
+def same_inputs(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
+    """Say whether two decisions saw the same inputs to the bit."""
+    return one.keys() == other.keys() and all(same_bits(one[name], other[name]) for name in one)
+
+
 def same_bits(one: Array, other: Array) -> bool:
     """Say whether two float64 arrays agree in shape and in every bit; -0.0 is not 0.0."""
     return (

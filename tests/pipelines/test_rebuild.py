@@ -1,0 +1,140 @@
+"""Rebuilding a definition without the future: cheap where nothing can differ, thorough elsewhere"""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+import pipelines.rebuild
+from featurestore.horizon import times_asked
+from pipelines.compile import compile_strategy
+from pipelines.definition import load_definition
+from pipelines.rebuild import Rebuilder, fingerprint
+from pipelines.workspace import Workspace
+from runtime.inference import DecisionSession
+from tests.fakes.notebooks import STRATEGY, tiny_notebook
+
+DATES = [datetime(2001, month, 28, 21, tzinfo=UTC) for month in (3, 6, 9, 11)]
+READS = """
+from featurestore.universes import universe
+from pipelines.research import open_workspace
+
+reader = open_workspace().research_reader(study)
+symbols = universe(study.universe).symbols
+held = reader.history("us_equities.close", symbols, study.research.start, study.research.end)
+"""
+
+
+@pytest.fixture
+def workspace(market_lake, tmp_path, monkeypatch) -> Workspace:
+    made = Workspace(
+        tmp_path / "workspace", lake_url=str(market_lake.path), snapshot=market_lake.snapshot
+    )
+    made.save()
+    monkeypatch.setenv("SLUICE_WORKSPACE", str(made.path))
+    return made
+
+
+@pytest.fixture
+def counted(monkeypatch) -> dict[str, int]:
+    """How often a definition was loaded and a graph compiled."""
+    counts = {"loaded": 0, "compiled": 0}
+
+    def counting(name, what):
+        def call(*args):
+            counts[name] += 1
+            return what(*args)
+
+        return call
+
+    monkeypatch.setattr(pipelines.rebuild, "load_definition", counting("loaded", load_definition))
+    monkeypatch.setattr(
+        pipelines.rebuild, "compile_strategy", counting("compiled", compile_strategy)
+    )
+    return counts
+
+
+def rebuilt(notebook, workspace):
+    """The session at hand and what the rebuilder gives at each date."""
+    definition = load_definition(notebook, {})
+    session = DecisionSession(compile_strategy(definition.strategy, 20))
+    reader = workspace.research_reader(definition.study)
+    rebuild = Rebuilder(definition, definition.strategy, session)
+    return session, [rebuild(reader.truncated(at), 20) for at in DATES]
+
+
+def test_cells_that_open_no_reader_are_run_once_and_compiled_never(workspace, tmp_path, counted):
+    session, answers = rebuilt(tiny_notebook(tmp_path / "tiny.ipynb"), workspace)
+    assert counted == {"loaded": 1, "compiled": 0}
+    assert all(graph is session for _, graph in answers)
+
+
+def test_cells_that_read_are_run_at_every_date_and_compiled_if_they_come_out_different(
+    workspace, tmp_path, counted
+):
+    same = tiny_notebook(tmp_path / "same.ipynb", strategy=READS + STRATEGY)
+    session, answers = rebuilt(same, workspace)
+    assert counted == {"loaded": 4, "compiled": 0}
+    assert all(graph is session for _, graph in answers)
+    source = READS + "ROWS = held.height\n" + STRATEGY.replace("- 1.0", "- ROWS * 1e-9")
+    session, answers = rebuilt(tiny_notebook(tmp_path / "other.ipynb", strategy=source), workspace)
+    assert counted == {"loaded": 8, "compiled": 4}
+    prices = {"prices": np.linspace(1, 2, 20 * 22).reshape(20, 22)}
+    scores = [graph.run(prices).score for _, graph in (*answers, ({}, session))]
+    assert len({score.tobytes() for score in scores}) == 5
+
+
+def test_a_value_that_cannot_be_told_is_compiled_every_time(workspace, tmp_path, counted):
+    source = "class Odd:\n    pass\n\n\nodd = Odd()\n" + STRATEGY.replace(
+        "return score", "odd\n    return score"
+    )
+    _, answers = rebuilt(tiny_notebook(tmp_path / "odd.ipynb", strategy=source), workspace)
+    assert counted == {"loaded": 4, "compiled": 4}
+    assert len({id(graph) for _, graph in answers}) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("- 1.0", "- 1.5"),
+        ("-score", "score"),
+        ("lookback + 1", "lookback + 2"),
+        ("us_equities.close", "us_equities.open"),
+        ("xp.sum(held)", "xp.max(held)"),
+        ("(xp, inputs):", "(xp, inputs, by=2.0):\n    KEYS[by > 1]"),
+        ("KEYS = (1.0, 2.0)", "KEYS = (1.0, 2.0000000000000004)"),
+        ("TABLE = np.zeros(3)", "TABLE = np.zeros(4)"),
+        ("TABLE = np.zeros(3)", "TABLE = np.array([0.0, -0.0, 0.0])"),
+        ("return x * 2", "return x * 3"),
+    ],
+)
+def test_whatever_a_graph_depends_on_changes_the_fingerprint(tmp_path, old, new):
+    source = (
+        "import numpy as np\n\nKEYS = (1.0, 2.0)\nTABLE = np.zeros(3)\n\n\n"
+        "def twice(x):\n    return x * 2\n\n\n"
+        + STRATEGY.replace(
+            "return score", "score = twice(score) + KEYS[0] + TABLE[0]\n    return score"
+        )
+    )
+    assert old in source
+    plain, again, other = (
+        load_definition(tiny_notebook(tmp_path / f"{i}.ipynb", strategy=text), {}).strategy
+        for i, text in enumerate((source, "# a comment\n" + source, source.replace(old, new)))
+    )
+    assert fingerprint(plain) == fingerprint(again) is not None
+    assert fingerprint(plain) != fingerprint(other)
+
+
+def test_parameters_are_part_of_the_fingerprint(tmp_path):
+    notebook = tiny_notebook(tmp_path / "tiny.ipynb")
+    one, other = (
+        fingerprint(load_definition(notebook, {"lookback": 21, "top": top}).strategy)
+        for top in (3, 5)
+    )
+    assert one != other
+
+
+def test_opening_a_reader_asks_for_the_end_of_the_world(workspace, market_lake):
+    before = times_asked()
+    market_lake.reader()
+    assert times_asked() > before
