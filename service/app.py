@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from litestar import Litestar
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from prometheus_client import CollectorRegistry
 
 from service.errors import HANDLERS
+from service.guards import STATE
 from service.live import Live
 from service.measures import JournalMetrics
 from service.observed import Observed, secured
@@ -21,9 +23,11 @@ from service.routes import (
     desk,
     equity,
     health,
+    kill_switch,
     metrics,
     orders,
     plan,
+    policy,
     positions,
     sessions,
     signals,
@@ -68,11 +72,22 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
             orders.order,
             orders.order_origin,
             bundles.bundles,
+            kill_switch.kill_state,
+            kill_switch.kill_engage,
+            kill_switch.kill_release,
+            policy.policy,
+            policy.policy_diff,
+            policy.policy_reload,
+            policy.policy_rollback,
+            policy.override_ask,
+            policy.override_approve,
+            policy.override_revoke,
         ],
         dependencies={
             "live": Provide(provide_live, sync_to_thread=False),
             "metrics_registry": Provide(provide_registry, sync_to_thread=False),
         },
+        state=State({STATE: live.settings.operator_token}),
         before_send=[secured],
         exception_handlers=HANDLERS,
         lifespan=[_proving(live)],

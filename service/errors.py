@@ -10,9 +10,18 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from featurestore.errors import PlatformError
-from runtime.errors import BundleRefused, DatabaseUnavailable, JournalBroken
+from runtime.errors import (
+    BundleRefused,
+    DatabaseUnavailable,
+    JournalBroken,
+    PolicyInvalid,
+    PolicyRefused,
+    ReleaseRefused,
+    ScopeUnknown,
+)
 from service.answers import Problem
 from service.faults import NotFound, QueryInvalid, ServiceFault
+from service.guards import TokenRefused, WritesDisabled
 
 MEDIA_TYPE = "application/problem+json"
 LOG = logging.getLogger("sluice.service")
@@ -20,6 +29,16 @@ LOG = logging.getLogger("sluice.service")
 _STATUS: tuple[tuple[type[PlatformError], HTTPStatus, str], ...] = (
     (NotFound, HTTPStatus.NOT_FOUND, "see /decisions and /sessions for what exists"),
     (QueryInvalid, HTTPStatus.BAD_REQUEST, "see /schema for the parameters"),
+    (WritesDisabled, HTTPStatus.FORBIDDEN, "set SLUICE_OPERATOR_TOKEN"),
+    (TokenRefused, HTTPStatus.UNAUTHORIZED, "send Authorization: Bearer and the token"),
+    (ScopeUnknown, HTTPStatus.BAD_REQUEST, "name all, account.X, study.X or symbol.X"),
+    (ReleaseRefused, HTTPStatus.CONFLICT, "see GET /kill-switch; a second person has to agree"),
+    (PolicyRefused, HTTPStatus.CONFLICT, "see GET /policy for policies, limits and overrides"),
+    (
+        PolicyInvalid,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "correct the policy; what is in force stays in force",
+    ),
     (
         DatabaseUnavailable,
         HTTPStatus.SERVICE_UNAVAILABLE,

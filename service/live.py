@@ -6,7 +6,9 @@ from runtime.journal.queries import JournalQueries
 from runtime.registry import Registry
 from service.accounts import Accounts
 from service.health import HealthChecks
+from service.killing import Killing
 from service.origins import Origins
+from service.policies import Policies
 from service.proof import Proved
 from service.reading import Reading
 from service.seat import Seat
@@ -27,6 +29,8 @@ class Live:
     origins: Origins
     health: HealthChecks
     snapshots: Snapshots
+    policies: Policies
+    killing: Killing
 
     @property
     def reading(self) -> Reading:

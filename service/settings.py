@@ -1,13 +1,14 @@
 """What an operator may set: read once from an environment mapping that is passed in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from featurestore.errors import PlatformError
 
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
+SHORTEST_TOKEN = 16  # characters
 
 
 class SettingsInvalid(PlatformError):
@@ -29,6 +30,7 @@ class Settings:
     account: str  # whose books the desk shows; "" = live, else the active bundle's replay
     host: str
     port: int
+    operator_token: str = field(default="", repr=False)  # for writes over REST; "" = no writes
 
     @property
     def address(self) -> str:
@@ -70,6 +72,7 @@ def read_settings(environ: Mapping[str, str], *, workspace: Path | None = None) 
         account=environ.get("SLUICE_ACCOUNT", "").strip(),
         host=environ.get("SLUICE_HOST", "").strip() or "127.0.0.1",
         port=_port(environ, "SLUICE_PORT", 8080),
+        operator_token=_token(environ, "SLUICE_OPERATOR_TOKEN"),
     )
 
 
@@ -95,6 +98,17 @@ def _file(environ: Mapping[str, str], name: str) -> Path | None:
     if not path.is_file():
         raise SettingsInvalid(f"{name}: there is no file {path}; unset it for the packaged default")
     return path
+
+
+def _token(environ: Mapping[str, str], name: str) -> str:
+    text = environ.get(name, "").strip()
+    if text and not (text.isascii() and text.isprintable() and len(text) >= SHORTEST_TOKEN):
+        # The value is a secret, so it is not repeated.
+        raise SettingsInvalid(
+            f"{name}: write at least {SHORTEST_TOKEN} printable ASCII characters,"
+            " e.g. from openssl rand -hex 32"
+        )
+    return text
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:

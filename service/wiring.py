@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from runtime.clock import WallClock
 from runtime.database import open_database
 from runtime.errors import BundleRefused, KeyUnusable
 from runtime.inputs import Input
@@ -13,8 +14,10 @@ from runtime.signing import TrustedKeys, load_trusted
 from service.accounts import LIVE, Accounts
 from service.health import HealthChecks
 from service.index import Index
+from service.killing import open_killing
 from service.live import Live
 from service.origins import Origins
+from service.policies import open_policies
 from service.proof import Proved, prove_apart
 from service.reading import Reading
 from service.seat import Seat
@@ -60,6 +63,8 @@ def open_live(
         kept = Journal(engine, account)
         return Reading(journal=kept, index=Index(kept), inputs_of=inputs_of)
 
+    policies = open_policies(settings, engine)
+    policies.begin()
     accounts = Accounts(books, journal, registry, settings.account)
     return Live(
         settings=settings,
@@ -70,6 +75,8 @@ def open_live(
         origins=Origins(accounts=accounts, shelf=shelf, ledger=open_ledger_view(settings)),
         health=HealthChecks(accounts, seat),
         snapshots=Snapshots(lambda: (journal.head(), registry.head()), monotonic),
+        policies=policies,
+        killing=open_killing(settings, WallClock()),
     )
 
 

@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import time
+from collections.abc import Callable
 
 from service.console import OK, Output
 from service.faults import ServiceFault
@@ -16,9 +17,10 @@ class AddressTaken(ServiceFault):
 
 
 def serve(settings: Settings, output: Output) -> int:
-    """Serve until SIGINT or SIGTERM; returns the exit status."""
+    """Serve until SIGINT or SIGTERM; SIGHUP reads the policy again; returns the exit status."""
     _require_free(settings)
     from service.app import create_app
+    from service.hangup import reload_in_background
     from service.wiring import open_live
 
     live = open_live(settings, monotonic=time.monotonic)
@@ -29,11 +31,11 @@ def serve(settings: Settings, output: Output) -> int:
             f"The desk is at [bold]{settings.address}[/bold]  (Ctrl-C ends it)"
         ),
     )
-    asyncio.run(_run(app, settings))
+    asyncio.run(_run(app, settings, lambda: reload_in_background(live.policies)))
     return OK
 
 
-async def _run(app: object, settings: Settings) -> None:
+async def _run(app: object, settings: Settings, on_hangup: Callable[[], object]) -> None:
     from granian.constants import Interfaces
     from granian.server.embed import Server
 
@@ -50,6 +52,7 @@ async def _run(app: object, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, server.stop)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
     await server.serve()
 
 

@@ -1,0 +1,157 @@
+"""The policy of this workspace: its file, its chained record, and what an operator does to it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from runtime.clock import Clock, WallClock
+from runtime.database import open_database
+from runtime.errors import PolicyInvalid
+from runtime.policy import Policy, parse_policy, policy_text
+from runtime.policy_diff import diff
+from runtime.policy_log import Installed, Override, PolicyLog, Reloaded
+from service.control import (
+    DiffAnswer,
+    OverrideAnswer,
+    OverrideRequest,
+    PolicyAnswer,
+    PolicyEntry,
+)
+from service.faults import NotFound
+from service.settings import Settings
+
+
+@dataclass(slots=True)
+class Policies:
+    """One process's view of the policy; what is in force is what the record says."""
+
+    log: PolicyLog
+    source: Path | None  # None = the packaged default
+    clock: Clock
+    refused: str = ""  # why the file was not taken when it was last read
+
+    def start(self, by: str = "start") -> Policy:
+        """Read the file as a process starts, and return the policy in force.
+
+        Raises:
+            PolicyInvalid: the file is invalid and no policy was ever in force.
+        """
+        self.reload(by=by, why="the process started")
+        return self.log.policy_at(self.clock.now())
+
+    def begin(self) -> None:
+        """Read the file if none ever was; a service starts with an invalid one, and says so."""
+        if self.log.active() is None:
+            try:
+                self.reload(by="start", why="the first process of this workspace")
+            except PolicyInvalid as error:
+                self.refused = str(error)
+
+    def reload(self, *, by: str, why: str) -> Reloaded:
+        """Read the file again; an invalid one leaves everything as it is and says why."""
+        try:
+            text = policy_text(self.source)
+        except PolicyInvalid as error:
+            active = self.log.active()
+            if active is None:
+                raise
+            done = Reloaded(active=active, changed=False, refused=str(error))
+        else:
+            done = self.log.reload(text, by=by, why=why, at=self.clock.now())
+        self.refused = done.refused
+        return done
+
+    def rollback(self, number: int, *, by: str, why: str) -> Installed:
+        """Bring an earlier policy back into force."""
+        return self.log.rollback(number, by=by, why=why, at=self.clock.now())
+
+    def ask(self, asked: OverrideRequest) -> OverrideAnswer:
+        """Ask for an override."""
+        return self._override(
+            self.log.ask(
+                asked.limit,
+                asked.value,
+                seconds=asked.seconds,
+                by=asked.by,
+                why=asked.why,
+                at=self.clock.now(),
+            )
+        )
+
+    def approve(self, override: str, *, by: str) -> OverrideAnswer:
+        """Approve an override as a second person."""
+        return self._override(self.log.approve(override, by=by, at=self.clock.now()))
+
+    def revoke(self, override: str, *, by: str) -> OverrideAnswer:
+        """End an override before its time."""
+        return self._override(self.log.revoke(override, by=by, at=self.clock.now()))
+
+    def diff(self, text: str | None = None) -> DiffAnswer:
+        """Compare a policy, or the file as it is now, with the one in force; changes nothing.
+
+        Raises:
+            PolicyInvalid: the text is no policy.
+        """
+        asked = parse_policy(policy_text(self.source) if text is None else text)
+        active = self.log.active()
+        if active is None:
+            raise NotFound("no policy is in force yet", "read the file with sluice policy reload")
+        before = parse_policy(active.text)
+        changes = diff(before, asked)
+        return DiffAnswer(
+            before=before.hash,
+            after=asked.hash,
+            looser=sum(change.effect == "looser" for change in changes),
+            changes=changes,
+        )
+
+    def show(self, *, changed: bool = False) -> PolicyAnswer:
+        """Return the policy in force, its history and its overrides."""
+        active, at = self.log.active(), self.clock.now()
+        if active is None:
+            reason = f": {self.refused}" if self.refused else ""
+            raise NotFound(
+                f"no policy is in force yet{reason}", "read the file with sluice policy reload"
+            )
+        return PolicyAnswer(
+            active=_entry(active),
+            text=active.text,
+            in_force=self.log.policy_at(at).hash,
+            file="packaged default" if self.source is None else str(self.source),
+            refused=self.refused,
+            changed=changed,
+            overrides=tuple(self._override(one) for one in self.log.overrides() if at < one.ends),
+            history=tuple(_entry(one) for one in reversed(self.log.history())),
+        )
+
+    def _override(self, one: Override) -> OverrideAnswer:
+        return OverrideAnswer(
+            id=one.id,
+            limit=one.limit,
+            value=one.value,
+            by=one.by,
+            why=one.why,
+            ends=one.ends,
+            approved_by=one.approved_by,
+            revoked_by=one.revoked_by,
+            in_force=one.in_force(self.clock.now()),
+        )
+
+
+def open_policies(
+    settings: Settings, engine: Engine | None = None, clock: Clock | None = None
+) -> Policies:
+    """Open the record of policies in the runtime's database.
+
+    Raises:
+        DatabaseUnavailable: it does not answer.
+    """
+    log = PolicyLog(engine or open_database(settings.database_url))
+    return Policies(log=log, source=settings.policy, clock=clock or WallClock())
+
+
+def _entry(one: Installed) -> PolicyEntry:
+    return PolicyEntry(
+        number=one.number, hash=one.hash, origin=one.origin, by=one.by, why=one.why, at=one.at
+    )
