@@ -7,7 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+)
 from sqlalchemy.exc import OperationalError as Unreachable
 
 from runtime.errors import DatabaseUnavailable
@@ -59,7 +64,12 @@ def open_database(url: str) -> Engine:
                 )
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
-    except (Unreachable, InterfaceError, NoSuchModuleError) as error:
+    except (DBAPIError, sqlite3.Error, NoSuchModuleError) as error:
+        if _damaged(error):
+            raise DatabaseUnavailable(
+                f"{shown} is not a database, or a damaged one: {_cause(error)}; move it away, or "
+                "put a good copy in its place"
+            ) from error
         raise DatabaseUnavailable(
             f"{shown} does not answer: {_cause(error)}; does the server run, does the folder exist?"
         ) from error
@@ -104,6 +114,11 @@ def _switch_to_wal(connection: Any) -> None:
             return
 
 
+def _damaged(error: Exception) -> bool:
+    """Say whether SQLite opened the file and cannot make sense of it."""
+    return type(getattr(error, "orig", None) or error) is sqlite3.DatabaseError
+
+
 def _cause(error: Exception) -> str:
     """Return the driver's own words on one line, without the statement and its parameters."""
     original = getattr(error, "orig", None) or error
@@ -118,15 +133,17 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     change under it. On PostgreSQL a `ChainedLog` takes its own lock at its first append.
 
     Raises:
-        DatabaseUnavailable: the database went away, is full or stayed locked; nothing is known to
-            be written, and repeating the same idempotent writes is safe.
+        DatabaseUnavailable: the database went away, is full, damaged or stayed locked; nothing is
+            known to be written, and repeating the same idempotent writes is safe.
     """
     try:
         with engine.connect() as connection:
             connection = connection.execution_options(**{WRITES: True})
             with connection.begin():
                 yield connection
-    except (Unreachable, InterfaceError) as error:
+    except DBAPIError as error:
+        if not (isinstance(error, Unreachable | InterfaceError) or _damaged(error)):
+            raise  # a conflict or a mistake of ours: the caller knows what it means
         raise DatabaseUnavailable(
             f"{engine.url.render_as_string(hide_password=True)}: {_cause(error)}; "
             "nothing is known to be written, the same call may be repeated"

@@ -142,6 +142,8 @@ def load_signer(path: Path) -> Signer:
         )
     except FileNotFoundError:
         raise KeyUnusable(f"{path} does not exist; create a signing key first") from None
+    except OSError as error:
+        raise KeyUnusable(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, ValueError):
         raise KeyUnusable(f"{path} does not hold a signing key") from None
 
@@ -152,5 +154,7 @@ def load_trusted(path: Path) -> TrustedKeys:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except FileNotFoundError:
         raise KeyUnusable(f"{path} does not exist; it lists the signers to trust") from None
+    except OSError as error:
+        raise KeyUnusable(f"{path} cannot be read: {error.strerror}; name a file") from None
     except msgspec.DecodeError as error:
         raise KeyUnusable(f"{path} is not a list of trusted signers: {error}") from error

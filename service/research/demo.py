@@ -68,6 +68,8 @@ def run_demo(settings: Settings, *, console: Console, json_path: Path | None) ->
     Returns:
         Exit status 0, whatever the gates said.
     """
+    if json_path is not None and (json_path.is_dir() or not json_path.absolute().parent.is_dir()):
+        raise NotFound(f"{json_path} cannot be written", "name a file in a folder that is there")
     notebooks = _notebooks()
     workspace = _fresh_workspace(settings, console)
     steps = Steps(console, time.perf_counter)

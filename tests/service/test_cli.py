@@ -150,3 +150,34 @@ def test_an_address_in_use_is_named(traded):
         port = taken.getsockname()[1]
         done = sluice("serve", "--port", port, "-w", traded.workspace)
     assert str(port) in only_a_sentence(done, 2)
+
+
+@pytest.mark.parametrize(
+    ("database", "command"),
+    [("runtime.db", "replay"), ("runtime.db", "audit"), ("research.db", "studies")],
+)
+def test_a_file_that_is_no_database_is_named_in_a_sentence(bundle, database, command):
+    settings, _ = bundle
+    (settings.workspace / "workspace.json").write_text("{}")
+    for left in settings.workspace.glob(f"{database}-*"):
+        left.unlink()
+    (settings.workspace / database).write_bytes(b"garbage, not a database" * 500)
+    told = only_a_sentence(sluice(command, "-w", settings.workspace), 2)
+    assert database in told
+    assert "is not a database" in told
+
+
+def test_keys_that_are_a_folder_are_named_in_a_sentence(bundle, tmp_path):
+    settings, folder = bundle
+    told = only_a_sentence(
+        sluice("verify", folder, "--keys", tmp_path, "-w", settings.workspace), 2
+    )
+    assert "Is a directory" in told
+
+
+def test_the_demo_looks_for_the_folder_of_its_figures_before_it_begins(tmp_path):
+    figures = tmp_path / "no" / "such" / "figures.json"
+    workspace = tmp_path / "ws"
+    told = only_a_sentence(sluice("demo", "--no-serve", "--json", figures, "-w", workspace), 2)
+    assert "figures.json" in told
+    assert not workspace.exists()
