@@ -97,3 +97,7 @@ class OptimisationFailed(ResearchError):
 
 class RiskInvalid(ResearchError):
     """A risk figure was asked of data that cannot give it; the text says what is missing."""
+
+
+class WarmRefused(ResearchError):
+    """Warm kernels cannot be had; the text says why, and kernels stay cold."""

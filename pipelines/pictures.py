@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 INK, MUTED, GRID, PAPER = "#1f2933", "#7b8794", "#e4e7eb", "#ffffff"
 ACCENT, BENCHMARK, LOSS = "#0b6e99", "#a0a8b1", "#c0392b"
 _DPI = 110
@@ -103,13 +105,15 @@ def draw(
     import matplotlib as mpl  # 0.4 s; only who draws pays for it
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
     settings: Any = {name: mpl.rcParamsDefault[name] for name in mpl.rcParamsDefault}
     settings.pop("backend", None)
     with mpl.rc_context(settings | _STYLE):
         figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
-        FigureCanvasAgg(figure)
+        canvas = FigureCanvasAgg(figure)
         paint(figure)
+        canvas.draw()  # once; savefig would draw everything twice to lay it out
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+        Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png")
     return Picture(buffer.getvalue(), words, extra)

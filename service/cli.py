@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from service.commands.features import app as features
+from service.commands.kill import app as kill
+from service.commands.policy import app as policy
 from service.console import OK, Output, reported
 
 RESEARCH, LIVE = "Research", "Live"
@@ -22,6 +24,8 @@ app = typer.Typer(
     " what was typed or configured.",
 )
 app.add_typer(features, name="features", rich_help_panel=RESEARCH)
+app.add_typer(policy, name="policy", rich_help_panel=LIVE)
+app.add_typer(kill, name="kill", rich_help_panel=LIVE)
 
 Workspace = Annotated[
     Path | None,
@@ -85,20 +89,44 @@ def run(
     timeout: Annotated[
         int, typer.Option(min=1, help="Seconds until a run that hangs is ended.")
     ] = 900,
+    every: Annotated[
+        bool, typer.Option("--every", help="Run once per configuration of the search space.")
+    ] = False,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Fork kernels from a parent that has imported.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at a time, with --every.")] = 2,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
     """Execute a notebook with typed parameters; its trial is in the ledger before any result.
 
     Ends with 1 if a cell fails or the kernel dies; the cause is named and the notebook is kept.
+    Kernels are cold unless --warm is given; each run is a process of its own either way.
     """
     output = Output(as_json=json)
     with reported(output):
-        from service.research.run import run_notebook
+        from service.research.run import run_every, run_notebook
 
-        status = run_notebook(
-            _settings(workspace), output, notebook, parameter or [], timeout_seconds=timeout
-        )
+        if every:
+            status = run_every(
+                _settings(workspace),
+                output,
+                notebook,
+                parameter or [],
+                timeout_seconds=timeout,
+                warm=warm,
+                workers=workers,
+            )
+        else:
+            status = run_notebook(
+                _settings(workspace),
+                output,
+                notebook,
+                parameter or [],
+                timeout_seconds=timeout,
+                warm=warm,
+            )
     _finish(status)
 
 

@@ -25,6 +25,7 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     folder: str  # working directory of the kernel
     memory_bytes: int | None  # address space of the kernel
     events: int  # file descriptor to write events to
+    kernel: str = "python3"  # name of the kernelspec
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,7 +66,7 @@ def _execute(spec: ChildSpec, tell: Callable[[Event], None]) -> int:
             spec.notebook,
             spec.output,
             engine_name="sluice",
-            kernel_name="python3",
+            kernel_name=spec.kernel,
             progress_bar=False,
             cwd=spec.folder,
             autosave_cell_every=0,

@@ -38,6 +38,7 @@ from pipelines.runs.parameters import (
     with_parameters,
 )
 from pipelines.runs.processes import child_environment, kill_group, kill_marked, oom_kills
+from pipelines.runs.warm import KERNEL, Leased, WarmKernels
 from runtime.clock import Clock
 from runtime.contract import canonical
 
@@ -53,6 +54,7 @@ __all__ = [
 
 EXECUTED, LOG, STATUS = "executed.ipynb", "log.txt", "status.json"
 _PARTIAL = ".executing.ipynb"
+_CHILD = "pipelines.runs.child"
 _GRACE_S = 20.0  # how long papermill may take to wrap up after the last event
 
 
@@ -111,6 +113,7 @@ def run_notebook(
     memory_bytes: int | None = None,
     on_progress: Callable[[RunProgress], None] = lambda _: None,
     environ: Mapping[str, str] = os.environ,
+    warm: WarmKernels | None = None,
 ) -> RunRecord:
     """Execute a notebook and record the run.
 
@@ -123,6 +126,7 @@ def run_notebook(
         memory_bytes: address space the kernel may use; None for no limit.
         on_progress: called as each cell starts.
         environ: what kernels may inherit from, by allow-list.
+        warm: fork papermill and kernel from this parent; None starts both cold.
 
     Returns:
         The record, whether the notebook succeeded or not; `closed` names the cause of a failure.
@@ -155,6 +159,7 @@ def run_notebook(
         timeout_s=timeout_s,
         memory_bytes=memory_bytes,
         on_progress=on_progress,
+        warm=warm,
     )
     try:
         execution.run()
@@ -199,6 +204,7 @@ class _Execution:
     timeout_s: float
     memory_bytes: int | None
     on_progress: Callable[[RunProgress], None]
+    warm: WarmKernels | None
     ended: Ended = field(default_factory=lambda: Ended(interrupted=True))
 
     def run(self) -> None:
@@ -223,12 +229,12 @@ class _Execution:
                 kill_marked(self.marks)
         self.ended.oom_killed = oom_kills() > oom_before
 
-    def _let_finish(self, child: subprocess.Popen[bytes]) -> None:
+    def _let_finish(self, child: "subprocess.Popen[bytes] | Leased") -> None:
         """Wait for an exit code of the child's own; one that hangs at its end is killed later."""
         with suppress(subprocess.TimeoutExpired):
             child.wait(_GRACE_S)
 
-    def _start(self, scratch: Path, write_end: int) -> subprocess.Popen[bytes]:
+    def _start(self, scratch: Path, write_end: int) -> "subprocess.Popen[bytes] | Leased":
         """Write the input notebook and start papermill in a new session."""
         source = scratch / "notebook.ipynb"
         source.write_bytes(msgspec.json.encode(self.notebook))
@@ -238,21 +244,30 @@ class _Execution:
             folder=str(self.cwd),
             memory_bytes=self.memory_bytes,
             events=write_end,
+            kernel="python3" if self.warm is None else KERNEL,
         )
         (scratch / "spec.json").write_bytes(msgspec.json.encode(spec))
-        private = {
+        environment = self.environment | {
             "IPYTHONDIR": str(scratch / "ipython"),
             "JUPYTER_RUNTIME_DIR": str(scratch / "jupyter"),
         }
         with (self.folder / LOG).open("wb") as log:
+            if self.warm is not None:
+                return self.warm.start(
+                    _CHILD,
+                    [str(scratch / "spec.json")],
+                    env=environment,
+                    log=log.fileno(),
+                    keep=write_end,
+                )
             return subprocess.Popen(
-                [sys.executable, "-m", "pipelines.runs.child", str(scratch / "spec.json")],
+                [sys.executable, "-m", _CHILD, str(scratch / "spec.json")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=(write_end,),
                 start_new_session=True,
-                env=self.environment | private,
+                env=environment,
             )
 
     def _follow(self, read_end: int) -> None:

@@ -1,9 +1,14 @@
 """`sluice run`: one notebook, typed parameters, a named cause if it fails."""
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.definition import load_definition
+from pipelines.errors import WarmRefused
+from pipelines.runs.many import run_many
 from pipelines.runs.notebooks import (
     RunProgress,
     RunRecord,
@@ -11,6 +16,7 @@ from pipelines.runs.notebooks import (
     parameters_from_text,
 )
 from pipelines.runs.notebooks import run_notebook as execute
+from pipelines.runs.warm import WarmKernels
 from pipelines.workspace import open_workspace
 from runtime.clock import WallClock
 from service.console import OK, REFUSED, Output
@@ -27,6 +33,7 @@ def run_notebook(
     parameters: list[str],
     *,
     timeout_seconds: float,
+    warm: bool = False,
 ) -> int:
     """Execute a notebook and report how it ended; returns the exit status."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -45,16 +52,85 @@ def run_notebook(
         def show(step: RunProgress) -> None:
             progress.update(task, total=step.cells, completed=step.cell + 1)
 
-        record = execute(
-            notebook,
-            values,
-            workspace,
-            clock=WallClock(),
-            timeout_s=timeout_seconds,
-            on_progress=show,
-        )
+        with kernels(output, wanted=warm) as parent:
+            record = execute(
+                notebook,
+                values,
+                workspace,
+                clock=WallClock(),
+                timeout_s=timeout_seconds,
+                on_progress=show,
+                warm=parent,
+            )
     output.answer(record, lambda console: _show(console, record))
     return OK if record.complete else REFUSED
+
+
+def run_every(
+    settings: Settings,
+    output: Output,
+    notebook: Path,
+    parameters: list[str],
+    *,
+    timeout_seconds: float,
+    warm: bool,
+    workers: int,
+) -> int:
+    """Execute a notebook once per configuration of its study; returns the exit status."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    workspace = open_workspace(settings.workspace, environ=os.environ)
+    fixed = parameters_from_text(declared(notebook), parameters, notebook.name)
+    points = [
+        point
+        for point in load_definition(notebook, fixed).study.configurations()
+        if all(point.get(name, value) == value for name, value in fixed.items())
+    ]
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with (
+        kernels(output, wanted=warm) as parent,
+        Progress(*columns, console=output.console, transient=True) as progress,
+    ):
+        task = progress.add_task(notebook.name, total=len(points))
+        records = run_many(
+            notebook,
+            [fixed | point for point in points],
+            workspace,
+            clock=WallClock(),
+            workers=workers,
+            timeout_s=timeout_seconds,
+            warm=parent,
+            on_run=lambda _: progress.advance(task),
+        )
+    failed = [record for record in records if not record.complete]
+
+    def show(console: "Console") -> None:
+        for record in failed or records[-1:]:
+            _show(console, record)
+        console.print(f"{len(records) - len(failed)} of {len(records)} runs complete")
+
+    output.answer(records, show)
+    return REFUSED if failed else OK
+
+
+@contextmanager
+def kernels(output: Output, *, wanted: bool) -> Iterator[WarmKernels | None]:
+    """Yield warm kernels if they are wanted and can be had, else None: kernels stay cold."""
+    if not wanted:
+        yield None
+        return
+    with ExitStack() as stack:
+        try:
+            parent = stack.enter_context(WarmKernels())
+        except WarmRefused as refused:
+            output.console.print(f"[yellow]{refused}[/yellow]")
+            parent = None
+        yield parent
 
 
 def _show(console: "Console", record: RunRecord) -> None:

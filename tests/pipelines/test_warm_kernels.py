@@ -1,0 +1,234 @@
+"""Warm kernels: the same results as cold ones, nothing shared between runs, nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import WarmRefused
+from pipelines.runs.many import run_many
+from pipelines.runs.notebooks import run_notebook, strip_volatile
+from pipelines.runs.warm import WarmKernels, fork
+from pipelines.workspace import Workspace
+from runtime.clock import WallClock
+from tests.fakes.notebooks import PARAMETERS, STRATEGY, STUDY, code_cell, write_notebook
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def warm():
+    with WarmKernels(environ=os.environ | {"PYTHONPATH": str(ROOT)}) as kernels:
+        yield kernels
+
+
+@pytest.fixture
+def place(tmp_path, market_lake):
+    workspace = Workspace(
+        tmp_path / "ws", lake_url=market_lake.fresh_url(), snapshot=market_lake.snapshot
+    )
+    workspace.save()
+    return workspace
+
+
+def notebook(tmp_path, *sources, name="small.ipynb"):
+    cells = [code_cell("level = 1", "parameters"), *(code_cell(source) for source in sources)]
+    return write_notebook(tmp_path / name, *cells)
+
+
+def run(path, place, warm, **options):
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    return run_notebook(path, {}, place, clock=WallClock(), warm=warm, environ=environ, **options)
+
+
+def printed(record):
+    import json
+
+    cells = json.loads(Path(record.executed).read_bytes())["cells"]
+    return "".join("".join(o.get("text", "")) for c in cells for o in c.get("outputs", ()))
+
+
+def alive(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def gone(pid, within=10.0):
+    deadline = time.monotonic() + within
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not alive(pid)
+
+
+def test_the_parent_has_one_thread_and_loaded_nothing_that_starts_more(warm):
+    assert warm.threads == 1
+    assert {"numpy", "pandas", "vectorbt", "papermill"} <= set(warm.preloaded)
+    assert not {"polars", "onnxruntime", "ndonnx"} & set(warm.preloaded)
+    tasks = list(Path(f"/proc/{warm.process.pid}/task").iterdir())
+    assert len(tasks) == 1
+
+
+def test_cold_and_warm_runs_leave_equal_artefacts(tmp_path, place, warm):
+    path = write_notebook(
+        tmp_path / "trial.ipynb",
+        code_cell(PARAMETERS, "parameters"),
+        code_cell(STUDY, "study"),
+        code_cell(STRATEGY, "strategy"),
+        code_cell(
+            "from pipelines import plots\nfrom pipelines.research import submit\n"
+            "trial = submit(study, strategy)\ntrial"
+        ),
+        code_cell("plots.summary(trial)"),
+        code_cell("plots.turnover(trial)"),
+        code_cell("import pandas as pd\npd.Series([1.5, 2.5]).describe()"),
+    )
+    cold, hot = run(path, place, None), run(path, place, warm)
+    assert cold.complete, cold.closed
+    assert hot.complete, hot.closed
+    kept = [
+        strip_volatile(Path(record.executed).read_bytes(), paths=[place.path, tmp_path])
+        for record in (cold, hot)
+    ]
+    assert kept[0] == kept[1]
+    assert b"image/png" in kept[0]
+    (record,) = place.ledger().trials("tiny")
+    assert (record.attempts, record.reproducible) == (2, True)
+
+
+def test_nothing_that_a_run_does_to_its_process_reaches_the_next(tmp_path, place, warm):
+    vandal = notebook(
+        tmp_path,
+        "import builtins, os, sys, threading, time\nimport numpy as np\nimport pandas as pd\n"
+        "pd.DataFrame.mean = None\nbuiltins.vandal = 1\nos.environ['VANDAL'] = '1'\n"
+        "sys.path.insert(0, '/nowhere')\nos.chdir('/')\nnp.set_printoptions(precision=1)\n"
+        "np.random.seed(0)\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\nprint(os.getpid())",
+        name="vandal.ipynb",
+    )
+    look = notebook(
+        tmp_path,
+        "import os, sys, threading\nimport numpy as np\nimport pandas as pd\n"
+        "import builtins\n"
+        "print(pd.DataFrame.mean is None, hasattr(builtins, 'vandal'), '/nowhere' in sys.path,\n"
+        "      'VANDAL' in os.environ or os.getcwd() == '/', np.get_printoptions()['precision'],\n"
+        "      np.random.random(), os.getpid(), level)",
+        name="look.ipynb",
+    )
+    first = run(vandal, place, warm)
+    assert first.complete, first.closed
+    seen = [printed(run(look, place, warm)).split() for _ in range(2)]
+    for answers in seen:
+        assert answers[:5] == ["False", "False", "False", "False", "8"]
+        assert answers[7] == "1"
+    assert seen[0][5] != seen[1][5], "two runs drew the same random numbers"
+    assert len({printed(first).strip(), seen[0][6], seen[1][6]}) == 3, "a process was used twice"
+
+
+def test_heavy_libraries_and_their_threads_work_in_a_warm_kernel(tmp_path, place, warm):
+    path = notebook(
+        tmp_path,
+        "import numpy as np, polars as pl, onnxruntime, multiprocessing\n"
+        "frame = pl.DataFrame({'a': range(100000), 'b': [i % 7 for i in range(100000)]})\n"
+        "print(frame.group_by('b').agg(pl.col('a').sum()).height)\n"
+        "from sklearn.ensemble import RandomForestRegressor\n"
+        "x = np.arange(200.0).reshape(-1, 1)\n"
+        "model = RandomForestRegressor(8, n_jobs=2, random_state=0).fit(x, x[:, 0])\n"
+        "print(round(float(model.predict(x[:1])[0]) < 5))",
+    )
+    record = run(path, place, warm)
+    assert record.complete, record.closed
+    assert printed(record).split() == ["7", "1"]
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "cause"),
+    [
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", {}, "killed"),
+        ("while True: pass", {"timeout_s": 8.0}, "timeout"),
+        ("held = bytearray(3 << 30)", {"memory_bytes": 2 << 30}, "out of memory"),
+        ("1 / 0", {}, "cell error"),
+    ],
+)
+def test_a_warm_run_that_fails_has_its_cause_and_leaves_no_process(
+    source, options, cause, tmp_path, place, warm
+):
+    path = notebook(tmp_path, "import os\nprint(os.getpid())", source)
+    record = run(path, place, warm, **options)
+    assert record.closed.cause == cause, record.closed
+    text = Path(record.executed).read_text() if record.executed else ""
+    pids = [
+        int(word) for word in text.replace("\\n", " ").replace('"', " ").split() if word.isdigit()
+    ]
+    assert all(gone(pid) for pid in pids if pid > 1000 and pid != os.getpid())
+    assert warm.process.poll() is None
+
+
+def test_a_lease_that_closes_takes_its_process_along(tmp_path, warm):
+    with Path(os.devnull).open("r+b") as nothing:
+        leased = fork(
+            warm.address,
+            "timeit",
+            ["-n", "1", "-r", "1", "import time; time.sleep(60)"],
+            env=dict(os.environ),
+            cwd=str(tmp_path),
+            files={0: nothing.fileno(), 1: nothing.fileno(), 2: nothing.fileno()},
+        )
+    assert leased.poll() is None
+    assert alive(leased.pid)
+    leased.release()
+    assert gone(leased.pid)
+
+
+def test_when_the_parent_dies_its_runs_end_and_are_told_so(tmp_path, place):
+    path = notebook(tmp_path, "import time\ntime.sleep(120)")
+    with WarmKernels(environ=os.environ | {"PYTHONPATH": str(ROOT)}) as doomed:
+        killer = threading.Timer(4.0, os.kill, (doomed.process.pid, signal.SIGKILL))
+        killer.start()
+        start = time.monotonic()
+        record = run(path, place, doomed)
+        assert record.closed.cause == "killed", record.closed
+        assert time.monotonic() - start < 60.0
+        with pytest.raises(WarmRefused, match="does not answer"):
+            run(path, place, doomed)
+
+
+def test_a_parent_with_two_threads_refuses_to_serve(tmp_path):
+    program = (
+        "import sys, threading, time\n"
+        "from pipelines.runs import zygote\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "zygote.preload = lambda: []\nzygote.warm_up = lambda: None\n"
+        f"sys.exit(zygote.main({str(tmp_path / 'socket')!r}))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    assert ended.returncode == 3
+    assert b'"threads": 2' in ended.stdout
+    assert not (tmp_path / "socket").exists()
+
+
+def test_many_runs_two_at_a_time_keep_their_order_and_one_failure_to_itself(tmp_path, place, warm):
+    path = notebook(tmp_path, "import time\ntime.sleep(0.2 * (3 - level))\nprint(10 // level)")
+    ended = []
+    records = run_many(
+        path,
+        [{"level": level} for level in (1, 2, 0, 3)],
+        place,
+        clock=WallClock(),
+        warm=warm,
+        on_run=ended.append,
+        environ=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert [record.parameters["level"] for record in records] == [1, 2, 0, 3]
+    assert [record.complete for record in records] == [True, True, False, True]
+    assert "ZeroDivisionError" in records[2].closed.message
+    assert [printed(records[i]).strip() for i in (0, 1, 3)] == ["10", "5", "3"]
+    assert len({record.run for record in records}) == len(ended) == 4
