@@ -8,7 +8,7 @@ import polars as pl
 
 from featurestore.calendars import load_calendar
 from featurestore.contract import UTC_TIME
-from featurestore.errors import ContractBroken
+from featurestore.errors import ContractBroken, HistoryMissing
 from featurestore.views import FeatureView, is_plain, split_feature
 
 
@@ -66,6 +66,39 @@ def spine_of_members(
             f"the universe has no member from {start} to {end}; choose a later range"
         )
     return spine
+
+
+def require_range(symbols: object, start: object, end: object) -> None:
+    """Refuse what looks like a range but is none; ContractBroken says what to write."""
+    if isinstance(symbols, str):
+        raise ContractBroken(f"symbols is the text {symbols!r}; pass a list, [{symbols!r}]")
+    for name, day in (("start", start), ("end", end)):
+        if day is not None and (not isinstance(day, date) or isinstance(day, datetime)):
+            raise ContractBroken(
+                f"{name} is {day!r}; pass a day, e.g. datetime.date(2016, 1, 4); "
+                "for instants within a day pass a spine"
+            )
+
+
+def require_some(frame: pl.DataFrame, features: Sequence[str]) -> None:
+    """Refuse a range in which a symbol has no value at all, of none of the features.
+
+    Raises:
+        HistoryMissing: names the symbols and the range asked for.
+    """
+    any_value = pl.any_horizontal(pl.col(feature).is_not_null().any() for feature in features)
+    held = frame.group_by("entity", maintain_order=True).agg(
+        any_value.alias("held"), pl.col("at").max().alias("last")
+    )
+    missing = held.filter(~pl.col("held"))
+    if not missing.is_empty():
+        names = missing["entity"].to_list()
+        more = f" and {len(names) - 5} others" if len(names) > 5 else ""
+        raise HistoryMissing(
+            f"{', '.join(features)}: nothing of {', '.join(names[:5])}{more} was known by "
+            f"{missing['last'][0]:%Y-%m-%d}; the history starts later or the symbol is not in the "
+            "view: choose a later range, leave it out, or pass a spine to get nulls"
+        )
 
 
 def historical(

@@ -19,6 +19,8 @@ from featurestore.grid import NEVER, Array, Index, SessionGrid, build_grid
 from featurestore.historical import (
     HistoricalFeatures,
     historical,
+    require_range,
+    require_some,
     spine_of,
     spine_of_members,
 )
@@ -279,6 +281,7 @@ class LakeReader:
             HistoryMissing, FeatureUndefined: a computed feature has no value somewhere.
         """
         wanted = [str(feature) for feature in features]
+        require_range(symbols, start, end)
         for source in dict.fromkeys(s for feature in wanted for s in sources_of(feature)):
             self.view(source.view).field(source.field)
         reasons: list[str] = []
@@ -315,6 +318,8 @@ class LakeReader:
         latest = answer.frame["at"].max()
         if isinstance(latest, datetime):
             self._open_at(latest)
+        if symbols is not None:
+            require_some(answer.frame, wanted)
         return answer
 
     def universe_at(self, view: str, at: datetime) -> Universe:
