@@ -35,7 +35,9 @@ _ENTITY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class Windows:
     """What a formula sees: one array per input, oldest bar first, evaluated row by row."""
 
-    values: tuple[Array, ...]  # each (D, n, L), C-contiguous; D instants, n symbols, L bars
+    # Each (D, n, L), C-contiguous; D instants, n symbols, L bars. One that names its entity is
+    # (D, 1, L): the same for every symbol.
+    values: tuple[Array, ...]
     closes: Micros  # (D, L), what each bar is about, microseconds since 1970 UTC
 
 

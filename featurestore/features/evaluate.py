@@ -48,8 +48,8 @@ class Evaluated:
 class _Run:
     """Values of one node of a declaration on the same number of bars at every instant."""
 
-    values: Array  # (D, n, L)
-    known: Micros  # (D, n, L)
+    values: Array  # (D, n, L), or (D, 1, L) of an entity that stands for every symbol
+    known: Micros  # likewise
     closes: Micros  # (D, L)
 
 
@@ -122,8 +122,8 @@ class _Task:
         self, source: Source, symbols: Sequence[str], ats: Sequence[int], closes: Micros
     ) -> _Run:
         daily = any(self.reader.view(each.view).calendar is not None for each in self.root.sources)
-        shape = (len(ats), len(symbols), closes.shape[1])
         names = symbols if source.entity is None else [source.entity]
+        shape = (len(ats), len(names), closes.shape[1])
         table, field, rows = self.reader.place(source.feature, names)
         if isinstance(table, SessionGrid) and source.actions is None and closes[:, -1].all():
             instants = np.array(ats, dtype=np.int64)
@@ -134,11 +134,7 @@ class _Task:
                     d = int(np.argmax(absent))
                     one = Bars(values=found[0][d], known=found[1][d], closes=closes[d])
                     self._require(source, symbols, one, ats[d])
-                return _Run(
-                    values=np.broadcast_to(found[0], shape),
-                    known=np.broadcast_to(found[1], shape),
-                    closes=closes,
-                )
+                return _Run(values=found[0], known=found[1], closes=closes)
         values, known = np.full(shape, np.nan), np.full(shape, NEVER)
         for d, at in enumerate(ats):
             if closes[d, -1] == 0:
@@ -194,11 +190,14 @@ class _Task:
         count = closes.shape[1] - length + 1
         n, dates = len(symbols), len(ats)
         cut = [_cut(each.values, length) for each in inputs]
+        if node.kind.crosses:  # an entity of its own stands for every symbol
+            cut = [np.ascontiguousarray(np.broadcast_to(c, (len(c), n, length))) for c in cut]
         about = sliding_window_view(closes, length, axis=1).reshape(-1, length)
         with np.errstate(all="ignore"):
             out = node.kind.formula(
                 Windows(values=tuple(cut), closes=np.ascontiguousarray(about)), **node.given
             )
+        out = np.broadcast_to(out, (dates * count, n))
         absent = np.zeros((dates * count, n), dtype=np.bool_)
         known = np.zeros((dates * count, n), dtype=np.int64)
         for each, windows in zip(inputs, cut, strict=True):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from featurestore.audit import audit_reads
 from featurestore.calendars import load_calendar
 from featurestore.errors import ContractBroken, FeatureUndefined, HistoryMissing, HoldoutSealed
 from featurestore.features import library as f
@@ -129,6 +130,19 @@ def test_threads_change_no_bit(market, bulk):
     with ThreadPoolExecutor(4) as pool:
         for (feature, _), found in zip(features, pool.map(one, features), strict=True):
             assert found.tobytes() == bulk[feature.name][-1:].tobytes(), feature.name
+
+
+def test_the_audit_finds_no_leak_in_any_formula(market, bulk):
+    for feature, symbols in ALL:
+
+        def served(reader, at, name=feature.name, symbols=symbols):
+            return {name: reader.window(name, symbols, length=1, at=at)[:, 0]}
+
+        whole = np.flatnonzero(~np.isnan(bulk[feature.name]).any(axis=1))
+        times = [SESSIONS[row].close for row in whole[[0, whole.size // 2, -1]]]
+        report = audit_reads(feature.name, served, market, times, symbols)
+        assert report.clean, report
+        assert report.checked > 0
 
 
 def tail_reader(folder, market, feature: Feature, symbols, at: datetime, spare: int = 0):
