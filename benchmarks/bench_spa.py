@@ -3,6 +3,7 @@
 The studentised form and step-down testing stand beside our own raw form, at most 1.5 times as dear.
 """
 
+from collections.abc import Callable
 from statistics import median
 from time import process_time
 
@@ -54,7 +55,7 @@ def run() -> list[dict[str, object]]:
 def _beside_raw(excess: NDArray[np.float64]) -> list[dict[str, object]]:
     """Time the three forms on the same resamples, interleaved."""
     blocks = stationary_blocks(DAYS, mean_block=BLOCK, draws=DRAWS, seed=1)
-    forms = {
+    forms: dict[str, Callable[[], object]] = {
         "raw": lambda: raw_ability_on(excess, blocks, mean_block=BLOCK),
         "SPA, raw and studentised": lambda: superior_ability_on(excess, blocks, mean_block=BLOCK),
         "StepM, studentised": lambda: surviving_trials_on(excess, blocks, mean_block=BLOCK),

@@ -6,7 +6,7 @@
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol, Self, TypeAlias
@@ -97,6 +97,33 @@ def integrity_verdicts(
     )
     held = dict(zip(times, backtest.current, strict=True))
 
+    truncated = truncated_observer(reader, rebuild, session, symbols, held, seen)
+    lookahead = lookahead_verdict(
+        times, seen.__getitem__, truncated, symbols, policy=policy.lookahead
+    )
+    parity = parity_verdict(
+        compare_twin((seen[at] for at in times), twin), path, policy=policy.parity
+    )
+    return lookahead, parity
+
+
+def truncated_observer(
+    reader: Truncatable,
+    rebuild: Rebuild,
+    session: Session,
+    symbols: Sequence[str],
+    held: Mapping[datetime, Array],
+    seen: Mapping[datetime, Observation],
+) -> Callable[[datetime], Observation]:
+    """Return what observes a date with everything later cut off; see `integrity_verdicts`.
+
+    Args:
+        reader, rebuild, session: as there.
+        symbols: universe, length n.
+        held: drifted weights at each decision, shape (n,).
+        seen: the same decisions with the whole history.
+    """
+
     def truncated(at: datetime) -> Observation:
         past = reader.truncated(at)
         declared, graph = rebuild(past)
@@ -106,13 +133,7 @@ def integrity_verdicts(
                 return replace(seen[at], inputs=gathered)
         return observe(past, declared, symbols, graph, at=at, current=held[at])
 
-    lookahead = lookahead_verdict(
-        times, seen.__getitem__, truncated, symbols, policy=policy.lookahead
-    )
-    parity = parity_verdict(
-        compare_twin((seen[at] for at in times), twin), path, policy=policy.parity
-    )
-    return lookahead, parity
+    return truncated
 
 
 def inputs_digest(inputs: Mapping[str, Input], gathered: Mapping[str, Array]) -> str:

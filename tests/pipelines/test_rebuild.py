@@ -1,4 +1,4 @@
-"""Rebuilding a definition without the future: cheap where nothing can differ, thorough elsewhere"""
+"""Rebuilding a definition without the future: cheap where nothing can differ, thorough else."""
 
 from datetime import UTC, datetime
 

@@ -1,0 +1,84 @@
+"""The look-ahead audit of the momentum notebook, 1991-2016, beside a tenth of its backtest."""
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from time import process_time
+
+from featurestore.lake import Lake
+from featurestore.sources.embedded import US_EQUITIES, ingest_embedded
+from featurestore.store import FeatureStore
+from pipelines.backtest import backtest
+from pipelines.compile import compile_strategy
+from pipelines.definition import load_definition
+from pipelines.evaluate import evaluate
+from pipelines.gates.integrity import truncated_observer
+from pipelines.gates.lookahead import lookahead_verdict
+from pipelines.gates.observe import Observation, observe
+from pipelines.gates.policy import default_policy
+from pipelines.rebuild import Rebuilder
+from pipelines.workspace import Workspace
+from runtime.inference import DecisionSession
+
+NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "strategies" / "momentum.ipynb"
+ROUNDS = 9
+SHARE = 0.1
+
+
+def run() -> list[dict[str, object]]:
+    """Time both in CPU time (neighbours on the machine do not count), interleaved."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _measured(Path(folder))
+
+
+def _measured(folder: Path) -> list[dict[str, object]]:
+    workspace = Workspace(folder)
+    ingest_embedded(FeatureStore(Lake(workspace.lake_url)), (US_EQUITIES,))
+    definition = load_definition(NOTEBOOK, {})
+    study = definition.study
+    reader = workspace.research_reader(study)
+    trial = evaluate(definition, workspace)  # everything is loaded and warm before the clock
+    result, symbols = trial.backtest, trial.backtest.symbols
+    session = DecisionSession(trial.graph)
+    held = dict(zip(result.decided_at, result.current, strict=True))
+    seen: dict[datetime, Observation] = {
+        at: observe(reader, definition.strategy.inputs, symbols, session, at=at, current=held[at])
+        for at in result.decided_at  # the parity gate has made these before the audit begins
+    }
+
+    def audit() -> None:
+        rebuild = Rebuilder(definition, trial.strategy, session)
+        truncated = truncated_observer(
+            reader, lambda past: rebuild(past, len(symbols)), session, symbols, held, seen
+        )
+        policy = default_policy().lookahead
+        verdict = lookahead_verdict(
+            result.decided_at, seen.__getitem__, truncated, symbols, policy=policy
+        )
+        if not verdict.passed:
+            raise RuntimeError(verdict.reason)
+
+    def from_notebook_to_books() -> None:
+        anew = load_definition(NOTEBOOK, {})
+        graph = DecisionSession(compile_strategy(anew.strategy, len(symbols)))
+        backtest(graph, anew.strategy.inputs, reader, study, study.research)
+
+    ours: list[float] = []
+    peer: list[float] = []
+    for _ in range(1 + ROUNDS):
+        for what, times in ((audit, ours), (from_notebook_to_books, peer)):
+            start = process_time()
+            what()
+            times.append(1000 * (process_time() - start))
+    mine, limit = median(ours[1:]), SHARE * median(peer[1:])
+    return [
+        {
+            "name": "Look-ahead audit, 24 dates, momentum 1991-2016",
+            "ours": mine,
+            "peer": limit,
+            "peer_name": "limit, a tenth of its backtest from notebook to books",
+            "ratio": limit / mine,
+            "unit": "CPU ms",
+        }
+    ]
