@@ -8,8 +8,6 @@ from runtime.clock import WallClock
 from runtime.database import open_database
 from runtime.errors import BundleRefused, KeyUnusable
 from runtime.inputs import Input
-from runtime.journal.store import Journal
-from runtime.registry import Registry
 from runtime.signing import TrustedKeys, load_trusted
 from service.accounts import LIVE, Accounts
 from service.health import HealthChecks
@@ -20,6 +18,7 @@ from service.origins import Origins
 from service.policies import open_policies
 from service.proof import Proved, prove_apart
 from service.reading import Reading
+from service.records import open_journal, open_registry
 from service.seat import Seat
 from service.settings import Settings
 from service.shelf import LedgerView, Shelf
@@ -44,7 +43,7 @@ def open_live(
     """
     settings.workspace.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.database_url)
-    journal, registry = Journal(engine, LIVE), Registry(engine)
+    journal, registry = open_journal(settings, engine, LIVE), open_registry(settings, engine)
 
     def trusted() -> TrustedKeys:
         return load_trusted(settings.trusted_keys)
@@ -60,7 +59,7 @@ def open_live(
         return {one.name: one.source for one in declared}
 
     def books(account: str) -> Reading:
-        kept = Journal(engine, account)
+        kept = open_journal(settings, engine, account)
         return Reading(journal=kept, index=Index(kept), inputs_of=inputs_of)
 
     policies = open_policies(settings, engine)
