@@ -3,14 +3,22 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import nbformat
+import onnx
 import pytest
 
 from pipelines.definition import load_definition
+from pipelines.gates.policy import default_policy
 from pipelines.pictures import Picture, Table
+from pipelines.promote import Origin, promote
 from pipelines.runs.parameters import declared_parameters, read_notebook
 from pipelines.workspace import Workspace
+from runtime.bundle import load_bundle
 from runtime.clock import ReplayClock
+from runtime.database import open_database
+from runtime.registry import Registry
+from tests.fakes.graphs import tilt_signer
 from tests.pipelines.test_notebooks_examples import run_cells
 
 PATH = Path(__file__).resolve().parents[2] / "notebooks" / "examples" / "03_model_training.ipynb"
@@ -100,3 +108,33 @@ def test_the_names_held_most_are_wild_ones_as_the_prose_says(ran):
     wildest = {result.symbols[i] for i in (-daily.std(axis=0)).argsort()[:8]}
     most = {result.symbols[i] for i in (-result.weights.mean(axis=0)).argsort()[:4]}
     assert most <= wildest
+
+
+def test_the_candidate_becomes_a_bundle_whose_graph_carries_the_trees(ran, workspace, tmp_path):
+    """Promotion, signature and golden rows: what trades is features to weights in one graph."""
+    signer = tilt_signer(tmp_path / "keys")
+    policy = default_policy()
+    fewer = msgspec.structs.replace(policy.lookahead, samples=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLUICE_WORKSPACE", str(workspace.path))
+        patch.chdir(PATH.parent)
+        promoted = promote(
+            "tree_ranker",
+            workspace,
+            policy=msgspec.structs.replace(policy, lookahead=fewer),
+            registry=Registry(open_database(f"sqlite:///{tmp_path / 'runtime.db'}")),
+            signer=signer,
+            origin=Origin(git_commit="0" * 40, lock_hash="0" * 64),
+            execute=lambda _notebook, _parameters: PATH,
+            clock=ReplayClock(datetime(2024, 5, 2, tzinfo=UTC)),
+            by="tests",
+        )
+    bundle = promoted.bundle
+    assert bundle.stage == "staging"
+    assert [value.name for value in bundle.manifest.inputs] == ["prices"]
+    assert {verdict.gate for verdict in bundle.manifest.verdicts} >= {"export", "parity"}
+    graph = next((workspace.path / "bundles").glob("*/graph.onnx")).read_bytes()
+    model = onnx.load_model_from_string(graph)
+    assert any(node.op_type.startswith("TreeEnsemble") for node in model.graph.node)
+    # Loaded again as the runtime does it: hashes, limits, and golden rows to the bit.
+    assert load_bundle(workspace.path / "bundles" / bundle.hash, {signer.name: signer.public_key})
