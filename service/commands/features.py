@@ -195,3 +195,21 @@ def drop(
         from service.features import aside
 
         aside.drop(_settings(workspace), output, view, batch, why=why, by=by, rows=row or None)
+
+
+@app.command(epilog="Example: [bold]sluice features tidy --days 30[/bold]")
+def tidy(
+    days: Annotated[
+        int, typer.Option(min=0, help="Leave files alone that were given up more recently.")
+    ] = 7,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Join small files; delete what neither the newest version nor a run or bundle needs."""
+    output = Output(as_json=json)
+    with reported(output):
+        from datetime import timedelta
+
+        from service.research.tidy import tidy as tidy_lake
+
+        tidy_lake(_settings(workspace), output, older_than=timedelta(days=days))

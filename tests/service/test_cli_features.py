@@ -175,3 +175,29 @@ def test_quarantined_rows_are_listed_released_and_dropped(folder):
         "open are: none"
         in sluice(folder, "drop", "cpi", batch, "--why", "x", "--by", "ada", status=1).stderr
     )
+
+
+def test_tidy_keeps_what_workspace_leases_and_bundles_pin(folder):
+    store = FeatureStore(Lake(str(folder / "lake")))
+    pinned = store.snapshot()
+    (folder / "workspace.json").write_text(
+        json.dumps({"snapshot": {"versions": pinned.versions, "hash": pinned.hash}})
+    )
+    for month in (10, 11, 12):
+        store.ingest("cpi", frame([(month, 0, 120.0)]))
+    bundled, last = store.snapshot(), store.lake.version("cpi")
+    manifest = folder / "bundles" / "b1" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"snapshot": {"versions": bundled.versions, "hash": "x"}}))
+    (row,) = answer(folder, "tidy", "--days", "0")
+    assert row["pinned"] == [pinned.versions["cpi"], last]
+    assert (row["files_before"], row["files_after"], row["deleted"]) == (4, 1, 0)
+    store.verify(pinned)
+    store.verify(bundled)
+    manifest.unlink()
+    assert answer(folder, "tidy", "--days", "7")[0]["deleted"] == 0
+    assert answer(folder, "tidy", "--days", "0")[0]["deleted"] == 3
+    store.verify(pinned)
+    assert store.snapshot().hash == bundled.hash
+    manifest.write_text("{}")
+    assert "does not say which data it pins" in sluice(folder, "tidy", status=1).stderr
