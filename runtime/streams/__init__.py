@@ -7,6 +7,7 @@ from runtime.streams.consumer import Consumer, Step
 from runtime.streams.inbox import Inbox
 from runtime.streams.opened import open_stream
 from runtime.streams.port import Buried, Delivery, Lag, Message, Stream
+from runtime.streams.publisher import Publisher
 
 __all__ = [
     "Buried",
@@ -15,6 +16,7 @@ __all__ = [
     "Inbox",
     "Lag",
     "Message",
+    "Publisher",
     "Step",
     "Stream",
     "open_stream",

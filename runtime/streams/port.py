@@ -68,6 +68,11 @@ class Stream(Protocol):
         """Return the stream's name."""
         ...
 
+    @property
+    def connection(self) -> int:
+        """Return a number that grows when the storage may have been started anew."""
+        ...
+
     def publish(self, messages: Sequence[Message]) -> tuple[str, ...]:
         """Append messages, all or none; return their places.
 

@@ -68,6 +68,10 @@ class RedisStream:
         self._key = f"sluice:{{{name}}}"
         for command in _RAW:  # the client's own unpacking costs more than the round trip
             self._client.response_callbacks.pop(command, None)
+        self._connections = 0
+        # A pool makes connections silently; one made late may lead to a server that was restarted.
+        self._client.connection_pool.connection_kwargs["redis_connect_func"] = self._greet
+        self._client.connection_pool.disconnect()
         self._publish = self._client.register_script(PUBLISH)
         self._bury = self._client.register_script(BURY)
         self._trim = self._client.register_script(TRIM)
@@ -76,6 +80,11 @@ class RedisStream:
     def name(self) -> str:
         """Return the stream's name."""
         return self._name
+
+    @property
+    def connection(self) -> int:
+        """Return how many connections were made so far; see the port."""
+        return self._connections
 
     def publish(self, messages: Sequence[Message]) -> tuple[str, ...]:
         """Append messages, all or none; see the port."""
@@ -216,6 +225,10 @@ class RedisStream:
     def close(self) -> None:
         """Close the client's connections."""
         self._client.close()
+
+    def _greet(self, connection: Any) -> None:
+        connection.on_connect()
+        self._connections += 1
 
     def _dead(self, group: str) -> str:
         return f"{self._key}:dead:{group}"

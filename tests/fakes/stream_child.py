@@ -14,15 +14,15 @@ from itertools import count
 from sqlalchemy import text
 
 from runtime.database import open_database
-from runtime.streams import Consumer, Inbox, Message, open_stream
+from runtime.streams import Consumer, Inbox, Message, Publisher, open_stream
 
 GROUP = "desk"
 
 
 def publish(url: str, name: str, batch: str, first: str) -> None:
-    stream, size = open_stream(url, name), int(batch)
+    publisher, size = Publisher(stream=open_stream(url, name)), int(batch)
     for start in count(int(first), size):
-        stream.publish([Message(f"key {n}", b"x" * 66) for n in range(start, start + size)])
+        publisher.publish([Message(f"key {n}", b"x" * 66) for n in range(start, start + size)])
         print(start + size - 1, flush=True)
 
 
