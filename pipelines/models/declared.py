@@ -47,6 +47,7 @@ class Trained:
     target: ForwardReturn
     window: Period  # decisions and label ends lie inside it
     schedule: str | None = None  # of training rows; None = the study's
+    calibrated: int = 0  # purged folds behind `inputs.<name>.confidence`; 0 = none
 
     @property
     def identity(self) -> str:

@@ -1,15 +1,14 @@
-"""Ensembles with a confidence that can be believed: members weighed out of fold, calibrated.
+"""Ensembles: members weighed by what they predicted of rows they did not see.
 
-In a decision an ensemble is arithmetic: `0.6 * inputs.trees(x) + 0.4 * inputs.line(x)`, and the
-calibration map is piecewise linear, so both are part of the one graph.
+In a decision an ensemble is arithmetic, part of the one graph: declare its members as models and
+write `0.6 * inputs.trees(x) + 0.4 * inputs.line(x)`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from pipelines.errors import ModelInvalid
 from pipelines.models.learners import Learner
@@ -54,61 +53,3 @@ def stack(learners: Sequence[Learner], problem: Problem) -> Ensemble:
     mixed = np.full(len(problem.y), np.nan)
     mixed[tested] = weights @ members[:, tested]
     return Ensemble(weights=weights, predicted=mixed, members=members, tested=tested)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Calibration:
-    """A monotone, piecewise linear map from a score to a probability; works under `xp` too."""
-
-    knots: Array  # (q,), ascending scores
-    levels: Array  # (q,), probabilities, not descending
-
-    def __call__(self, xp: Any, score: Any) -> Any:
-        """Return probabilities: constant beyond the outer knots, linear between."""
-        result = xp.zeros_like(score) + float(self.levels[0])
-        for low, high, down, up in zip(
-            self.knots[:-1], self.knots[1:], self.levels[:-1], self.levels[1:], strict=True
-        ):
-            share = xp.clip((score - float(low)) / float(high - low), min=0.0, max=1.0)
-            result = result + share * float(up - down)
-        return result
-
-
-def calibrate(score: ArrayLike, happened: ArrayLike, *, bins: int = 10) -> Calibration:
-    """Map out-of-fold scores to probabilities: isotonic regression, thinned to a few knots.
-
-    Args:
-        score: shape (E,), from models that did not see the row.
-        happened: 0 or 1, shape (E,).
-        bins: equally filled bins whose means become the knots.
-
-    Source: Zadrozny & Elkan (2002), "Transforming classifier scores into accurate multiclass
-        probability estimates", KDD 2002, 694-699.
-    """
-    from sklearn.isotonic import IsotonicRegression
-
-    x, y = np.asarray(score, dtype=np.float64), np.asarray(happened, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 1 or not np.isin(y, (0.0, 1.0)).all():
-        raise ModelInvalid(f"scores of {x.shape} and outcomes of {y.shape} must fit; 0 or 1")
-    if bins < 2 or np.unique(x).size < bins:
-        raise ModelInvalid(f"{bins} bins need as many distinct scores, had {np.unique(x).size}")
-    order = np.argsort(x, kind="stable")
-    parts = np.array_split(order, bins)
-    knots = np.array([x[part].mean() for part in parts])
-    means = np.array([y[part].mean() for part in parts])
-    keep = np.concatenate(([True], np.diff(knots) > 0))
-    weights = np.array([part.size for part in parts], dtype=np.float64)[keep]
-    levels = IsotonicRegression().fit_transform(knots[keep], means[keep], sample_weight=weights)
-    return Calibration(knots=knots[keep], levels=np.asarray(levels, dtype=np.float64))
-
-
-def calibration_error(probability: ArrayLike, happened: ArrayLike, *, bins: int = 10) -> float:
-    """Mean over equally filled bins of |mean probability - share that happened|.
-
-    Source: Naeini, Cooper & Hauskrecht (2015), "Obtaining Well Calibrated Probabilities Using
-        Bayesian Binning", AAAI 2015 (expected calibration error).
-    """
-    p, y = np.asarray(probability, dtype=np.float64), np.asarray(happened, dtype=np.float64)
-    parts = np.array_split(np.argsort(p, kind="stable"), bins)
-    gaps = [abs(p[part].mean() - y[part].mean()) * part.size for part in parts if part.size]
-    return float(sum(gaps) / p.size)

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from pipelines.errors import ModelInvalid
+from pipelines.models.calibration import Calibration
 
 Door: TypeAlias = Literal["float32", "float64"]
 
@@ -25,6 +26,7 @@ class FittedModel:
     door: Door  # features are cast to it once, at the model's door; trees take float32
     output: str = "variable"  # which of the graph's outputs is the value
     column: int = 0  # of that output
+    calibration: Calibration | None = None  # from value to probability, learnt out of fold
 
     def __repr__(self) -> str:
         return f"FittedModel({self.features} features, {self.door}, {self.hash[:12]})"
@@ -33,7 +35,9 @@ class FittedModel:
     def hash(self) -> str:
         """Return SHA-256 over the graph and how it is called, hex."""
         head = f"{self.features}\x1f{self.door}\x1f{self.output}\x1f{self.column}\x1f"
-        return hashlib.sha256(head.encode() + self.onnx).hexdigest()
+        map_ = self.calibration
+        tail = b"" if map_ is None else map_.knots.tobytes() + map_.levels.tobytes()
+        return hashlib.sha256(head.encode() + self.onnx + tail).hexdigest()
 
     @property
     def identity(self) -> str:
@@ -53,6 +57,20 @@ class FittedModel:
         if isinstance(values, np.ndarray):
             return self._run(values)
         return self._inline(values)
+
+    def confidence(self, xp: Any, score: Any) -> Any:
+        """Return the probability that a row does better than the median row of its date.
+
+        Args:
+            xp: as `decide` was given it.
+            score: this model's values, shape (n,).
+
+        Raises:
+            ModelInvalid: the model was declared without `calibrated`.
+        """
+        if self.calibration is None:
+            raise ModelInvalid("the model has no calibrated confidence; declare calibrated=5 folds")
+        return self.calibration(xp, score)
 
     def _run(self, values: Any) -> Any:
         session, name = _session(self.onnx)

@@ -9,7 +9,7 @@
 import hashlib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -19,11 +19,12 @@ from featurestore.calendars import load_calendar
 from featurestore.universes import universe
 from pipelines.errors import ModelInvalid, StrategyInvalid
 from pipelines.labels.uniqueness import average_uniqueness
+from pipelines.models.calibration import Calibration, calibrate
 from pipelines.models.declared import ForwardReturn, Trained
 from pipelines.models.export import ExportFinding, export
 from pipelines.models.fitted import FittedModel
-from pipelines.models.learners import Learner
-from pipelines.splits.spans import LabelSpans
+from pipelines.models.scoring import Problem, out_of_fold
+from pipelines.splits import LabelSpans, PurgedKFold
 from pipelines.strategy import Model, Strategy
 from pipelines.study import Study
 from runtime.inputs import Array, CurrentWeights, PointInTime, gather
@@ -143,25 +144,45 @@ def fit(declared: Trained, rows: TrainingSet) -> tuple[FittedModel, ExportFindin
     """
     learner = declared.learner
     settings = sorted(learner.settings.items())
-    key = hashlib.sha256(f"{learner.kind} {settings} {learner.seed} {rows.X.shape}".encode())
-    for part in (rows.X, rows.y, rows.weights):
+    asked = (learner.kind, settings, learner.seed, declared.calibrated, rows.X.shape)
+    key = hashlib.sha256(str(asked).encode())
+    for part in (rows.X, rows.y, rows.weights, rows.returns, rows.spans.starts, rows.spans.ends):
         key.update(part.tobytes())
     with _GUARD:
         if key.digest() not in _FITTED:
             while len(_FITTED) >= KEPT:
                 _FITTED.pop(next(iter(_FITTED)))
-            _FITTED[key.digest()] = _fit(learner, rows)
+            _FITTED[key.digest()] = _fit(declared, rows)
         return _FITTED[key.digest()]
 
 
-def _fit(learner: Learner, rows: TrainingSet) -> tuple[FittedModel, ExportFinding]:
+def _fit(declared: Trained, rows: TrainingSet) -> tuple[FittedModel, ExportFinding]:
+    learner = declared.learner
     estimator = learner.fit(
         rows.X,
         rows.y,
         weights=rows.weights,
         groups=rows.groups if learner.kind == "lightgbm_ranker" else None,
     )
-    return export(learner, estimator, rows.X)
+    model, finding = export(learner, estimator, rows.X)
+    if declared.calibrated:
+        model = replace(model, calibration=_calibration(declared, rows))
+    return model, finding
+
+
+def _calibration(declared: Trained, rows: TrainingSet) -> Calibration:
+    """Learn from purged out-of-fold scores how often a row beats the median of its date."""
+    problem = Problem(
+        X=rows.X,
+        y=rows.y,
+        dates=rows.spans.starts,
+        splitter=PurgedKFold(spans=rows.spans, folds=declared.calibrated),
+        weights=rows.weights,
+    )
+    predicted, _ = out_of_fold(declared.learner, problem)
+    returns = rows.returns.reshape(len(rows.days), -1)
+    better = returns > np.median(returns, axis=1, keepdims=True)
+    return calibrate(predicted, better.ravel().astype(np.float64), bins=8)
 
 
 def fitted_only(strategy: Strategy, reader: PointInTime, study: Study) -> Strategy:

@@ -49,3 +49,34 @@ def learned(kind: str = "lightgbm", **changes: Any) -> Strategy:
         decide=decide,
         parameters={"lookback": 21, "top": top},
     )
+
+
+def mixed() -> Strategy:
+    """Two models mixed, held in proportion to a calibrated confidence above one half."""
+
+    def features(xp, inputs):  # type: ignore[no-untyped-def]
+        prices = inputs.prices
+        past = prices[:, -1:] / prices[:, -20:-1] - 1.0
+        return past[:, ::6]
+
+    def decide(xp, inputs):  # type: ignore[no-untyped-def]
+        seen = features(xp, inputs)
+        score = 0.6 * inputs.trees(seen) + 0.4 * inputs.line(seen)
+        sure = inputs.trees.confidence(xp, inputs.trees(seen))
+        return score, xp.clip(sure - 0.5, min=0.0, max=0.05)
+
+    declared: dict[str, Any] = {
+        "features": features,
+        "target": ForwardReturn(horizon=21),
+        "window": Period(start=date(1996, 1, 2), end=date(2000, 12, 29)),
+    }
+    trees, line = Learner(kind="lightgbm", settings=TREES), Learner(kind="ridge")
+    return Strategy(
+        inputs={"prices": History(feature=FEATURE, length=22)},
+        models={
+            "trees": Trained(learner=trees, calibrated=4, **declared),
+            "line": Trained(learner=line, **declared),
+        },
+        decide=decide,
+        parameters={"lookback": 21, "top": 3},
+    )

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from pipelines.errors import ModelInvalid
-from pipelines.models.ensembles import Calibration, calibrate, calibration_error, stack
+from pipelines.models.calibration import Calibration, calibrate, calibration_error
+from pipelines.models.ensembles import stack
 from pipelines.models.intervals import adaptive_conformal, split_conformal
 from pipelines.models.learners import Learner
 from pipelines.models.scoring import Problem

@@ -27,7 +27,7 @@ from pipelines.workspace import Workspace
 from runtime.clock import ReplayClock
 from runtime.inference import DecisionSession
 from runtime.inputs import CurrentWeights, gather
-from tests.fakes.models import learned
+from tests.fakes.models import learned, mixed
 from tests.fakes.studies import FEATURE, small_study
 
 STUDY = small_study(search_space={"lookback": (21,), "top": (3, 5)})
@@ -79,6 +79,30 @@ def test_numpy_and_graph_decide_alike_with_every_kind_of_model(kind, reader):
         np.testing.assert_allclose(decided.score, score, rtol=0, atol=1e-9)
         np.testing.assert_array_equal(decided.weight > 0, weight > 0)
         assert np.ptp(score) > 0
+
+
+def test_an_ensemble_with_calibrated_confidence_is_one_graph(reader):
+    strategy, findings = train(mixed(), reader, STUDY)
+    assert set(findings) == {"trees", "line"}
+    map_ = strategy.models["trees"].calibration
+    assert (np.diff(map_.levels) >= 0).all()
+    assert 0.3 < map_.levels[0] <= map_.levels[-1] < 0.7  # five years of months: nearly nothing
+    session = DecisionSession(compile_strategy(strategy, 20))
+    symbols = training_set("line", mixed(), reader, STUDY).symbols
+    held = 0
+    for month in range(1, 13):
+        at = datetime(2002, month, 15, 23, tzinfo=UTC)
+        seen = gather(reader, strategy.inputs, symbols, at=at, current=np.zeros(20))
+        decided, (score, weight) = session.run(seen), decide_with_numpy(strategy, seen)
+        np.testing.assert_allclose(decided.score, score, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(decided.weight, weight, rtol=0, atol=1e-9)
+        held += np.count_nonzero(weight)
+    assert held > 0
+
+
+def test_a_model_without_calibration_has_no_confidence_to_give(reader):
+    with pytest.raises(ModelInvalid, match="no calibrated confidence"):
+        fitted_only(learned(), reader, STUDY).models["ranker"].confidence(np, np.zeros(3))
 
 
 def test_another_process_trains_the_same_bytes(reader, market_lake):
