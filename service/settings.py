@@ -127,3 +127,20 @@ def require_workspace(settings: Settings) -> None:
             f"there is no workspace {settings.workspace};"
             " run sluice demo once, or name another with --workspace"
         )
+
+
+def require_records(settings: Settings) -> None:
+    """Refuse to go on in a folder that nothing was recorded in; SettingsInvalid says the remedy.
+
+    An embedded database that is not there yet would be made, and an empty desk shown.
+    """
+    require_workspace(settings)
+    folder = settings.workspace
+    elsewhere = settings.database_url != f"sqlite:///{folder / 'runtime.db'}"
+    if not (
+        elsewhere or any((folder / name).is_file() for name in ("workspace.json", "runtime.db"))
+    ):
+        raise SettingsInvalid(
+            f"{folder} is not a workspace, it holds neither workspace.json nor runtime.db;"
+            " run sluice demo once, or name another with --workspace"
+        )

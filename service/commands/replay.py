@@ -11,7 +11,7 @@ from service.console import OK, REFUSED, Output
 from service.faults import QueryInvalid
 from service.index import Index
 from service.reading import Reading
-from service.settings import Settings, require_workspace
+from service.settings import Settings, require_records
 from service.trading import Replayed, active_bundle, progress_note, replay_bundle
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def replay_sessions(
     """Replay the active bundle and report; returns 1 if the books and a venue differ."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    require_workspace(settings)
+    require_records(settings)
     start, end = _day("--from", first), _day("--to", last)
     bundle = active_bundle(settings)
     columns = (

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from service.console import OK, Output
 from service.faults import ServiceFault
-from service.settings import Settings
+from service.settings import Settings, require_records
 
 
 class AddressTaken(ServiceFault):
@@ -18,6 +18,7 @@ class AddressTaken(ServiceFault):
 
 def serve(settings: Settings, output: Output) -> int:
     """Serve until SIGINT or SIGTERM; SIGHUP reads the policy again; returns the exit status."""
+    require_records(settings)
     _require_free(settings)
     from service.app import create_app
     from service.hangup import reload_in_background

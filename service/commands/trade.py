@@ -13,7 +13,7 @@ from service.accounts import LIVE
 from service.console import OK, Output
 from service.hangup import reload_in_background
 from service.policies import open_policies
-from service.settings import Settings
+from service.settings import Settings, require_records
 from service.trading import active_bundle, market_reader, open_desk
 
 
@@ -22,6 +22,7 @@ def trade(settings: Settings, output: Output, *, delay_minutes: int) -> int:
 
     A session that is closed in the journal already is not run again, so a restart is harmless.
     """
+    require_records(settings)
     bundle = active_bundle(settings)
     calendar = load_calendar(bundle.manifest.calendar)
     clock = WallClock()

@@ -9,7 +9,7 @@ from service.console import OK, Output
 from service.faults import NotFound
 from service.live import Live
 from service.proof import prove_here
-from service.settings import Settings, require_workspace
+from service.settings import Settings, require_records
 from service.wiring import open_live
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def explain(settings: Settings, output: Output, identifier: str) -> int:
     """Print the origin of an order or decision; returns the exit status."""
-    require_workspace(settings)
+    require_records(settings)
     live = open_live(settings, monotonic=time.monotonic, prove=prove_here)
     origin = live.origins.of(_identifier(live, identifier.strip().lower()))
     found = origin.decision.decision_id

@@ -250,7 +250,8 @@ def test_an_open_page_follows_a_runtime_that_goes_on_trading(browser, tmp_path):
 
 
 def test_an_empty_host_says_what_to_do(browser, tmp_path):
-    with served(tmp_path / "ws") as address, page_of(browser, address) as page:
+    (tmp_path / "workspace.json").write_text("{}")
+    with served(tmp_path) as address, page_of(browser, address) as page:
         page.wait_for_selector("#empty:not([hidden])")
         shown = page.inner_text("#empty")
         assert "Nothing has traded yet" in shown

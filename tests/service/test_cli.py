@@ -127,7 +127,7 @@ def test_mistakes_end_with_2_and_one_sentence(traded, tmp_path):
     assert "zzz" in only_a_sentence(sluice("why", "zzz", "-w", traded.workspace), 2)
     assert "sluice demo" in only_a_sentence(sluice("replay", "-w", tmp_path / "none"), 2)
     assert "sluice demo" in only_a_sentence(sluice("why", "zzz", "-w", tmp_path / "none"), 2)
-    assert "sluice promote" in only_a_sentence(sluice("replay", "-w", tmp_path), 2)
+    assert "not a workspace" in only_a_sentence(sluice("replay", "-w", tmp_path), 2)
     assert "there is no bundle" in only_a_sentence(sluice("verify", "none", "-w", tmp_path), 2)
     assert "workspace" in only_a_sentence(sluice("studies", "-w", tmp_path / "none"), 2)
     assert sluice("no-such-command").returncode == 2
@@ -181,3 +181,17 @@ def test_the_demo_looks_for_the_folder_of_its_figures_before_it_begins(tmp_path)
     told = only_a_sentence(sluice("demo", "--no-serve", "--json", figures, "-w", workspace), 2)
     assert "figures.json" in told
     assert not workspace.exists()
+
+
+@pytest.mark.parametrize("command", [("serve",), ("trade",), ("replay",), ("why", "zzz")])
+def test_a_folder_that_is_no_workspace_is_left_as_it_was(tmp_path, command):
+    for folder, words in ((tmp_path / "typo", "there is no workspace"), (tmp_path, "is not a")):
+        told = only_a_sentence(sluice(*command, "-w", folder), 2)
+        assert words in told
+        assert "sluice demo" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_workspace_where_nothing_was_promoted_says_what_to_do(tmp_path):
+    (tmp_path / "workspace.json").write_text("{}")
+    assert "sluice promote" in only_a_sentence(sluice("replay", "-w", tmp_path), 2)

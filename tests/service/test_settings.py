@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import SettingsInvalid, read_settings
+from service.settings import SettingsInvalid, read_settings, require_records
 
 
 def test_without_variables_everything_lies_in_the_demo_workspace():
@@ -62,3 +62,12 @@ def test_a_workspace_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SettingsInvalid, match="is a file"):
         read_settings({}, workspace=tmp_path / "file")
+
+
+def test_a_host_whose_journal_lies_on_a_server_needs_no_file_of_its_own(tmp_path):
+    environ = {"SLUICE_DATABASE_URL": "postgresql://desk@db/sluice"}
+    require_records(read_settings(environ, workspace=tmp_path))
+    with pytest.raises(SettingsInvalid, match="is not a workspace"):
+        require_records(read_settings({}, workspace=tmp_path))
+    (tmp_path / "runtime.db").touch()
+    require_records(read_settings({}, workspace=tmp_path))
