@@ -176,7 +176,9 @@ class PolicyLog:
             self._write(connection, "policy", str(one.number), at, one)
         return one
 
-    def reload(self, text: str, *, by: str, why: str, at: datetime) -> Reloaded:
+    def reload(
+        self, text: str, *, by: str, why: str, at: datetime, source: str = "policy"
+    ) -> Reloaded:
         """Take the policy file as it is now, unless it is invalid or was rolled back unchanged.
 
         Raises:
@@ -184,7 +186,7 @@ class PolicyLog:
         """
         active = self.active()
         try:
-            policy = parse_policy(text)
+            policy = parse_policy(text, source)
         except PolicyInvalid as error:
             if active is None:
                 raise

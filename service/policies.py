@@ -58,7 +58,7 @@ class Policies:
                 raise
             done = Reloaded(active=active, changed=False, refused=str(error))
         else:
-            done = self.log.reload(text, by=by, why=why, at=self.clock.now())
+            done = self.log.reload(text, by=by, why=why, at=self.clock.now(), source=self._name)
         self.refused = done.refused
         return done
 
@@ -87,13 +87,19 @@ class Policies:
         """End an override before its time."""
         return self._override(self.log.revoke(override, by=by, at=self.clock.now()))
 
-    def diff(self, text: str | None = None) -> DiffAnswer:
+    @property
+    def _name(self) -> str:
+        return "policy.toml" if self.source is None else str(self.source)
+
+    def diff(self, text: str | None = None, source: str = "policy") -> DiffAnswer:
         """Compare a policy, or the file as it is now, with the one in force; changes nothing.
 
         Raises:
             PolicyInvalid: the text is no policy.
         """
-        asked = parse_policy(policy_text(self.source) if text is None else text)
+        if text is None:
+            text, source = policy_text(self.source), self._name
+        asked = parse_policy(text, source)
         active = self.log.active()
         if active is None:
             raise NotFound("no policy is in force yet", "read the file with sluice policy reload")
