@@ -8,8 +8,6 @@ import typer
 from service.commands.features import app as features
 from service.commands.kill import app as kill
 from service.commands.policy import app as policy
-from service.commands.kill import app as kill
-from service.commands.policy import app as policy
 from service.console import OK, Output, reported
 
 RESEARCH, LIVE = "Research", "Live"
@@ -26,8 +24,6 @@ app = typer.Typer(
     " what was typed or configured.",
 )
 app.add_typer(features, name="features", rich_help_panel=RESEARCH)
-app.add_typer(policy, name="policy", rich_help_panel=LIVE)
-app.add_typer(kill, name="kill", rich_help_panel=LIVE)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)
 
