@@ -15,7 +15,7 @@ from pipelines.gates.policy import default_policy
 from pipelines.judge import judge_study
 from pipelines.lint import lint
 from pipelines.models.counting import LedgerCounter
-from pipelines.models.declared import ForwardReturn, Trained
+from pipelines.models.declared import Barriers, ForwardReturn, Trained
 from pipelines.models.export import export_verdict
 from pipelines.models.learners import Learner
 from pipelines.models.training import TrainingSet, fitted_only, train, training_set
@@ -28,6 +28,7 @@ from runtime.inference import DecisionSession
 from runtime.inputs import CurrentWeights, Latest, Window, gather
 
 __all__ = [
+    "Barriers",
     "CurrentWeights",
     "ForwardReturn",
     "History",

@@ -35,6 +35,27 @@ class ForwardReturn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Barriers:
+    """Which barrier the price touches first after the fill; widths in units of known volatility."""
+
+    horizon: int  # sessions until the vertical barrier, at least 1
+    profit: float  # barrier above, in standard deviations over the horizon, > 0
+    stop: float  # barrier below, likewise
+    span: int = 63  # sessions of the exponentially weighted volatility
+    delay: int = 1  # sessions from decision to fill
+    kind: Literal["outcome", "won"] = "outcome"  # -1, 0, 1; or 1 where profit came first, else 0
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1 or self.delay < 0 or self.span < 2:
+            raise ModelInvalid(
+                f"barriers need horizon >= 1, delay >= 0, span >= 2; had {self.horizon}, "
+                f"{self.delay}, {self.span}"
+            )
+        if not (self.profit > 0 and self.stop > 0):
+            raise ModelInvalid(f"barriers need positive widths, had {self.profit}, {self.stop}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """A model that is fitted on `window`, which lies wholly before the study's first decision.
 
@@ -44,7 +65,7 @@ class Trained:
 
     features: Features
     learner: Learner
-    target: ForwardReturn
+    target: ForwardReturn | Barriers
     window: Period  # decisions and label ends lie inside it
     schedule: str | None = None  # of training rows; None = the study's
     calibrated: int = 0  # purged folds behind `inputs.<name>.confidence`; 0 = none

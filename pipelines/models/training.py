@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from featurestore.calendars import load_calendar
 from featurestore.universes import universe
 from pipelines.errors import ModelInvalid, StrategyInvalid
-from pipelines.labels.uniqueness import average_uniqueness
 from pipelines.models.calibration import Calibration, calibrate
-from pipelines.models.declared import ForwardReturn, Trained
+from pipelines.models.declared import Barriers, Trained
 from pipelines.models.export import ExportFinding, export
 from pipelines.models.fitted import FittedModel
 from pipelines.models.scoring import Problem, out_of_fold
+from pipelines.models.targets import labelled
 from pipelines.splits import LabelSpans, PurgedKFold
 from pipelines.strategy import Model, Strategy
 from pipelines.study import Study
@@ -44,7 +44,7 @@ class TrainingSet:
     X: Array  # (D * n, k), features as known at the date
     y: Array  # (D * n,), targets
     returns: Array  # (D * n,), the returns behind the targets
-    weights: Array  # (D * n,), average uniqueness of the date's labels
+    weights: Array  # (D * n,), average uniqueness of each label among its symbol's
     spans: LabelSpans  # per row: session of the decision to session its label is known
     days: tuple[date, ...]  # length D
     symbols: tuple[str, ...]  # length n
@@ -97,18 +97,18 @@ def training_set(name: str, strategy: Strategy, reader: PointInTime, study: Stud
     features = np.concatenate(
         [_features(name, declared, strategy, reader, symbols, at=s.close) for s in dates]
     )
+    lead = target.span if isinstance(target, Barriers) else 0  # bars before the window
     closes = reader.window(
-        study.price_feature, symbols, length=len(sessions), at=sessions[-1].close
+        study.price_feature, symbols, length=lead + len(sessions), at=sessions[-1].close
     )
     starts = np.array([rows[session.day] for session in dates], dtype=np.int64)
-    returns = closes[:, starts + reach] / closes[:, starts + target.delay] - 1.0
-    count = len(symbols)
+    labels = labelled(target, np.ascontiguousarray(closes.T), starts + lead)
     return TrainingSet(
         X=features,
-        y=_targets(returns.T, target).ravel(),
-        returns=returns.T.ravel(),
-        weights=np.repeat(average_uniqueness(starts + target.delay + 1, starts + reach), count),
-        spans=LabelSpans(np.repeat(starts, count), np.repeat(starts + reach, count)),
+        y=labels.y.ravel(),
+        returns=labels.returns.ravel(),
+        weights=labels.weights.ravel(),
+        spans=LabelSpans(np.repeat(starts, len(symbols)), labels.ends.ravel() - lead),
         days=tuple(session.day for session in dates),
         symbols=symbols,
     )
@@ -215,19 +215,3 @@ def _features(
             f"at {at:%Y-%m-%d}"
         )
     return values
-
-
-def _targets(returns: Array, target: ForwardReturn) -> Array:
-    """Turn returns (D, n) into targets of the same shape, date by date."""
-    count = returns.shape[1]
-    ranks = np.argsort(np.argsort(returns, axis=1, kind="stable"), axis=1, kind="stable")
-    match target.kind:
-        case "excess":
-            values = returns - returns.mean(axis=1, keepdims=True)
-        case "rank":
-            values = ranks / max(count - 1, 1) - 0.5
-        case "grade":
-            values = np.floor(ranks * target.grades / count)
-        case "up":
-            values = (returns > np.median(returns, axis=1, keepdims=True)).astype(np.float64)
-    return np.asarray(values, dtype=np.float64)

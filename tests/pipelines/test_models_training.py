@@ -17,7 +17,7 @@ from pipelines.errors import ModelInvalid, StrategyInvalid
 from pipelines.evaluate import evaluate, evaluate_trial
 from pipelines.gates.integrity import integrity_verdicts
 from pipelines.gates.policy import default_policy
-from pipelines.models.declared import ForwardReturn
+from pipelines.models.declared import Barriers, ForwardReturn
 from pipelines.models.fitted import FittedModel
 from pipelines.models.learners import Learner
 from pipelines.models.training import fitted_only, train, training_set
@@ -208,6 +208,38 @@ def test_targets_compare_with_the_cross_section(kind, expected, reader):
     rows = training_set("ranker", strategy, reader, STUDY)
     order = np.argsort(rows.returns[:20], kind="stable")
     assert rows.y[:20][order] == pytest.approx(expected)
+
+
+def test_barrier_targets_end_when_a_barrier_is_touched_and_not_before_the_fill(reader):
+    target = Barriers(horizon=21, profit=1.0, stop=1.0, span=20)
+    rows = training_set("ranker", learned(target=target), reader, STUDY)
+    assert set(rows.y) == {-1.0, 0.0, 1.0}
+    length = rows.spans.ends - rows.spans.starts
+    assert length.min() >= 2
+    assert length.max() == 22
+    assert (length[rows.y == 0] == 22).all()
+    assert (np.sign(rows.returns[rows.y != 0]) == rows.y[rows.y != 0]).all()
+    closes = reader.history(FEATURE, ["AAPL"], date(1996, 1, 2), date(2000, 12, 29))
+    values = closes.sort("event_time")["close"].to_numpy()
+    for row in np.flatnonzero(np.arange(rows.y.size) % 20 == rows.symbols.index("AAPL"))[:30]:
+        fill, end = rows.spans.starts[row] + 1, rows.spans.ends[row]
+        assert rows.returns[row] == pytest.approx(values[end] / values[fill] - 1, rel=1e-12)
+
+
+def test_a_classifier_learns_whether_profit_comes_first(reader):
+    target = Barriers(horizon=21, profit=1.0, stop=1.0, span=20, kind="won")
+    strategy, findings = train(learned("lightgbm_classifier", target=target), reader, STUDY)
+    assert findings["ranker"].passed
+    score = strategy.models["ranker"](np.zeros((3, 3)))
+    assert ((score > 0) & (score < 1)).all()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"horizon": 0}, {"profit": 0.0}, {"stop": -1.0}, {"span": 1}, {"delay": -1}]
+)
+def test_barriers_that_are_none_are_refused(changes):
+    with pytest.raises(ModelInvalid, match="barriers need"):
+        Barriers(**{"horizon": 5, "profit": 1.0, "stop": 1.0} | changes)
 
 
 def test_overlapping_labels_weigh_less(reader):
