@@ -9,7 +9,7 @@ that misses the limit leaves a DAY order to expire with that session.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -20,6 +20,7 @@ from typing import Any
 
 from runtime.domain import Bar, Fill, Order, OrderState, Quote, Side, TimeInForce
 from runtime.errors import DatabaseUnavailable, OrderInvalid
+from runtime.fills import FillTerms, MarketState, Style, fill_bar
 from runtime.killing import Resting
 from runtime.ports import Statement
 
@@ -50,6 +51,7 @@ class VenueTerms:
     half_spread: Decimal  # fraction of the close, paid on each side
     fee_rate: Decimal  # fraction of notional, rounded half-up to the cent per execution
     depth: Decimal  # USD shown at each side
+    model: FillTerms | None = None  # latency, queue and impact; None = the close and half a spread
 
     def __post_init__(self) -> None:
         if not (0 <= self.half_spread < 1 and 0 <= self.fee_rate < 1 and self.depth > 0):
@@ -74,13 +76,21 @@ ALTERNATE = VenueTerms(
 class PaperVenue:
     """A venue that executes on the next bar; implements `runtime.ports.Broker`."""
 
-    def __init__(self, path: Path, terms: VenueTerms) -> None:
+    def __init__(
+        self, path: Path, terms: VenueTerms, *, states: Callable[[Bar], MarketState] | None = None
+    ) -> None:
         """Open the venue's record, making it if it is not there.
+
+        Args:
+            path: of its file.
+            terms: what it charges; with a `model`, how it fills.
+            states: the market of a bar's name as known then; the mid alone if not given.
 
         Raises:
             DatabaseUnavailable: the file cannot be opened.
         """
         self.terms = terms
+        self._states = states or (lambda bar: MarketState(mid=float(bar.close)))
         self._bars: dict[str, Bar] = {}  # what is shown now; published again after a restart
         self._lock = Lock()
         try:
@@ -210,6 +220,15 @@ class PaperVenue:
         )
         return tuple(Resting(order_id, symbol) for order_id, symbol in rows)
 
+    def expire_before(self, opened: datetime) -> None:
+        """End what works and was created before `opened`: the session it was for went by unseen."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE orders SET state = CASE tif WHEN 'ioc' THEN 'cancelled' ELSE 'expired' END "
+                "WHERE state = 'working' AND created_at < ?",
+                (_micros(opened),),
+            )
+
     def on_bars(self, bars: Sequence[Bar], at: datetime) -> int:
         """Publish the bars of a session's close and execute what was working before it.
 
@@ -244,10 +263,17 @@ class PaperVenue:
                 met = by_symbol.get(symbol)
                 state = _ended(tif)
                 if met is not None and _micros(met.event_time) > created_at:
-                    price = self._price(met, Side(side))
-                    if _within(price, Decimal(limit), Side(side)):
-                        self._execute(database, order_id, Side(side), Decimal(quantity), price, met)
-                        state, made = OrderState.FILLED, made + 1
+                    asked = Decimal(quantity)
+                    units, price = asked, self._price(met, Side(side))
+                    if self.terms.model is not None:
+                        style = Style.IOC if tif == TimeInForce.IOC else Style.MARKET
+                        bounds = (asked, Decimal(limit))
+                        state_now, model = self._states(met), self.terms.model
+                        units, price = fill_bar(met, Side(side), style, bounds, state_now, model)
+                    if units > 0 and _within(price, Decimal(limit), Side(side)):
+                        self._execute(database, order_id, Side(side), units, price, met)
+                        state = OrderState.FILLED if units == asked else _ended(tif)
+                        made += 1
                 database.execute(
                     "UPDATE orders SET state = ? WHERE order_id = ?", (state.value, order_id)
                 )
