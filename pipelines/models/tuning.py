@@ -66,7 +66,8 @@ def tune(
         tries: in total, those of earlier calls included; a try that was cut off counts as failed.
         seed: of the sampler.
         counter: who counts each try; None only where no study is concerned.
-        storage: SQLAlchemy URL (SQLite or PostgreSQL); None = memory.
+        storage: SQLAlchemy URL (SQLite or PostgreSQL); None = memory. One process at a
+            time works on a search: a try found running belongs to one that died.
         score: larger is better.
 
     Raises:

@@ -36,6 +36,8 @@ def mean_variance(
     lowest: float = 0.0,
     highest: float = 1.0,
     invested: float = 1.0,
+    current: ArrayLike | None = None,
+    trade_cost: float = 0.0,
 ) -> Allocation:
     """Maximise mean minus `risk_aversion` times variance, with shrunk estimates.
 
@@ -46,6 +48,8 @@ def mean_variance(
         shrink_mean: Bayes-Stein means instead of sample means.
         lowest, highest: bounds of every weight.
         invested: what weights add up to.
+        current: weights held now, shape (n,); with `trade_cost`, what is given up to change them.
+        trade_cost: fraction of traded notional, spread over the sessions the weights are held.
 
     Source: Ledoit & Wolf (2004), "A well-conditioned estimator for large-dimensional covariance
         matrices", Journal of Multivariate Analysis 88(2), 365-411; Jorion (1986), "Bayes-Stein
@@ -56,11 +60,16 @@ def mean_variance(
     if not risk_aversion > 0:
         raise AllocationInvalid(f"risk_aversion must be positive, was {risk_aversion}")
     values = _returns(returns)
-    options = {
+    options: dict[str, Any] = {
         "objective_function": ObjectiveFunction.MAXIMIZE_UTILITY,
         "risk_aversion": risk_aversion,
         "prior_estimator": _prior(shrinkage, shrink_mean=shrink_mean),
     }
+    if current is not None:
+        held = np.asarray(current, dtype=np.float64)
+        if held.shape != (values.shape[1],) or not trade_cost >= 0:
+            raise AllocationInvalid(f"current weights of {held.shape}, trade_cost {trade_cost}")
+        options |= {"previous_weights": held, "transaction_costs": trade_cost}
     bounds = _bounds(values.shape[1], lowest, highest, invested)
     if isinstance(bounds, str):
         return failed("mean-variance", "infeasible", bounds)

@@ -48,6 +48,21 @@ def test_more_risk_aversion_means_less_variance():
     assert timid @ S @ timid < bold @ S @ bold
 
 
+def test_costs_keep_a_portfolio_where_it_is_until_a_change_pays():
+    held = np.full(5, 0.2)
+    moved = [
+        np.abs(
+            mean_variance(RETURNS, risk_aversion=5.0, current=held, trade_cost=cost).require()
+            - held
+        ).sum()
+        for cost in (0.0, 0.0002, 0.05)
+    ]
+    assert moved[0] > moved[1] > moved[2]
+    assert moved[2] < 1e-3
+    with pytest.raises(AllocationInvalid, match=r"current weights of \(3,\)"):
+        mean_variance(RETURNS, risk_aversion=5.0, current=np.ones(3))
+
+
 def test_hierarchical_risk_parity_gives_the_calm_name_most():
     weights = hierarchical(RETURNS).require()
     assert weights.argmax() == 3
