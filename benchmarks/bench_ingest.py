@@ -24,8 +24,10 @@ LIMIT_APPEND = 100.0  # ms
 VIEW = FeatureView(
     name="bars",
     entity="symbol",
-    fields=tuple(Field(name=name, unit="USD", low=0.0) for name in ("open", "high", "low", "close"))
-    + (Field(name="volume", dtype="int64", unit="shares", low=0),),
+    fields=(
+        *(Field(name=name, unit="USD", low=0.0) for name in ("open", "high", "low", "close")),
+        Field(name="volume", dtype="int64", unit="shares", low=0),
+    ),
     calendar="XNYS",
     freshness=timedelta(days=5),
     owner="benchmarks",
