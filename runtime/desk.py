@@ -27,6 +27,10 @@ class MarketReader(PointInTime, LatestReader, Protocol):
 class SimulatedVenue(Protocol):
     """A venue that executes against published bars; never one that trades with money."""
 
+    def expire_before(self, opened: datetime) -> None:
+        """End the orders that were created before that and still work: their session is over."""
+        ...
+
     def on_bars(self, bars: Sequence[Bar], at: datetime) -> int:
         """Publish bars and execute what was working before them."""
         ...

@@ -84,6 +84,7 @@ class Engine:
         if final or complete:
             for broker in desk.brokers:
                 if isinstance(broker, SimulatedVenue):
+                    broker.expire_before(self._last_opening(day))
                     broker.on_bars(bars, at)
 
         # 3. executions are polled and booked
@@ -121,6 +122,12 @@ class Engine:
     def _open(self, day: date) -> bool:
         """Say whether a session has not been closed yet."""
         return self.history.last_day is None or day > self.history.last_day
+
+    def _last_opening(self, day: date) -> datetime:
+        """Return when the session before a day opened; what is older is not for this session."""
+        calendar = self.desk.calendar
+        before = calendar.previous(day) if day > calendar.first else calendar.session(day)
+        return before.open
 
     def _symbols(self) -> tuple[str, ...]:
         """Return the universe, and what is held beside it."""

@@ -336,6 +336,10 @@ def test_a_silent_venue_leaves_orders_unknown_until_it_can_be_asked(bench, takes
 class Misbehaving(MisbehavingBroker):
     """The misbehaving broker around a paper venue, which still hears bars."""
 
+    def expire_before(self, opened: datetime) -> None:
+        assert isinstance(self._broker, PaperVenue)
+        self._broker.expire_before(opened)
+
     def on_bars(self, bars: Sequence[Bar], at: datetime) -> int:
         assert isinstance(self._broker, PaperVenue)
         return self._broker.on_bars(bars, at)

@@ -15,6 +15,7 @@ import pytest
 
 from featurestore.calendars import Calendar, Session
 from runtime.clock import ReplayClock, WallClock
+from runtime.domain import OrderState
 from runtime.engine import fund
 from runtime.live import DELAY, LiveDriver, SessionJob, SessionTrigger, start
 from tests.fakes.market import CAPITAL, XNYS, open_bench
@@ -79,7 +80,9 @@ def test_after_a_standstill_only_the_newest_session_runs(bench):
     at(bench, wednesday.close + DELAY)
     outcome = driver.run_due()
     assert [one.day for one in told] == [FRIDAY.day, wednesday.day]
-    assert outcome.fills > 0  # Friday's orders met the first bar that the venue was shown
+    assert outcome.fills == 0  # Friday's orders were for Monday, whose bar nobody saw
+    states = {order.state for order in bench.desk.journal.orders()}
+    assert states == {OrderState.EXPIRED}
     assert outcome.breaks == ()
 
 

@@ -93,6 +93,16 @@ def test_an_immediate_order_that_misses_is_cancelled_and_not_expired(venue):
     assert venue.find(order.order_id) is OrderState.CANCELLED
 
 
+def test_orders_of_a_session_that_went_by_unseen_end_and_younger_ones_work_on(venue):
+    old, quick = make_order(10, "AAA"), make_order(10, "BBB", time_in_force=TimeInForce.IOC)
+    young = make_order(10, "CCC", created_at=NEXT)
+    for order in (old, quick, young):
+        venue.submit(order)
+    venue.expire_before(NEXT)
+    states = [venue.find(order.order_id) for order in (old, quick, young)]
+    assert states == [OrderState.EXPIRED, OrderState.CANCELLED, OrderState.WORKING]
+
+
 def test_an_order_created_after_the_bar_waits_for_the_next_one(venue):
     late = make_order(10, created_at=NEXT)
     venue.submit(late)
