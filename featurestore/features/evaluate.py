@@ -303,6 +303,8 @@ def _chunked(
     cells: int,
 ) -> _Run:
     _require_symbols(feature.name, symbols)
+    if on_missing not in ("refuse", "null"):
+        raise ContractBroken(f'missing values are "refuse" or "null", not {on_missing!r}')
     task = _Task(reader=reader, root=feature, on_missing=on_missing)
     instants = [reader.opened(each) for each in at]
     step = max(1, cells // (len(symbols) * (feature.required + count) * feature.length))

@@ -260,6 +260,19 @@ def test_missing_values_are_refused_or_null_as_asked(market):
     assert frame[f"{feature.name}.known_at"].is_null().equals(empty)
 
 
+def test_another_wish_about_missing_values_is_refused(market):
+    ask = {"symbols": ["KO"], "start": date(2016, 3, 1), "end": date(2016, 3, 4)}
+    with pytest.raises(ContractBroken, match='"refuse" or "null", not \'drop\''):
+        market.get_historical_features([f.sma(CLOSE)], **ask, missing="drop")
+
+
+def test_an_empty_spine_gives_an_empty_answer(market):
+    spine = pl.DataFrame(schema={"entity": pl.String(), "at": pl.Datetime("us", "UTC")})
+    found = market.get_historical_features([CLOSE, f.sma(CLOSE)], spine=spine)
+    assert found.frame.is_empty()
+    assert f.sma(CLOSE).name in found.frame.columns
+
+
 def test_an_undefined_value_is_refused_in_words_or_null(tmp_path):
     store = FeatureStore(Lake(str(tmp_path / "lake")))
     days = XNYS.sessions(date(2020, 1, 2), date(2020, 1, 31))
