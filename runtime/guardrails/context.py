@@ -9,8 +9,9 @@ from functools import lru_cache
 from featurestore.calendars import Session
 from runtime.contract import Stage
 from runtime.domain import Order, PlannedOrder, Side, Verdict
-from runtime.guardrails.protections import Close
+from runtime.guardrails.protections import Close, Rest, resting
 from runtime.market.states import Published
+from runtime.policy import LossLimits
 
 ZERO = Decimal(0)
 
@@ -72,6 +73,7 @@ class Standing:
     cash: Decimal
     passed: int = 0
     planned: set[str] = field(default_factory=set)  # symbols with an order in this tick
+    rested: tuple[LossLimits, Rest | None] | None = None  # the rest under these limits, once asked
 
     @classmethod
     def of(cls, context: Context) -> "Standing":
@@ -96,6 +98,12 @@ class Standing:
         change = order.quantity * price * order.side.sign
         value = before + change
         return value, self.gross - abs(before) + abs(value), self.net + change
+
+    def rest(self, context: Context, limits: LossLimits) -> Rest | None:
+        """Return the rest that is on; the same for every order of a tick, so found once."""
+        if self.rested is None or self.rested[0] is not limits:
+            self.rested = limits, resting(context.closes, limits)
+        return self.rested[1]
 
     def reduces(self, order: PlannedOrder) -> bool:
         """Say whether an order only takes risk off: nearer to zero, never through it."""

@@ -2,7 +2,6 @@
 
 from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import Context, Standing, age, blocked, passed, unlimited
-from runtime.guardrails.protections import resting
 from runtime.policy import Policy
 
 NAME = "6 loss"
@@ -45,7 +44,7 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
         if base is not None and base - context.equity > limit * base:
             lost = (base - context.equity) / base
             return blocked(NAME, f"{name} {limit:.2%}", f"{lost:.2%}", f"{name} limit reached")
-    rest = resting(context.closes, limits)
+    rest = standing.rest(context, limits)
     if rest is not None:
         return blocked(
             NAME,

@@ -1,6 +1,6 @@
 """Where a day stands: before, open, after, closed; and when a trade settles."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -24,19 +24,33 @@ class Phase(StrEnum):
 
 def phase(calendar: Calendar, at: datetime) -> Phase:
     """Return the phase of an instant; holidays and early closes come from the calendar's table."""
-    hours = in_force(market_rules().hours, at.date())
+    near = (at.date() + timedelta(days=ahead) for ahead in (-1, 0, 1))  # local days around it
+    for day in near:
+        if not calendar.first <= day <= calendar.last or not calendar.is_session(day):
+            continue
+        session = calendar.session(day)
+        if regular(session, at):
+            return Phase.REGULAR
+        first, last = _extended(calendar, session)
+        if first <= at < session.open:
+            return Phase.BEFORE
+        if session.close <= at < last:
+            return Phase.AFTER
+    return Phase.CLOSED
+
+
+def _extended(calendar: Calendar, session: Session) -> tuple[datetime, datetime]:
+    """Return where the extended hours around a session begin and end."""
+    known = [one for one in market_rules().hours if calendar.name in one.calendars]
+    if not known:
+        return session.open, session.close
+    hours = in_force(known, session.day)
     zone = ZoneInfo(hours.zone)
-    day = at.astimezone(zone).date()
-    if not calendar.is_session(day):
-        return Phase.CLOSED
-    session = calendar.session(day)
-    if session.open <= at < session.close:
-        return Phase.REGULAR
-    first = datetime.combine(day, time.fromisoformat(hours.before), zone).astimezone(UTC)
-    last = datetime.combine(day, time.fromisoformat(hours.after), zone).astimezone(UTC)
-    if first <= at < session.open:
-        return Phase.BEFORE
-    return Phase.AFTER if session.close <= at < last else Phase.CLOSED
+    first, last = (
+        datetime.combine(session.day, time.fromisoformat(text), zone).astimezone(UTC)
+        for text in (hours.before, hours.after)
+    )
+    return first, last
 
 
 def regular(session: Session | None, at: datetime) -> bool:

@@ -103,6 +103,7 @@ class AccessFee(Dated, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Hours(Dated, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Extended hours around a session (section 1), in exchange time."""
 
+    calendars: tuple[str, ...]
     zone: str
     before: str  # "04:00"
     after: str

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.calendars import load_calendar
+from featurestore.calendars import Calendar, Session, load_calendar
 from runtime.errors import FeedInvalid, MarketRuleUnknown
 from runtime.market.breakers import CircuitBreaker, breaker_levels
 from runtime.market.halts import EVERYTHING, HaltBook
@@ -296,6 +296,17 @@ def test_the_quote_increment_is_a_cent_from_one_dollar_up(price, day, tick):
 def test_phases_follow_the_calendar_table_and_the_exchange_s_clock(time, day, expected):
     assert phase(XNYS, at(time, day)) is expected
     assert expected.extended is (expected in (Phase.BEFORE, Phase.AFTER))
+
+
+def test_a_calendar_without_listed_extended_hours_is_open_or_closed():
+    tokyo = Calendar(
+        "XTKS",
+        DAY,
+        DAY + timedelta(days=1),
+        (Session(day=DAY + timedelta(days=1), open=at("20:00"), close=at("23:00")),),
+    )
+    found = [phase(tokyo, at(time)) for time in ("19:59", "20:00", "22:59", "23:00")]
+    assert found == [Phase.CLOSED, Phase.REGULAR, Phase.REGULAR, Phase.CLOSED]
 
 
 @pytest.mark.parametrize(
