@@ -1,8 +1,8 @@
 """Streams: publishing beside redis-py's pipeline, end to end beside raw XADD and a bare loop.
 
 Everything runs on a private Valkey with its append-only file (everysec), and once more on the
-embedded log. Publishing is counted in CPU seconds of client and server together, which a busy
-neighbour does not change; the other rates are medians over alternating rounds. Latency is open
+embedded log. Work is counted in CPU seconds of client and server together, which a busy neighbour
+does not change; the other rates are medians over alternating rounds. Latency is open
 loop: messages are due every 100 microseconds and it counts from when each was due, not from when
 it was sent; ours and the bare loop take turns, and the best round of each counts, because a busy
 neighbour owns the tail.
@@ -103,9 +103,10 @@ def consume(url: str, name: str, total: int, pipe: Connection) -> None:
 
     consumer = Consumer(stream=stream, group="bench", name="a", handler=handler, batch=500)
     pipe.send("ready")
+    before = time.process_time()
     while len(late) < total:
         consumer.step(WAIT)
-    pipe.send((time.perf_counter(), late))
+    pipe.send((time.perf_counter(), time.process_time() - before, late))
 
 
 def consume_bare(url: str, name: str, total: int, pipe: Connection) -> None:
@@ -114,19 +115,24 @@ def consume_bare(url: str, name: str, total: int, pipe: Connection) -> None:
     client.xgroup_create(name, "bench", id="0", mkstream=True)
     late: list[float] = []
     pipe.send("ready")
+    before = time.process_time()
     while len(late) < total:
         answer = client.xreadgroup("bench", "a", {name: ">"}, count=500, block=200)
         for _, entries in answer:
             now = time.perf_counter()
             late.extend([now - struct.unpack_from("<d", fields[b"p"])[0] for _, fields in entries])
             client.xack(name, "bench", *[place for place, _ in entries])
-    pipe.send((time.perf_counter(), late))
+    pipe.send((time.perf_counter(), time.process_time() - before, late))
 
 
 def with_consumer(
     target: Callable[..., None], url: str, name: str, total: int, publish: Callable[[], object]
-) -> tuple[float, list[float]]:
-    """Run `publish` beside a consumer process; return the time until all is done, and latencies."""
+) -> tuple[float, float, list[float]]:
+    """Run `publish` beside a consumer process.
+
+    Returns:
+        seconds until all is done, CPU seconds of the consumer, latencies in seconds.
+    """
     ours, theirs = _spawn.Pipe()
     process = _spawn.Process(target=target, args=(url, name, total, theirs))
     process.start()
@@ -136,11 +142,11 @@ def with_consumer(
         publish()
         if not ours.poll(60):
             raise TimeoutError(f"{name}: not every message was handled within a minute")
-        end, late = ours.recv()
+        end, spent, late = ours.recv()
     finally:
         process.terminate()
         process.join()
-    return end - start, late
+    return end - start, spent, late
 
 
 def paced(send: Callable[[list[Message]], object]) -> None:
@@ -210,11 +216,11 @@ def _rates(server: ValkeyServer, folder: Path) -> list[Figure]:
         raw(server, "packed", batches)
         spent.setdefault("wire", []).append(cpu() - before)
         measured("pipe", lambda b=batches: piped(client, "raw", b))  # type: ignore[misc]
-        wall.setdefault("bare log", []).append(bare_log(folder / "bare.db", batches))
         for kind, where in (("server", url), ("log", log_url)):
             alone, both = (open_stream(where, f"{name}.{number}") for name in ("alone", "both"))
             measured(kind, lambda s=alone, b=batches: published(s, b))  # type: ignore[misc]
-            taken, _ = with_consumer(
+            before = cpu()
+            taken, theirs, _ = with_consumer(
                 consume,
                 where,
                 both.name,
@@ -222,6 +228,9 @@ def _rates(server: ValkeyServer, folder: Path) -> list[Figure]:
                 lambda s=both, b=batches: published(s, b),  # type: ignore[misc]
             )
             wall.setdefault(f"{kind} end", []).append(taken)
+            spent.setdefault(f"{kind} end", []).append(cpu() - before + theirs)
+            if kind == "server":  # beside the embedded log, whose limit it is
+                wall.setdefault("bare log", []).append(bare_log(folder / "bare.db", batches))
             alone.close()
             both.close()
     rate = {kind: ROUND / median(taken) for kind, taken in wall.items()}
@@ -235,6 +244,13 @@ def _rates(server: ValkeyServer, folder: Path) -> list[Figure]:
     return [
         figure(publish, per_cpu["server"], per_cpu["pipe"], pipe, per),
         figure(f"{publish}, against the wire", per_cpu["server"], per_cpu["wire"], wire, per),
+        figure(
+            f"{end}, all three processes",
+            per_cpu["server end"],
+            per_cpu["pipe"],
+            f"{pipe}, alone",
+            per,
+        ),
         figure(f"{end}, AOF everysec", rate["server end"], rate["pipe"], f"{pipe}, alone", each),
         figure("embedded stream publish", rate["log"], rate["bare log"], log, each),
         figure(f"embedded {end}", rate["log end"], rate["bare log"], log, each),
@@ -251,10 +267,10 @@ def _tails(url: str, log_url: str) -> list[Figure]:
         bare = with_consumer(
             consume_bare, url, "bare", total, lambda: paced(lambda b: piped(client, "bare", [b]))
         )
-        tails["bare"].append(1e3 * float(np.quantile(bare[1], 0.99)))
+        tails["bare"].append(1e3 * float(np.quantile(bare[2], 0.99)))
         for kind, where in (("ours", url), ("log", log_url)):
             stream = open_stream(where, f"paced.{turn}")
-            _, late = with_consumer(
+            _, _, late = with_consumer(
                 consume,
                 where,
                 stream.name,

@@ -16,22 +16,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import msgspec
+
 from runtime.errors import MessageInvalid
 
 NO_WAIT = timedelta(0)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """What is published."""
 
     key: str  # the same thing said again has the same key; consumers drop repeats by it
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """A message as one group received it; pending until it is acknowledged."""
 
     id: str  # place in the stream, opaque
