@@ -53,6 +53,7 @@ lock:
     uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" pyproject.toml --extra research -c requirements/runtime.txt -o requirements/research.txt
     uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" pyproject.toml --extra research --extra hub --extra dev -c requirements/research.txt -o requirements/dev.txt
     printf 'hatchling\neditables\n' | uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" - -o requirements/build.txt
+    printf 'moto[server]\n' | uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" - -o requirements/s3.txt
 
 # Remove the virtual environment, caches and local workspaces
 clean:
