@@ -128,6 +128,7 @@ def evaluate_trial(
     ledger.declare_study(definition.study.declaration())
     opened = opening(definition, workspace, source=source)
     key = ledger.open_trial(opened)
+    workspace.read_for(opened.run, opened.notebook)
     try:
         evaluation = evaluate(definition, workspace)
     except TrialPruned as error:

@@ -66,6 +66,7 @@ def judge_study(name: str, workspace: Workspace, *, policy: GatePolicy) -> Judge
     evidence = evidence_of(ledger.evidence(name))
     trial = ledger.trial(evidence.trials[evidence.chosen])
     definition = definition_of_trial(trial, ledger)
+    workspace.read_for(trial.run, trial.notebook)
     evaluation = evaluate(definition, workspace)
     _require_recorded(trial, evaluation, ledger)
     session = DecisionSession(evaluation.graph)

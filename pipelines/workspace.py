@@ -70,6 +70,7 @@ class Workspace:
         self.lake_url = lake_url or str(self.path / "lake")
         self.ledger_url = ledger_url or f"sqlite:///{self.path / 'research.db'}"
         self.run, self.notebook, self.by = run, notebook, by
+        self._reads_for = (run, notebook)  # whom the leases of reads name
         self._given = _Record(lake_url=lake_url, ledger_url=ledger_url)
         self._pinned = snapshot
         self._clock: Clock = clock or WallClock()
@@ -110,6 +111,14 @@ class Workspace:
             self._readers[study.name] = reader
         return self._readers[study.name]
 
+    def read_for(self, run: str | None, notebook: str) -> None:
+        """Let reads from now on name a recorded trial's run and notebook; it answers for them.
+
+        A process that stands in a run or a notebook itself goes on reading in its own name.
+        """
+        if self.run is None and not self.notebook:
+            self._reads_for = (run, notebook)
+
     def _lease(self, study: str, reader: LakeReader, view: str, rows: pl.DataFrame) -> None:
         """Record what a reader of research is about to hand out."""
         first, last = rows["event_time"].min(), rows["event_time"].max()
@@ -124,8 +133,8 @@ class Workspace:
             last=last.isoformat() if isinstance(last, datetime) else None,
             rows=rows.height,
             sealed_from=None if seal is None else seal.isoformat(),
-            run=self.run,
-            notebook=self.notebook,
+            run=self._reads_for[0],
+            notebook=self._reads_for[1],
             by=self.by,
         )
         self.ledger().reads.take(lease)

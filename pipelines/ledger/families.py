@@ -7,6 +7,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from pipelines.ledger.leases import Lease
 from pipelines.ledger.records import LedgerRun, TrialRecord
 from pipelines.ledger.scopes import Scope
 
@@ -59,11 +60,14 @@ def tries(family: tuple[str, ...], trials: Iterable[TrialRecord]) -> list[TrialR
 
 def silent_runs(
     family: tuple[str, ...], trials: Iterable[TrialRecord], runs: Mapping[str, LedgerRun]
-) -> int:
+) -> tuple[int, frozenset[str]]:
     """Count the notebook runs of a question that left no trial, each configuration once.
 
     A run belongs to the question if a trial of it came from the same notebook, by path or content.
     Runs whose kernel never started tried nothing.
+
+    Returns:
+        The count, and the runs that need not be charged otherwise.
     """
     members = set(family)
     spoke: set[str] = set()
@@ -76,16 +80,33 @@ def silent_runs(
                 notebooks.update((one.notebook, one.notebook_hash))
     notebooks.discard("")
     silent, heard = set(), set()
+    settled: set[str] = set()
     for name, run in runs.items():
         opened = run.opened
         if opened.kind != "notebook" or not notebooks & {opened.notebook, opened.notebook_hash}:
             continue
+        settled.add(name)
         configuration = (opened.notebook_hash, tuple(sorted(map(repr, opened.parameters.items()))))
         if name in spoke:
             heard.add(configuration)
         elif run.closed is None or run.closed.cause != "kernel did not start":
             silent.add(configuration)
-    return len(silent - heard)
+    return len(silent - heard), frozenset(settled)
+
+
+def silent_reads(unanswered: Iterable[Lease], settled: frozenset[str]) -> int:
+    """Count the kernels that read a question's data and left no trial.
+
+    Args:
+        unanswered: leases that no trial answers for.
+        settled: runs that were charged, or excused, as runs.
+    """
+    readers = {
+        (lease.run, "", "") if lease.run is not None else (None, lease.notebook, lease.by)
+        for lease in unanswered
+        if lease.run not in settled
+    }
+    return len(readers)
 
 
 def _marks(trial: TrialRecord) -> list[object]:

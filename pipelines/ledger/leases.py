@@ -20,7 +20,7 @@ from runtime.contract import canonical
 from runtime.database import transaction
 from runtime.errors import JournalBroken
 
-_KIND = "lease"
+_KIND, LEASES = "lease", "ledger_leases"
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class LeaseBook:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         """Open the chain, making its table if it is not there."""
         self._engine, self._clock = engine, clock
-        self._log = ChainedLog(engine, "ledger_leases")
+        self._log = ChainedLog(engine, LEASES)
 
     def take(self, lease: Lease) -> bool:
         """Record a lease before its data is handed out; False if it stands already."""

@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 
 from pipelines.errors import EvidenceMissing, LedgerBroken, LedgerRefused, StudyUnknown
 from pipelines.ledger.blobs import BlobTable
-from pipelines.ledger.families import family_of, silent_runs, tries
+from pipelines.ledger.families import family_of, silent_reads, silent_runs, tries
+from pipelines.ledger.leases import LEASES, Lease, unrecorded
 from pipelines.ledger.records import (
     Days,
     HoldoutRecord,
@@ -37,6 +38,7 @@ class LedgerReading:
         """Open the tables, making them if they are not there, and check the anchored head."""
         self._anchor, self._engine = anchor, engine
         self._log = ChainedLog(engine, "ledger")
+        self._leases = ChainedLog(engine, LEASES)
         self._blobs = BlobTable(engine, "ledger_blobs")
         self._state = LedgerState()
         self._guard = threading.RLock()
@@ -149,8 +151,19 @@ class LedgerReading:
         everything = tuple(self._state.trials.values())
         family = family_of(study, everything, self._state.scopes)
         tried = tries(family, everything)
-        silent = silent_runs(family, everything, self._state.runs)
-        return Charge(studies=family, trials=len(tried), runs=silent), tried
+        runs, settled = silent_runs(family, everything, self._state.runs)
+        reads = silent_reads(self._unanswered(family), settled)
+        return Charge(studies=family, trials=len(tried), runs=runs, leases=reads), tried
+
+    def _unanswered(self, studies: tuple[str, ...]) -> tuple[Lease, ...]:
+        """Return the reads of these studies' data that no trial of theirs answers for."""
+        read = (
+            (entry.at, msgspec.json.decode(entry.payload, type=Lease))
+            for entry in self._leases.entries()
+        )
+        leases = [(at, lease) for at, lease in read if lease.study in studies]
+        trials = [trial for trial in self._state.trials.values() if trial.study in studies]
+        return unrecorded(leases, trials)
 
     def runs(self) -> tuple[LedgerRun, ...]:
         """Return every run, oldest first."""
@@ -208,6 +221,7 @@ class LedgerReading:
         """Prove every link and the anchored heads; return the head."""
         anchors = () if self._anchor is None else self._anchor.heads()
         try:
+            self._leases.verify()
             head = self._log.verify(anchors)
         except JournalBroken as broken:
             raise LedgerBroken(str(broken)) from None

@@ -18,6 +18,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     versions: dict[str, int]  # pinned table versions
     snapshot_hash: str
     notebook: str
+    run: str  # the sweep, in whose name data is read
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, tag=True):

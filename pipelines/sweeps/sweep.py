@@ -101,7 +101,7 @@ def sweep(
     with (
         _recorded(workspace.ledger(), clock, folder.name, notebook, frozen),
         WorkerPool(
-            _start(workspace, frozen),
+            _start(workspace, frozen, folder.name),
             workers=workers,
             environment=child_environment(_marks(workspace, folder), environ),
             folder=notebook.resolve().parent,
@@ -164,7 +164,7 @@ def _recorded(
         ledger.close_run(run, msgspec.structs.replace(closed, seconds=seconds))
 
 
-def _start(workspace: Workspace, frozen: Path) -> Start:
+def _start(workspace: Workspace, frozen: Path, run: str) -> Start:
     """Return what each worker loads first."""
     return Start(
         folder=str(workspace.path),
@@ -172,6 +172,7 @@ def _start(workspace: Workspace, frozen: Path) -> Start:
         versions=workspace.snapshot.versions,
         snapshot_hash=workspace.snapshot.hash,
         notebook=str(frozen),
+        run=run,
     )
 
 

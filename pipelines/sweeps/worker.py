@@ -39,6 +39,7 @@ def main() -> None:
         Path(start.folder),
         lake_url=start.lake_url,
         snapshot=Snapshot(versions=start.versions, hash=start.snapshot_hash),
+        run=start.run,
     )
     try:
         definition = load_definition(start.notebook, {})

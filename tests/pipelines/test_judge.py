@@ -103,6 +103,7 @@ def test_an_honest_study_passes_integrity_and_its_judgement_is_recorded(workspac
     assert passed["lookahead"]
     assert passed["parity"]
     assert judged.evidence.counted == 4
+    assert judged.evidence.charge.at_least == judged.evidence.charge.at_most == 4
     recorded = workspace.ledger().judgements("tiny")[-1]
     assert (recorded.stage, recorded.trial) == (judged.verdict.stage, judged.trial.key)
 

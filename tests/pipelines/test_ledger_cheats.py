@@ -12,7 +12,15 @@ import pytest
 
 from pipelines.errors import LedgerBroken, LedgerRefused
 from pipelines.gates.evidence import evidence_of
-from pipelines.ledger import Ledger, RunClosed, RunOpened, TrialClosed, TrialOpened, open_ledger
+from pipelines.ledger import (
+    Lease,
+    Ledger,
+    RunClosed,
+    RunOpened,
+    TrialClosed,
+    TrialOpened,
+    open_ledger,
+)
 from pipelines.shape import shape_hash
 from runtime.clock import ReplayClock
 from runtime.errors import DatabaseUnavailable
@@ -164,6 +172,38 @@ def look_in_the_notebook_and_record_nothing(ledger: Ledger) -> str:
     return "honest"
 
 
+def lease(study: str = "honest", **changes: object) -> Lease:
+    described: dict[str, object] = {
+        "study": study,
+        "view": "us_equities",
+        "version": 1,
+        "snapshot_hash": "5a",
+        "columns": ("close",),
+        "first": None,
+        "last": None,
+        "rows": 9,
+        "sealed_from": None,
+        "run": None,
+        "notebook": "scratch.ipynb",
+        "by": "ann",
+    }
+    return Lease(**described | changes)  # type: ignore[arg-type]
+
+
+def read_the_data_in_a_scratch_kernel(ledger: Ledger) -> str:
+    ledger.reads.take(lease())
+    ledger.reads.take(lease(view="us_index"))  # the same kernel
+    ledger.reads.take(lease(by="bob"))
+    ledger.reads.take(lease(run="of-a-schedule", notebook=""))
+    return "honest"
+
+
+def read_under_another_name_and_record_little(ledger: Ledger) -> str:
+    name = renamed(ledger)
+    ledger.reads.take(lease(name))
+    return "honest"
+
+
 @pytest.mark.parametrize(
     ("cheat", "counted"),
     [
@@ -179,6 +219,8 @@ def look_in_the_notebook_and_record_nothing(ledger: Ledger) -> str:
         (let_bad_trials_crash_fail_or_be_pruned, TRIED + 3),
         (run_a_trial_again_until_it_looks_good, TRIED),
         (look_in_the_notebook_and_record_nothing, TRIED + 4),
+        (read_the_data_in_a_scratch_kernel, TRIED + 3),
+        (read_under_another_name_and_record_little, TRIED + 2),
     ],
 )
 def test_nothing_that_can_be_recorded_lowers_n(
@@ -313,6 +355,39 @@ def test_a_run_that_came_to_its_trial_or_never_started_is_not_charged_again(scen
     ledger.open_run(again)
     ledger.open_trial(opened(1, run="second"))
     assert ledger.charge("honest").runs == 0
+
+
+def test_reads_without_a_trial_make_n_a_range_that_is_judged_at_its_upper_end(scene: Scene) -> None:
+    ledger = scene.open()
+    read_the_data_in_a_scratch_kernel(ledger)
+    charge = ledger.charge("honest")
+    assert (charge.at_least, charge.at_most, charge.leases) == (TRIED, TRIED + 3, 3)
+    assert evidence_of(ledger.evidence("honest")).counted == TRIED + 3
+
+
+def test_a_trial_answers_for_the_reads_of_its_run_and_of_its_notebook(scene: Scene) -> None:
+    ledger = scene.open()
+    for read in (lease(run="r1", notebook=""), lease(notebook="honest.ipynb")):
+        ledger.reads.take(read)
+    assert ledger.charge("honest").leases == 1  # the notebook's trials stand already
+    ledger.open_trial(opened(1, run="r1"))
+    assert ledger.charge("honest").leases == 0
+
+
+def test_a_run_that_read_and_left_no_trial_is_charged_once(scene: Scene) -> None:
+    ledger = scene.open()
+    ledger.open_run(RunOpened(run="r9", notebook="honest.ipynb", notebook_hash="h9", parameters={}))
+    ledger.reads.take(lease(run="r9", notebook="honest.ipynb"))
+    charge = ledger.charge("honest")
+    assert (charge.runs, charge.leases) == (1, 0)
+
+
+def test_a_changed_lease_is_refused_before_anything_is_judged(scene: Scene) -> None:
+    ledger = scene.open()
+    ledger.reads.take(lease())
+    scene.sql("UPDATE ledger_leases SET payload = replace(payload, 'honest', 'others')")
+    with pytest.raises(LedgerBroken, match="ledger_leases"):
+        ledger.evidence("honest")
 
 
 @pytest.mark.parametrize(
