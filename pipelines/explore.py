@@ -36,8 +36,7 @@ class Told:
 
 def open_lake(workspace: Workspace | None = None) -> LakeReader:
     """Open the workspace's pinned snapshot; what a study has sealed is not even loaded."""
-    place = workspace or open_workspace()
-    return place.store().reader(place.snapshot)
+    return (workspace or open_workspace()).exploring_reader()
 
 
 def views(lake: LakeReader) -> Table:

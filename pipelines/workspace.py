@@ -111,6 +111,15 @@ class Workspace:
             self._readers[study.name] = reader
         return self._readers[study.name]
 
+    def exploring_reader(self) -> LakeReader:
+        """Return a reader for looking around outside any study; it ends before the earliest seal.
+
+        Its leases name no study, so that no study is charged for them.
+        """
+        reader = self.store().reader(self.snapshot)
+        reader.watch(lambda view, rows: self._lease("", reader, view, rows))
+        return reader
+
     def read_for(self, run: str | None, notebook: str) -> None:
         """Let reads from now on name a recorded trial's run and notebook; it answers for them.
 

@@ -21,8 +21,7 @@ HOLDOUT = datetime(2017, 1, 3, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory, market_lake):
-    """What each cell's last expression gave, on a lake whose holdout is sealed."""
+def workspace(tmp_path_factory, market_lake):
     place = Workspace(
         tmp_path_factory.mktemp("exploration"),
         lake_url=market_lake.fresh_url(),
@@ -30,9 +29,15 @@ def shown(tmp_path_factory, market_lake):
     )
     place.store().seal("some_study", HOLDOUT)
     place.save()
+    return place
+
+
+@pytest.fixture(scope="module")
+def shown(workspace):
+    """What each cell's last expression gave, on a lake whose holdout is sealed."""
     found, space = {}, {"__name__": "__notebook__"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLUICE_WORKSPACE", str(place.path))
+        patch.setenv("SLUICE_WORKSPACE", str(workspace.path))
         for cell in nbformat.read(PATH, as_version=4).cells:
             if cell.cell_type != "code":
                 continue
@@ -84,6 +89,12 @@ def test_every_cell_runs_and_shows_a_picture_a_table_or_a_verdict(shown):
 def test_nothing_of_the_holdout_is_shown(shown):
     for row in shown["lake"].rows:
         assert row[4].endswith(("2016-12", "2016-11"))
+
+
+def test_looking_around_leaves_leases_that_charge_no_study(workspace, shown):
+    leases = [lease for _, lease in workspace.ledger().reads.leases()]
+    assert {lease.study for lease in leases} == {""}
+    assert {"us_equities", "wti", "vix", "us_index_bars"} <= {lease.view for lease in leases}
 
 
 def test_the_answers_say_what_is_point_in_time_and_what_is_not(shown):
