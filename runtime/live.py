@@ -8,6 +8,10 @@ Missed-tick policy: after a standstill the newest session alone is run. It settl
 reconciles everything since; a decision is taken only if the time allowed after the close has not
 passed (guardrails 1, 4 and 8 block it otherwise), and decisions of earlier sessions are not made
 up: their prices are gone.
+
+Failed-session policy: a session that fails, or whose bars have not all come, is run again every
+minute as long as the policy still lets its orders leave (authority.submit_after_close); then it is
+given up, as an error in the log, and the next one is run in its turn.
 """
 
 import logging
@@ -15,7 +19,7 @@ import signal
 import threading
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,10 +28,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from featurestore.calendars import Calendar, Session
+from featurestore.errors import PlatformError
 from runtime.clock import Clock
 from runtime.engine import Engine, SessionOutcome
 
 DELAY = timedelta(minutes=5)  # between a close and its tick: bars have to arrive first
+RETRY = timedelta(minutes=1)  # between two attempts at one session
 log = logging.getLogger(__name__)
 
 
@@ -71,6 +77,9 @@ class LiveDriver:
     clock: Clock
     delay: timedelta = DELAY
     on_session: Callable[[SessionOutcome], None] = lambda outcome: None
+    patience: timedelta = timedelta(0)  # after a close; then that of each engine's policy
+    wait: Callable[[float], bool] = field(default_factory=lambda: threading.Event().wait)
+    # seconds -> True if the driver is to stop
 
     def due(self) -> Session | None:
         """Return the newest session whose close lies at least `delay` back, None before any."""
@@ -84,16 +93,48 @@ class LiveDriver:
         return past[-1] if past else None
 
     def run_due(self) -> SessionOutcome | None:
-        """Run what is due; None, and no effect, if it is closed in the journal already."""
+        """Run what is due, again every minute if it fails while its orders may still leave.
+
+        Returns:
+            None, and no effect, if nothing is due or it is closed in the journal already; None
+            too if the driver was told to stop between two attempts.
+
+        Raises:
+            PlatformError, OSError: of the last attempt; the session is given up.
+        """
         session = self.due()
-        if session is None:
-            return None
+        while session is not None:
+            final = self.clock.now() + RETRY > session.close + self.patience
+            try:
+                outcome = self._attempt(session, final=final)
+            except (PlatformError, OSError) as error:
+                if final:
+                    log.error("session %s is given up: %s", session.day, error)
+                    raise
+                log.warning("session %s failed and is tried again: %s", session.day, error)
+            else:
+                if outcome is None or not outcome.unpriced:
+                    return outcome
+                if final:
+                    missing = ", ".join(outcome.unpriced)
+                    log.error("session %s is not closed: no bar of it for %s", session.day, missing)
+                    return outcome
+                log.warning("session %s waits for bars of %s", session.day, outcome.unpriced)
+            if self.wait(RETRY.total_seconds()):
+                return None
+        return None
+
+    def _attempt(self, session: Session, *, final: bool) -> SessionOutcome | None:
+        """Run a session once, unless it is closed; tell of it unless it will be run again."""
         engine = self.open_engine()
+        allowed = engine.desk.policy_at(self.clock.now()).authority.submit_after_close
+        self.patience = timedelta(seconds=allowed or 0)
         last = engine.history.last_day
         if last is not None and session.day <= last:
             return None
-        outcome = engine.run_session(session)
-        self.on_session(outcome)
+        outcome = engine.run_session(session, final=final)
+        if final or not outcome.unpriced:
+            self.on_session(outcome)
         return outcome
 
 
@@ -105,7 +146,7 @@ def start(
     Args:
         driver: what runs a session.
         job: when.
-        on_error: told of every error of a later run; the next session is tried regardless.
+        on_error: told of every session that is given up later; the next one is run regardless.
     """
     driver.run_due()
     scheduler = BackgroundScheduler(timezone=UTC)
@@ -131,6 +172,7 @@ def serve(
 ) -> None:
     """Drive until SIGTERM or SIGINT; a running session is finished first."""
     stop = threading.Event()
+    driver.wait = stop.wait
 
     def stopped(number: int, _frame: Any) -> None:
         log.info("signal %s: no further session is started", number)
@@ -146,4 +188,4 @@ def serve(
 
 
 def _logged(error: BaseException) -> None:
-    log.error("a session failed and will be tried again: %s", error)
+    log.error("a session failed, the next one will be run in its turn: %s", error)

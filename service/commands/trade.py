@@ -73,8 +73,14 @@ def trade(settings: Settings, output: Output, *, delay_minutes: int) -> int:
             f"paper, {delay_minutes} min after each {calendar.name} close  (Ctrl-C ends it)"
         ),
     )
+    allowed = policies.log.policy_at(clock.now()).authority.submit_after_close
     driver = LiveDriver(
-        open_engine=open_engine, calendar=calendar, clock=clock, delay=delay, on_session=show
+        open_engine=open_engine,
+        calendar=calendar,
+        clock=clock,
+        delay=delay,
+        on_session=show,
+        patience=timedelta(seconds=allowed or 0),
     )
     serve(driver, SessionJob(calendar=calendar.name, delay=delay))
     return OK

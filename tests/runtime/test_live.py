@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from featurestore.calendars import Calendar, Session
 from runtime.clock import ReplayClock, WallClock
 from runtime.domain import OrderState
 from runtime.engine import fund
+from runtime.errors import DatabaseUnavailable
 from runtime.live import DELAY, LiveDriver, SessionJob, SessionTrigger, start
-from tests.fakes.market import CAPITAL, XNYS, open_bench
+from tests.fakes.market import CAPITAL, XNYS, SyntheticMarket, open_bench
 
 FRIDAY = XNYS.session(date(2017, 1, 6))
 MONDAY = XNYS.session(date(2017, 1, 9))
@@ -69,6 +71,81 @@ def test_a_decision_missed_by_an_hour_is_on_record_and_sends_nothing(bench):
     assert (outcome.orders, outcome.denied) == (0, 4)
     checks = {v.check for line in outcome.decision.plan for v in line.verdicts if not v.passed}
     assert "1 authority" in checks
+
+
+class Minutes:
+    """Waits by moving the clock of a bench; remembers how long."""
+
+    def __init__(self, bench) -> None:
+        self.clock, self.waited = bench.desk.clock, []
+
+    def __call__(self, seconds: float) -> bool:
+        self.waited.append(seconds)
+        self.clock.advance(self.clock.now() + timedelta(seconds=seconds))
+        return False
+
+
+def failing(bench, times: int):
+    """Open engines that cannot be opened the first `times` times."""
+    left = [DatabaseUnavailable("runtime.db does not answer")] * times
+
+    def open_engine():
+        if left:
+            raise left.pop()
+        return bench.engine()
+
+    return open_engine
+
+
+def test_a_session_that_fails_is_run_again_every_minute_until_it_is_done(bench):
+    wait, told = Minutes(bench), []
+    driver = driver_of(bench, wait=wait, patience=timedelta(hours=1), on_session=told.append)
+    driver.open_engine = failing(bench, 3)
+    at(bench, FRIDAY.close + DELAY)
+    assert driver.run_due().orders > 0
+    assert wait.waited == [60.0] * 3
+    assert [outcome.day for outcome in told] == [FRIDAY.day]
+
+
+def test_a_session_is_given_up_loudly_when_its_orders_may_no_longer_leave(bench, caplog):
+    wait = Minutes(bench)
+    driver = driver_of(bench, wait=wait, patience=timedelta(minutes=30))
+    driver.open_engine = failing(bench, 999)
+    at(bench, FRIDAY.close + DELAY)
+    with pytest.raises(DatabaseUnavailable):
+        driver.run_due()
+    assert len(wait.waited) == 25  # from 5 to 30 minutes after the close
+    assert "session 2017-01-06 is given up: runtime.db does not answer" in caplog.text
+
+
+def test_bars_that_come_late_are_waited_for_and_those_that_never_come_are_told(bench, caplog):
+    wait, told, good = Minutes(bench), [], bench.desk.feed
+    dead = replace(good, reader=SyntheticMarket(last=date(2017, 1, 5)))
+
+    def open_engine():
+        late = len(wait.waited) < 4
+        return bench.changed(feed=dead if late else good)
+
+    driver = driver_of(bench, wait=wait, on_session=told.append, patience=timedelta(hours=1))
+    driver.open_engine = open_engine
+    at(bench, FRIDAY.close + DELAY)
+    assert driver.run_due().orders > 0
+    assert len(wait.waited) == 4
+    assert [outcome.unpriced for outcome in told] == [()]
+
+    driver.open_engine = lambda: bench.changed(feed=dead)
+    at(bench, MONDAY.close + DELAY)
+    assert driver.run_due().equity is None
+    assert len(wait.waited) == 4 + 55  # the default policy allows an hour
+    assert "session 2017-01-09 is not closed" in caplog.text
+    assert bench.desk.journal.last_session().day == FRIDAY.day
+
+
+def test_a_driver_that_is_told_to_stop_does_not_try_again(bench):
+    driver = driver_of(bench, wait=lambda _: True, patience=timedelta(hours=1))
+    driver.open_engine = failing(bench, 999)
+    at(bench, FRIDAY.close + DELAY)
+    assert driver.run_due() is None
 
 
 def test_after_a_standstill_only_the_newest_session_runs(bench):
