@@ -1,5 +1,9 @@
-"""The bundle that decides here: verified before it sits down, and kept while a newer one fails."""
+"""The bundle that decides here: verified before it sits down, and kept while a newer one fails.
 
+What was refused is tried again after a while, so a bundle that was repaired sits down by itself.
+"""
+
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -31,6 +35,8 @@ class Seated(Protocol):
 
 B = TypeVar("B", bound=Seated)
 
+RETRY = 15.0  # seconds until a refused bundle is verified again; proving one takes about one
+
 
 @dataclass(slots=True)
 class Seat(Generic[B]):
@@ -41,7 +47,9 @@ class Seat(Generic[B]):
     role: str = CHAMPION
     sitting: B | None = None
     refused: str = ""  # why the bundle that should sit here does not; empty if it does
+    monotonic: Callable[[], float] = time.monotonic  # seconds
     _tried: str = field(default="")  # hash that was refused last
+    _tried_at: float = field(default=0.0)  # seconds, monotonic
 
     def refresh(self) -> B | None:
         """Follow the registry: seat what is active, or keep what sits here and say why.
@@ -55,10 +63,12 @@ class Seat(Generic[B]):
         if self.sitting is not None and self.sitting.hash == active.bundle:
             self.refused = ""
             return self.sitting
-        if active.bundle == self._tried and self.sitting is not None:
+        waited = self.monotonic() - self._tried_at
+        if active.bundle == self._tried and waited < RETRY:
             return self.sitting
         reason = self._try(active.bundle)
         self.refused, self._tried = (reason, active.bundle) if reason else ("", "")
+        self._tried_at = self.monotonic()
         if reason and self.sitting is None:
             self._fall_back(active.bundle)
         return self.sitting

@@ -13,7 +13,7 @@ from runtime.errors import BundleRefused
 from runtime.registry import Promoted, Registry
 from runtime.signing import load_trusted
 from service.proof import Proved, prove_apart, prove_here
-from service.seat import Seat
+from service.seat import RETRY, Seat
 from tests.fakes.graphs import tilt_bundle, tilt_manifest
 from tests.fakes.trading import promoted_workspace
 
@@ -83,6 +83,45 @@ def test_a_cold_start_with_a_tampered_bundle_falls_back_to_the_one_before(settin
     assert seat.refresh().version == 1
     assert "report.html" in seat.refused
     assert seat.refresh().version == 1  # and stays there
+
+
+def test_a_repaired_bundle_sits_down_by_itself_and_a_broken_one_is_not_proved_at_each_look(
+    settings,
+):
+    now, proofs = [100.0], []
+    registry = Registry(open_database(settings.database_url))
+    trusted = load_trusted(settings.trusted_keys)
+
+    def prove(name: str) -> Proved:
+        proofs.append(name)
+        return prove_here(settings.bundles / name, trusted)
+
+    seat = Seat(registry, prove, monotonic=lambda: now[0])
+    seat.refresh()
+    card = activate_second(settings) / "card.md"
+    good = card.read_bytes()
+    flip(card)
+    for _ in range(5):
+        assert seat.refresh().version == 1
+    assert len(proofs) == 2
+    card.write_bytes(good)
+    now[0] += RETRY
+    assert seat.refresh().version == 2
+    assert seat.refused == ""
+
+
+def test_while_nothing_verifies_the_proof_is_not_made_at_each_look_either(settings):
+    now, proofs = [100.0], []
+
+    def refuse(name: str) -> Proved:
+        proofs.append(name)
+        raise BundleRefused("card.md: is missing")
+
+    seat = Seat(Registry(open_database(settings.database_url)), refuse, monotonic=lambda: now[0])
+    for _ in range(3):
+        assert seat.refresh() is None
+    assert len(proofs) == 1
+    assert "card.md" in seat.refused
 
 
 def test_an_empty_seat_has_no_bundle_and_no_complaint(tmp_path):
