@@ -67,6 +67,8 @@ def test_the_model_learns_before_the_study_decides():
     definition = load_definition(PATH, {})
     assert definition.strategy.models["ranker"].window.end < definition.study.research.start
     assert len(definition.study.configurations()) == 6
+    other = load_definition(PATH, {"learner": "line", "top": 3})
+    assert other.code_hash == definition.code_hash, "settings are parameters, not other code"
 
 
 def test_every_cell_runs_and_shows_its_pictures_and_tables(ran):
