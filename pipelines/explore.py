@@ -20,6 +20,13 @@ from pipelines.workspace import Workspace, open_workspace
 _COLOURS = (ACCENT, "#d98c21", "#5b8c5a", LOSS, "#7a5ea8", BENCHMARK)
 
 
+class Prose(Table):
+    """A table of words, aligned to the left."""
+
+    def _repr_html_(self) -> str:
+        return Table._repr_html_(self).replace("text-align:right", "text-align:left")
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """A table with a sentence under it."""
@@ -75,7 +82,7 @@ def contract(lake: LakeReader, name: str) -> Told:
         f"{f'closes of {view.calendar}' if view.calendar else 'its own'}; stale after "
         f"{_span(view.freshness)}; contract {view.version_hash[:12]}."
     )
-    return Told(Table(("Field", "Unit", "Type", "From", "To", "Value"), rows), words)
+    return Told(Prose(("Field", "Unit", "Type", "From", "To", "Value"), rows), words)
 
 
 def formulas() -> Table:
@@ -85,13 +92,13 @@ def formulas() -> Table:
         kind = LIBRARY[name]
         options = ", ".join(f"{key}={value}" for key, value in kind.defaults.items())
         rows.append((name, ", ".join(kind.inputs), options, kind.told("Formula"), kind.unit))
-    return Table(("Name", "Inputs", "Parameters", "Formula", "Unit"), rows)
+    return Prose(("Name", "Inputs", "Parameters", "Formula", "Unit"), rows)
 
 
 def passport(feature: Feature) -> Table:
     """Show everything that a manifest would pin of a feature."""
     kind = feature.kind
-    return Table(
+    return Prose(
         (kind.name, ""),
         [
             ("Name", feature.name),
@@ -134,9 +141,9 @@ def verdict(report: AuditReport) -> Told:
         for leak in report.leaks
     ]
     if report.clean:
-        return Told(Table(("Feature",), [(name,) for name in report.features]), f"{report}.")
+        return Told(Prose(("Feature",), [(name,) for name in report.features]), f"{report}.")
     remedy = "; ".join(dict.fromkeys(leak.remedy for leak in report.leaks))
-    return Told(Table(("Leak in", "Entity", "First", "What was seen"), rows), f"Remedy: {remedy}.")
+    return Told(Prose(("Leak in", "Entity", "First", "What was seen"), rows), f"Remedy: {remedy}.")
 
 
 def panels(
