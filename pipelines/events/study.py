@@ -131,20 +131,7 @@ def market_model_study(
     values = values[:, None] if values.ndim == 1 else values
     index, at = np.asarray(market, dtype=np.float64), np.asarray(rows, dtype=np.int64)
     where = np.broadcast_to(np.asarray(columns, dtype=np.int64), at.shape)
-    if estimation.last >= span.first:
-        raise EventStudyInvalid(
-            f"the estimation span ends on day {estimation.last}, the event span begins on day "
-            f"{span.first}; leave the event out of its own yardstick"
-        )
-    if estimation.days < 3 or at.ndim != 1 or not at.size:
-        raise EventStudyInvalid("an event study needs an event and 3 or more estimation days")
-    outside = (at + estimation.first < 0) | (at + span.last >= len(values))
-    if outside.any():
-        event = int(np.argmax(outside))
-        raise EventStudyInvalid(
-            f"event {event} on row {at[event]} needs rows {at[event] + estimation.first} to "
-            f"{at[event] + span.last}; the data have 0 to {len(values) - 1}"
-        )
+    _check_spans(at, len(values), span, estimation)
     before = at[:, None] + np.arange(estimation.first, estimation.last + 1)
     during = at[:, None] + np.arange(span.first, span.last + 1)
     y, x = values[before, where[:, None]], index[before]
@@ -172,3 +159,21 @@ def market_model_study(
         forecast_deviation=deviation[:, None] * np.sqrt(leverage),
         abnormal=actual - alpha[:, None] - beta[:, None] * expected_market,
     )
+
+
+def _check_spans(at: Indices, periods: int, span: Span, estimation: Span) -> None:
+    """Refuse spans that overlap or reach beyond the data; the text names the event."""
+    if estimation.last >= span.first:
+        raise EventStudyInvalid(
+            f"the estimation span ends on day {estimation.last}, the event span begins on day "
+            f"{span.first}; leave the event out of its own yardstick"
+        )
+    if estimation.days < 3 or at.ndim != 1 or not at.size:
+        raise EventStudyInvalid("an event study needs an event and 3 or more estimation days")
+    outside = (at + estimation.first < 0) | (at + span.last >= periods)
+    if outside.any():
+        event = int(np.argmax(outside))
+        raise EventStudyInvalid(
+            f"event {event} on row {at[event]} needs rows {at[event] + estimation.first} to "
+            f"{at[event] + span.last}; the data have 0 to {periods - 1}"
+        )

@@ -124,24 +124,7 @@ def triple_barrier(
     long = held > 0
     above = price * (1.0 + np.where(long, up, down))
     below = price * (1.0 - np.where(long, down, up))
-    ends, touched = np.empty(at.size, np.int64), np.empty(at.size, np.int8)
-    reached, complete = np.empty(at.size), np.empty(at.size, np.bool_)
-    first_touches(
-        np.ascontiguousarray(known.open),
-        np.ascontiguousarray(known.high),
-        np.ascontiguousarray(known.low),
-        np.ascontiguousarray(known.close),
-        at,
-        where,
-        above,
-        below,
-        last,
-        ~long,
-        ends,
-        touched,
-        reached,
-        complete,
-    )
+    ends, touched, reached, complete = _walked(known, at, where, above, below, last, ~long)
     return BarrierLabels(
         rows=at,
         columns=where,
@@ -166,6 +149,37 @@ def meta_labels(labels: BarrierLabels, *, costs: float = 0.0) -> Codes:
     Source: Lopez de Prado (2018), section 3.6.
     """
     return (labels.profit > costs).astype(np.int8)
+
+
+def _walked(
+    bars: Bars,
+    rows: Indices,
+    columns: Indices,
+    above: Array,
+    below: Array,
+    horizon: Indices,
+    short: NDArray[np.bool_],
+) -> tuple[Indices, Codes, Array, NDArray[np.bool_]]:
+    """Walk every event's path; return end rows, barriers touched, end prices, completeness."""
+    ends, touched = np.empty(rows.size, np.int64), np.empty(rows.size, np.int8)
+    reached, complete = np.empty(rows.size), np.empty(rows.size, np.bool_)
+    first_touches(
+        np.ascontiguousarray(bars.open),
+        np.ascontiguousarray(bars.high),
+        np.ascontiguousarray(bars.low),
+        np.ascontiguousarray(bars.close),
+        rows,
+        columns,
+        above,
+        below,
+        horizon,
+        short,
+        ends,
+        touched,
+        reached,
+        complete,
+    )
+    return ends, touched, reached, complete
 
 
 def _per_event(name: str, value: ArrayLike, events: int, dtype: type) -> NDArray[Any]:

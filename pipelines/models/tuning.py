@@ -88,16 +88,13 @@ def tune(
         chosen = {setting: _suggest(trial, setting, of) for setting, of in space.items()}
         key = counter.open({"search": name, "try": trial.number, **chosen}) if counter else ""
         tried = replace(learner, settings={**learner.settings, **chosen})
-        try:
-            value = float(np.mean(cross_score(tried, problem, score)))
-        except ModelInvalid as error:
+        value, reason = _scored(tried, problem, score)
+        if value is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            if counter:
-                counter.close(key, f"search {name}: {error}", failed=True)
-            continue
-        study.tell(trial, value)
+        else:
+            study.tell(trial, value)
         if counter:
-            counter.close(key, f"search {name}: inner score {value:.6g}")
+            counter.close(key, f"search {name}: {reason}", failed=value is None)
     done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     values = [float(t.value) for t in done if t.value is not None]
     if not done:
@@ -109,6 +106,15 @@ def tune(
         tries=len(study.trials),
         scores=tuple(values),
     )
+
+
+def _scored(learner: Learner, problem: Problem, score: Score) -> tuple[float | None, str]:
+    """Return the mean score over splits, or None, with a sentence for the ledger."""
+    try:
+        value = float(np.mean(cross_score(learner, problem, score)))
+    except ModelInvalid as error:
+        return None, str(error)
+    return value, f"inner score {value:.6g}"
 
 
 def _close_abandoned(study: Any) -> None:
