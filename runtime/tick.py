@@ -227,7 +227,7 @@ def _context(
         closes=tuple(history.closes),
         breaks=moment.breaks,
         working=working,
-        orders_this_session=0,
+        orders_this_session=desk.journal.sent_at(moment.tick),
         repeats=history.repeats(),
         features=features,
         weights=dict(zip(symbols, weights.tolist(), strict=True)),

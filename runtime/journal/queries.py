@@ -136,6 +136,15 @@ class JournalQueries:
         )
         return tuple(order_record(row) for row in rows)
 
+    def sent_at(self, tick: str) -> int:
+        """Return how many planned orders of this account left at a tick, by whatever bundle."""
+        planned = "SELECT DISTINCT decision_id, symbol FROM journal_orders"
+        rows = self._read(
+            f"SELECT count(*) FROM ({planned} WHERE account = ? AND tick = ?) p",
+            (self.account, tick),
+        )
+        return int(rows[0][0])
+
     def order_events(self, order_id: str) -> tuple[OrderEvent, ...]:
         """Return the recorded changes of an order's state, oldest first; fills are apart."""
         found = (self.log.find("order", f"{order_id}/{state.value}") for state in OrderState)

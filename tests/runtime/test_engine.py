@@ -24,6 +24,7 @@ from runtime.venues import Venues
 from tests.fakes.graphs import SYMBOLS, tilt_manifest
 from tests.fakes.market import CAPITAL, XNYS, Bench, SyntheticMarket, open_bench
 from tests.fakes.misbehaving import MisbehavingBroker
+from tests.runtime.journal.trading import make_decision, make_order
 
 FRIDAY, MONDAY = date(2017, 1, 6), date(2017, 1, 9)  # week_end: Friday decides, Monday fills
 
@@ -182,6 +183,28 @@ def test_an_unapproved_bundle_decides_but_sends_nothing(tmp_path):
     assert {line.verdicts[0].check for line in outcome.decision.plan} == {"1 authority"}
     assert not any(line.verdicts[0].passed for line in outcome.decision.plan)
     bench.close()
+
+
+def test_orders_that_another_bundle_sent_in_this_session_count_against_its_limit(bench):
+    """A new bundle takes over between the commit of a tick and the session's close."""
+    journal, tick = bench.desk.journal, FRIDAY.isoformat()
+    earlier = [make_order(10, name, tick=tick, leg=leg) for name in "ABC" for leg in range(2)]
+    journal.record_decision(make_decision(earlier, tick), earlier)
+    at = XNYS.session(FRIDAY).open
+    for order in earlier:
+        journal.record_order_state(order.order_id, OrderState.REJECTED, at)
+    assert journal.sent_at(tick) == 3  # two legs are one order
+
+    def limited(most: int):
+        policy = default_policy()
+        rate = msgspec.structs.replace(policy.rate, max_orders_per_session=most)
+        return msgspec.structs.replace(policy, rate=rate)
+
+    outcome = run(bench, FRIDAY, engine=bench.changed(policy=limited(5)))
+    denied = [line for line in outcome.decision.plan if line.denied]
+    assert len(outcome.decision.plan) - len(denied) == 2
+    failed = {verdict.check for line in denied for verdict in line.verdicts if not verdict.passed}
+    assert failed == {"7 rate"}
 
 
 def test_a_symbol_that_is_not_normal_is_not_traded_and_the_others_are(bench):
