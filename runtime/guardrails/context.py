@@ -137,6 +137,25 @@ def passed(check: str, limit: str, observed: str, reason: str = "within the limi
     return Verdict(check=check, passed=True, limit=limit, observed=observed, reason=reason)
 
 
+def passed_once(check: str, limit: str, observed: str) -> Verdict:
+    """Return `passed` for a figure that is each order's own, which is not worth keeping."""
+    return Verdict(
+        check=check, passed=True, limit=limit, observed=observed, reason="within the limit"
+    )
+
+
+@lru_cache(maxsize=256)  # a limit reads the same for every order of a tick
+def percent(share: Decimal) -> str:
+    """Return a limit that is a fraction as it is written in verdicts."""
+    return f"{share:.2%}"
+
+
+@lru_cache(maxsize=256)
+def usd(amount: Decimal) -> str:
+    """Return a limit in money as it is written in verdicts."""
+    return f"{amount:.2f} USD"
+
+
 def blocked(check: str, limit: str, observed: str, reason: str) -> Verdict:
     """Return a verdict that stops the order."""
     return Verdict(check=check, passed=False, limit=limit, observed=observed, reason=reason)

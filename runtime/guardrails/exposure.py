@@ -1,7 +1,16 @@
 """Check 5: the book after this order, with everything that works counted as filled."""
 
 from runtime.domain import PlannedOrder, Side, Verdict
-from runtime.guardrails.context import ZERO, Context, Standing, blocked, passed, unlimited
+from runtime.guardrails.context import (
+    ZERO,
+    Context,
+    Standing,
+    blocked,
+    passed,
+    passed_once,
+    percent,
+    unlimited,
+)
 from runtime.policy import Policy
 
 NAME = "5 exposure"
@@ -41,4 +50,6 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
             f"{cash / equity:.2%}",
             "not enough buying power",
         )
-    return passed(NAME, f"gross {limits.max_gross_of_equity:.2%}", f"{gross / equity:.2%}")
+    return passed_once(
+        NAME, f"gross {percent(limits.max_gross_of_equity)}", f"{gross / equity:.2%}"
+    )

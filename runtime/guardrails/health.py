@@ -4,7 +4,7 @@ import math
 from datetime import datetime
 
 from runtime.domain import PlannedOrder, Verdict
-from runtime.guardrails.context import Context, Standing, age, blocked, passed, unlimited
+from runtime.guardrails.context import Context, Standing, age, blocked, passed_once, unlimited
 from runtime.policy import Policy
 
 NAME = "8 health"
@@ -30,7 +30,7 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
         stale = _stale(context.at, feature.known_at, allowed)
         if stale:
             return blocked(NAME, f"{allowed:.0f} s", stale, f"feature {name} too old or missing")
-    return passed(NAME, f"|weight| <= {limits.max_weight}", f"{weight:.6f}")
+    return passed_once(NAME, f"|weight| <= {limits.max_weight}", f"{weight:.6f}")
 
 
 def _stale(at: datetime, then: datetime | None, limit: float) -> str:

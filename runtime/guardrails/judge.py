@@ -64,23 +64,16 @@ def judge(
         )
     judged = []
     for order in orders:
-        verdicts = tuple(_run(name, c, order, context, standing, policy) for name, c in checks)
-        result = Judged(order=order, verdicts=verdicts)
-        if result.passed:
+        found, free = [], len(checks) == len(CHECKS)
+        for name, check in checks:
+            try:
+                verdict = check(order, context, standing, policy)
+            except Exception as error:  # noqa: BLE001 - a check without an answer has not passed
+                reason = f"the check failed: {error}"
+                verdict = blocked(name, "an answer", type(error).__name__, reason)
+            found.append(verdict)
+            free = free and verdict.passed
+        judged.append(Judged(order=order, verdicts=tuple(found)))
+        if free:
             standing.let_through(order, context.prices[order.symbol])
-        judged.append(result)
     return tuple(judged)
-
-
-def _run(
-    name: str,
-    check: Check,
-    order: PlannedOrder,
-    context: Context,
-    standing: Standing,
-    policy: Policy,
-) -> Verdict:
-    try:
-        return check(order, context, standing, policy)
-    except Exception as error:  # noqa: BLE001 - a check that could not answer has not passed
-        return blocked(name, "an answer", type(error).__name__, f"the check failed: {error}")

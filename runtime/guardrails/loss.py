@@ -1,7 +1,10 @@
 """Check 6: has the account lost too much, too often, or does its value rest on sand?"""
 
+from decimal import Decimal
+from functools import lru_cache
+
 from runtime.domain import PlannedOrder, Verdict
-from runtime.guardrails.context import Context, Standing, age, blocked, passed, unlimited
+from runtime.guardrails.context import Context, Standing, age, blocked, passed, percent, unlimited
 from runtime.policy import Policy
 
 NAME = "6 loss"
@@ -52,6 +55,14 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
             f"{rest.left} left",
             f"{rest.reason} at the close of {rest.since}",
         )
-    base = context.equity_before or context.equity
-    change = (context.equity - base) / base if base else base
-    return passed(NAME, f"daily loss {limits.max_daily_loss:.2%}", f"{change:+.2%}")
+    return passed(
+        NAME,
+        f"daily loss {percent(limits.max_daily_loss)}",
+        _change(context.equity, context.equity_before or context.equity),
+    )
+
+
+@lru_cache(maxsize=8)
+def _change(equity: Decimal, base: Decimal) -> str:
+    """Return the day's change as it is written in verdicts."""
+    return f"{(equity - base) / base if base else base:+.2%}"

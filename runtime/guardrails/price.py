@@ -1,7 +1,7 @@
 """Check 4: is the limit on the tick grid, near a fresh reference, and inside published bands?"""
 
 from runtime.domain import PlannedOrder, Verdict
-from runtime.guardrails.context import Context, Standing, age, blocked, passed, unlimited
+from runtime.guardrails.context import Context, Standing, age, blocked, passed, percent, unlimited
 from runtime.market.phases import regular
 from runtime.policy import Policy
 from runtime.ticks import tick_size
@@ -42,7 +42,7 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
             "the reference jumped; look at the data first",
         )
     outside = _bands(order, context, limits.max_band_age)
-    return outside or passed(NAME, f"{limits.max_collar:.2%}", f"{away:.2%}")
+    return outside or passed(NAME, percent(limits.max_collar), f"{away:.2%}")
 
 
 def _bands(order: PlannedOrder, context: Context, max_age: int) -> Verdict | None:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from runtime.domain import PlannedOrder, Side, Verdict
-from runtime.guardrails.context import Context, Standing, blocked, passed, unlimited
+from runtime.guardrails.context import Context, Standing, blocked, passed_once, unlimited
 from runtime.policy import Policy
 
 NAME = "7 rate"
@@ -47,7 +47,7 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
             return blocked(NAME, "no duplicate", working.order_id, "the same order is working")
         if working.side is not order.side and _cross(order, working.limit_price, working.side):
             return blocked(NAME, "no self-match", working.order_id, "would trade with ourselves")
-    return passed(NAME, f"{limits.max_orders_per_tick} a tick", str(standing.passed + 1))
+    return passed_once(NAME, f"{limits.max_orders_per_tick} a tick", str(standing.passed + 1))
 
 
 def _cross(order: PlannedOrder, price: Decimal, side: Side) -> bool:

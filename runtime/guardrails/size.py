@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from runtime.domain import PlannedOrder, Verdict
-from runtime.guardrails.context import ZERO, Context, Standing, blocked, passed, unlimited
+from runtime.guardrails.context import ZERO, Context, Standing, blocked, passed, unlimited, usd
 from runtime.policy import Policy
 
 NAME = "3 size"
@@ -32,7 +32,7 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
     if notional > allowed:
         return blocked(NAME, f"{allowed:.2f} USD", f"{notional:.2f} USD", "the order is too large")
     volume = _volume(order, context, policy)
-    return volume or passed(NAME, f"{allowed:.2f} USD", f"{notional:.2f} USD")
+    return volume or passed(NAME, usd(allowed), f"{notional:.2f} USD")
 
 
 def _volume(order: PlannedOrder, context: Context, policy: Policy) -> Verdict | None:

@@ -1,12 +1,13 @@
 """Orders, fills and decisions for tests of the journal, with sensible defaults."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 
+from runtime.database import reading
 from runtime.domain import (
     Fill,
     Order,
@@ -19,6 +20,7 @@ from runtime.domain import (
     order_id,
 )
 from runtime.journal.records import DecisionRecord, PlanLine, decision_id
+from runtime.journal.store import Journal
 
 BUNDLE = "b" * 64
 START = datetime(2017, 1, 31, 21, tzinfo=UTC)
@@ -104,7 +106,9 @@ def make_decision(
 ) -> DecisionRecord:
     """A decision over AAA and BBB; AAA's plan lines are the orders, BBB's order is denied."""
     passed = Verdict(check="3 size", passed=True, limit="1000", observed="100", reason="fits")
-    failed = replace(passed, passed=False, observed="5000", reason="above the limit")
+    failed = msgspec.structs.replace(
+        passed, passed=False, observed="5000", reason="above the limit"
+    )
     lines = [
         PlanLine(
             order=make_planned(int(order.side.sign * order.quantity), order.symbol),
@@ -139,3 +143,13 @@ def make_decision(
         cash=Decimal("1000000.00"),
         equity=Decimal("1000000.00"),
     )
+
+
+def trial_balance(journal: Journal) -> dict[str, Decimal]:
+    """Add up the postings by ledger account, debits positive, straight from the table."""
+    with reading(journal.engine) as connection:
+        rows = connection.exec_driver_sql("SELECT ledger, amount FROM journal_postings").fetchall()
+    totals: dict[str, Decimal] = {}
+    for ledger, amount in rows:
+        totals[ledger] = totals.get(ledger, Decimal(0)) + Decimal(amount)
+    return totals
