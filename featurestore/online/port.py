@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,8 +28,7 @@ class Plan:
         return rows if self.places is None else rows.take(self.places, axis=2)
 
 
-@dataclass(frozen=True, slots=True)
-class Cells:
+class Cells(msgspec.Struct, frozen=True, eq=False):
     """One atomic read."""
 
     packed: Packed  # (n, 3, k)

@@ -93,7 +93,8 @@ class RedisOnline:
         if len(joined) == len(blocks) * width * _WORD:  # no block is wider, so none is narrower
             words = np.frombuffer(joined, np.int64).reshape(len(blocks), width)
             rows = words[:, HEADER:].reshape(len(blocks), 3, k)
-            settled, deadline = int(words[:, 1].max()), int(words[:, 2].min())
+            settled = int(np.maximum.reduce(words[:, 1]))
+            deadline = int(np.minimum.reduce(words[:, 2]))
         else:
             rows, _ = _rows(blocks, k)
             settled = deadline = ABSENT

@@ -1,8 +1,8 @@
 """What an online read returns: values, what each is about, when it was known, how old it is."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,8 +11,7 @@ from featurestore.online.cells import ABSENT, EVENT, KNOWN, VALUE, Array, Micros
 from featurestore.times import MICROSECOND, instant, micros
 
 
-@dataclass(frozen=True, slots=True)
-class OnlineValues:
+class OnlineValues(msgspec.Struct, frozen=True, eq=False):
     """Cells of some symbols and features as one read saw them, all of one moment."""
 
     features: tuple[str, ...]  # k
