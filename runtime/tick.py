@@ -4,7 +4,7 @@ Nothing is written and nothing is sent here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,13 +12,14 @@ from featurestore.calendars import Session
 from featurestore.errors import PlatformError
 from featurestore.features.expression import sources_of
 from runtime.desk import Desk
-from runtime.domain import Bar, Order, Verdict
+from runtime.domain import Bar, Order, OrderType, PlannedOrder, Verdict
 from runtime.errors import FeedInvalid, OrderInvalid, RuntimeFault
 from runtime.guardrails import Context, FeatureAge, Judged, MarketState, Published, judge
 from runtime.history import History
 from runtime.inputs import Array, CurrentWeights, gather
 from runtime.journal.book import Book
 from runtime.journal.records import DecisionRecord, PlanLine, decision_id
+from runtime.market.bands import inside
 from runtime.plan import make_plan, signals
 from runtime.policy import Policy
 from runtime.routing.router import child_orders, route
@@ -96,7 +97,7 @@ def _decide(
 
     # 4. eight checks
     context = _context(desk, moment, history, working, decided.weight, features)
-    judged = judge(plan.orders, context, policy)
+    judged = judge(_inside_bands(plan.orders, context), context, policy)
 
     # 5. venues
     lines: list[PlanLine] = []
@@ -232,6 +233,18 @@ def _context(
         features=features,
         weights=dict(zip(symbols, weights.tolist(), strict=True)),
     )
+
+
+def _inside_bands(orders: Sequence[PlannedOrder], context: Context) -> list[PlannedOrder]:
+    """Pull the collar of market orders in to the published bands; no trade happens beyond them."""
+    found = []
+    for order in orders:
+        published = context.market.get(order.symbol)
+        if order.order_type is OrderType.MARKET and published and published.bands:
+            limit = inside(order.limit_price, order.side, published.bands)
+            order = replace(order, limit_price=limit)
+        found.append(order)
+    return found
 
 
 def _routed(desk: Desk, moment: Moment, judged: Judged) -> tuple[PlanLine, tuple[Order, ...]]:

@@ -139,6 +139,11 @@ def shown(side: Side, price: Decimal, bands: Bands) -> Shown:
     return Shown.NON_EXECUTABLE if price > bands.upper else Shown.EXECUTABLE
 
 
+def inside(limit: Decimal, side: Side, bands: Bands) -> Decimal:
+    """Return the limit of a marketable order, no worse than the band on its side."""
+    return min(limit, bands.upper) if side is Side.BUY else max(limit, bands.lower)
+
+
 def may_trade(price: Decimal, bands: Bands) -> bool:
     """Say whether a trade at `price` may happen."""
     return bands.lower <= price <= bands.upper
