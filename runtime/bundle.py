@@ -125,14 +125,15 @@ def write_bundle(
     return folder
 
 
-def verify_bundle(path: Path, trusted: TrustedKeys, *, minimum_version: int = 0) -> VerifiedBundle:
+def verify_bundle(path: Path, trusted: TrustedKeys) -> VerifiedBundle:
     """Check everything about a bundle that can be checked without running it.
+
+    Whether it is the one that should decide is the registry's word: it names bundles by hash, and
+    activates no version of a study that is not newer than every one before.
 
     Args:
         path: its folder, or its .tar.zst.
         trusted: signer -> public key, hex.
-        minimum_version: newest version of the study known to have been active; an older one that
-            is slipped in is refused.
 
     Raises:
         BundleRefused: the text begins with the offending file's name.
@@ -154,23 +155,18 @@ def verify_bundle(path: Path, trusted: TrustedKeys, *, minimum_version: int = 0)
         raise BundleRefused(f"{MANIFEST}: belongs to bundle {found}, the folder says {folder}")
     if signature.stage == "production" and manifest.stage != "production":
         raise BundleRefused(f"{SIGNATURE}: allows production, the gates allowed {manifest.stage}")
-    if signature.version < minimum_version:
-        raise BundleRefused(
-            f"{SIGNATURE}: version {signature.version} of study {manifest.study} is older than "
-            f"version {minimum_version}, which was active before"
-        )
     return VerifiedBundle(
         location=path, hash=found, manifest=manifest, signature=signature, files=files
     )
 
 
-def load_bundle(path: Path, trusted: TrustedKeys, *, minimum_version: int = 0) -> LoadedBundle:
+def load_bundle(path: Path, trusted: TrustedKeys) -> LoadedBundle:
     """Verify a bundle, load its graph and replay its golden rows; see `verify_bundle`.
 
     Raises:
         BundleRefused: the text begins with the offending file's name.
     """
-    verified = verify_bundle(path, trusted, minimum_version=minimum_version)
+    verified = verify_bundle(path, trusted)
     session = DecisionSession(verified.files["graph.onnx"])
     declared = {entry.name: entry.source for entry in verified.manifest.inputs}
     if declared.keys() != set(session.input_names):

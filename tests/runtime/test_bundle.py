@@ -199,12 +199,6 @@ def test_a_signature_cannot_allow_more_than_the_gates(tmp_path, signer, trusted)
         verify_bundle(path, trusted)
 
 
-def test_an_older_version_slipped_back_is_refused(folder, trusted):
-    verify_bundle(folder, trusted, minimum_version=1)
-    with pytest.raises(BundleRefused, match=r"version 1 .* older than version 2"):
-        verify_bundle(folder, trusted, minimum_version=2)
-
-
 def test_a_bundle_under_another_name_is_refused(folder, trusted):
     moved = folder.rename(folder.with_name("0" * 64))
     with pytest.raises(BundleRefused, match=r"^manifest\.json: belongs to bundle"):
