@@ -31,10 +31,6 @@ class VenueUnknownOutcome(RuntimeFault):
     """A venue did not answer; the order must be asked about by client id, never resent blindly."""
 
 
-class ReconciliationBreak(RuntimeFault):
-    """Our books and the venue's record differ; no new risk until explained."""
-
-
 class RegistryConflict(RuntimeFault):
     """A promotion or roll-back contradicts the registry's history."""
 

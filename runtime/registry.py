@@ -138,10 +138,6 @@ class Registry:
         with reading(self._engine) as connection:
             return _newest(self._changes(connection), study)
 
-    def roles(self) -> tuple[str, ...]:
-        """Return every seat that ever held a bundle, by name."""
-        return tuple(sorted({change.role for change in self.history()}))
-
     def history(self, role: str | None = None) -> tuple[Change, ...]:
         """Return all changes of a seat, or of all seats, oldest first."""
         with reading(self._engine) as connection:

@@ -244,17 +244,6 @@ class JournalQueries:
             "breaks": number("coalesce(sum(breaks), 0)", "journal_sessions", "day"),
         }
 
-    def trial_balance(self) -> dict[str, Decimal]:
-        """Return the balance of each ledger account, debits positive; they sum to zero."""
-        rows = self._read(
-            "SELECT ledger, amount FROM journal_postings WHERE account = ? ORDER BY ledger",
-            (self.account,),
-        )
-        totals: dict[str, Decimal] = {}
-        for ledger, amount in rows:
-            totals[ledger] = totals.get(ledger, Decimal(0)) + Decimal(amount)
-        return totals
-
 
 _DECISIONS = (
     "SELECT d.seq, j.hash, d.inputs, j.payload FROM journal_decisions d "

@@ -5,7 +5,6 @@ quantity and fee. A missing statement is "not reconciled", never "matched".
 Source: market-rules, section 10.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -125,8 +124,3 @@ def _unequal(
 
 def _words(fill: Fill) -> str:
     return f"{fill.side.value} {fill.quantity} at {fill.price}, fee {fill.fee}"
-
-
-def count_by_kind(breaks: tuple[Break, ...]) -> dict[BreakClass, int]:
-    """Return how many breaks there are of each kind that occurs."""
-    return dict(Counter(one.kind for one in breaks))

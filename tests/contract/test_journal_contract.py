@@ -13,7 +13,13 @@ from runtime.domain import OrderState
 from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
 from runtime.journal.records import CashFlow, OrderEvent, SessionRecord
 from runtime.journal.store import Journal
-from tests.runtime.journal.trading import START, make_decision, make_fill, make_order
+from tests.runtime.journal.trading import (
+    START,
+    make_decision,
+    make_fill,
+    make_order,
+    trial_balance,
+)
 
 DAY = date(2017, 2, 1)
 MILLION = CashFlow(flow_id="opening", amount=Decimal("1000000.00"), at=START, note="paper money")
@@ -181,8 +187,8 @@ def test_a_fill_is_booked_once_in_balanced_double_entry(journal):
         "securities": Decimal("1000.55"),
         "fees in basis": Decimal("1.01"),
     }
-    assert journal.trial_balance()["cash"] == Decimal("998998.44") == journal.book().cash
-    assert sum(journal.trial_balance().values()) == 0
+    assert trial_balance(journal)["cash"] == Decimal("998998.44") == journal.book().cash
+    assert sum(trial_balance(journal).values()) == 0
     assert journal.order(order.order_id).state is OrderState.FILLED
 
 
