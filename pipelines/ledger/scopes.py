@@ -22,15 +22,25 @@ class Scope:
 
 def scope_of(declaration: Mapping[str, Any]) -> Scope:
     """Return the scope that a study declares."""
-    window = declaration.get("research")
-    days = list(map(str, window)) if isinstance(window, list | tuple) else []
-    first, last = days if len(days) == 2 else ("", "~")  # before and after every ISO day
+    first, last = _window(declaration, "research")
     return Scope(
         universe=declaration.get("universe"),
         price_feature=declaration.get("price_feature"),
         first=first,
         last=last,
     )
+
+
+def holdout_of(declaration: Mapping[str, Any]) -> tuple[str, str]:
+    """Return first and last day of a study's holdout, ISO, both included."""
+    return _window(declaration, "holdout")
+
+
+def _window(declaration: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """Return a declared window; what is not declared reaches from before to after every day."""
+    window = declaration.get(name)
+    days = list(map(str, window)) if isinstance(window, list | tuple) else []
+    return (days[0], days[1]) if len(days) == 2 else ("", "~")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine
 
 from pipelines.errors import HoldoutSpent, LedgerRefused
+from pipelines.ledger.families import family_of
 from pipelines.ledger.leases import Lease, LeaseBook, unrecorded
 from pipelines.ledger.reading import LedgerReading
 from pipelines.ledger.records import (
@@ -29,6 +30,7 @@ from pipelines.ledger.records import (
     TrialClosed,
     TrialOpened,
 )
+from pipelines.ledger.scopes import holdout_of
 from pipelines.ledger.state import (
     HOLDOUT_RESULT,
     HOLDOUT_SPENT,
@@ -231,7 +233,8 @@ class Ledger(LedgerReading):
         """Record the one look at a study's sealed holdout, before it is taken.
 
         Raises:
-            HoldoutSpent: it was spent before; the text says by whom, when and for which trial.
+            HoldoutSpent: it was spent before, under this or another name of the same question; the
+                text says by whom, when and for which trial.
         """
         with self._writing() as connection:
             self._known(study)
@@ -243,11 +246,27 @@ class Ledger(LedgerReading):
                     "declare a new study with a later holdout"
                 )
             self._known_trial(study, trial)
+            self._require_unseen(study)
             payload = HoldoutPayload(study=study, trial=trial, by=by)
             self._append(connection, HOLDOUT_SPENT, study, payload, at)
         record = self.holdout(study)
         assert record is not None
         return record
+
+    def _require_unseen(self, study: str) -> None:
+        """Refuse a look at days that the same question has seen under another name."""
+        mine = holdout_of(self._state.studies[study].declaration)
+        everything = tuple(self._state.trials.values())
+        for name in family_of(study, everything, self._state.scopes)[1:]:
+            spent = self._state.holdouts.get(name)
+            theirs = holdout_of(self._state.studies[name].declaration)
+            if spent is not None and mine[0] <= theirs[1] and theirs[0] <= mine[1]:
+                raise HoldoutSpent(
+                    f"{study} asks the question of {name}, whose holdout from {theirs[0]} to "
+                    f"{theirs[1]} was spent on {spent.at:%Y-%m-%d %H:%M} UTC by {spent.by} for "
+                    f"trial {spent.trial[:12]}; the same days cannot be looked at twice, declare a "
+                    "holdout after them"
+                )
 
     def record_holdout(
         self, study: str, figures: Mapping[str, float | int | str | None]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.errors import LedgerBroken, LedgerRefused
+from pipelines.errors import HoldoutSpent, LedgerBroken, LedgerRefused
 from pipelines.gates.evidence import evidence_of
 from pipelines.ledger import (
     Lease,
@@ -295,6 +295,30 @@ def test_cutting_the_tail_and_the_file_that_remembers_it_is_noticed_too(scene: S
     (scene.folder / "ledger.head").unlink()
     with pytest.raises(LedgerBroken, match="cannot be noticed"):
         scene.open().evidence("honest")
+
+
+def test_a_second_name_gives_no_second_look_at_the_holdout(scene: Scene) -> None:
+    ledger = scene.open()
+    first = ledger.trials("honest")[0].key
+    ledger.spend_holdout("honest", first, "ann", datetime(2026, 1, 5, tzinfo=UTC))
+    name = renamed(ledger, declared={"holdout": ["2003-01-02", "2004-12-31"]})
+    with pytest.raises(HoldoutSpent, match="fresh asks the question of honest, whose holdout"):
+        ledger.spend_holdout(
+            name, ledger.trials(name)[0].key, "bob", datetime(2026, 1, 6, tzinfo=UTC)
+        )
+    assert ledger.holdout(name) is None
+
+
+def test_a_holdout_after_the_one_that_was_seen_may_be_looked_at(scene: Scene) -> None:
+    ledger = scene.open()
+    names = ("earlier", "later")
+    for name, year, lookback in zip(names, (2003, 2005), (31, 32), strict=True):
+        window = [f"{year}-01-02", f"{year + 1}-12-31"]
+        ledger.declare_study(STUDY | {"name": name, "holdout": window})
+        key = ledger.open_trial(opened(lookback, study=name))
+        ledger.close_trial(key, complete(lookback))
+        ledger.spend_holdout(name, key, "ann", datetime(2026, 1, 5, tzinfo=UTC))
+    assert all(ledger.holdout(name) for name in names)
 
 
 # ---- what is another question, and what is no new try
