@@ -11,7 +11,7 @@ from runtime.contract import Stage
 from runtime.domain import Order, PlannedOrder, Side, Verdict
 from runtime.guardrails.protections import Close, Rest, resting
 from runtime.market.states import Published
-from runtime.policy import LossLimits
+from runtime.policy import HealthLimits, LossLimits
 
 ZERO = Decimal(0)
 
@@ -73,6 +73,7 @@ class Standing:
     cash: Decimal
     passed: int = 0
     planned: set[str] = field(default_factory=set)  # symbols with an order in this tick
+    features: tuple[HealthLimits, Verdict | None] | None = None  # what check 8 found, once asked
     rested: tuple[LossLimits, Rest | None] | None = None  # the rest under these limits, once asked
 
     @classmethod

@@ -25,12 +25,20 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
     stale = _stale(context.at, context.priced_at.get(order.symbol), limits.max_data_age)
     if stale:
         return blocked(NAME, f"{limits.max_data_age} s", stale, "market data too old or missing")
+    if standing.features is None or standing.features[0] is not limits:
+        standing.features = limits, _features(context, limits.max_data_age)
+    old = standing.features[1]
+    return old or passed_once(NAME, f"|weight| <= {limits.max_weight}", f"{weight:.6f}")
+
+
+def _features(context: Context, max_age: int) -> Verdict | None:
+    """Block on the first feature that is too old; the same for every order of a tick."""
     for name, feature in context.features.items():
-        allowed = limits.max_data_age if feature.allowed is None else feature.allowed
+        allowed = max_age if feature.allowed is None else feature.allowed
         stale = _stale(context.at, feature.known_at, allowed)
         if stale:
             return blocked(NAME, f"{allowed:.0f} s", stale, f"feature {name} too old or missing")
-    return passed_once(NAME, f"|weight| <= {limits.max_weight}", f"{weight:.6f}")
+    return None
 
 
 def _stale(at: datetime, then: datetime | None, limit: float) -> str:
