@@ -1,7 +1,7 @@
 """A backtest with real fills, and the gap between what it promised and what the journal shows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -212,6 +212,14 @@ class RealityGap:
             for gap in widest
         ]
         return Table(("Slippage, bp", "Foretold", "Seen", "Gap"), rows)
+
+
+def assumed(seen: Sequence[Trade], cost_rate: float) -> tuple[Trade, ...]:
+    """Return the trades as the plain backtest has them: at the reference, one all-in cost rate."""
+    return tuple(
+        replace(one, price=one.reference, fee=cost_rate * one.filled * one.reference)
+        for one in seen
+    )
 
 
 def reality_gap(foretold: Sequence[Trade], seen: Sequence[Trade]) -> RealityGap:

@@ -10,7 +10,7 @@ import pytest
 from pipelines.definition import definition_of
 from pipelines.errors import RiskInvalid
 from pipelines.evaluate import evaluate
-from pipelines.realism import Trade, realistic, reality_gap, states_of
+from pipelines.realism import Trade, assumed, realistic, reality_gap, states_of
 from pipelines.workspace import Workspace
 from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.clock import ReplayClock
@@ -166,6 +166,14 @@ def test_slippage_by_hand_and_the_gap_in_its_table():
     rows = gap.table().rows
     assert rows[3][:2] == ("within 10 % of the slippage seen", "33%")
     assert rows[4] == ("2017-02-01 buy BBB", "10.00", "55.00", "+45.00")
+
+
+def test_what_the_backtest_assumed_is_its_cost_rate_on_every_trade():
+    seen = [trade(), trade("BBB", 100.05, fee=0.55)]
+    gap = reality_gap(assumed(seen, 0.001), seen)
+    assert [pair.foretold.slippage for pair in gap.pairs] == pytest.approx([0.001, 0.001])
+    assert gap.pairs[1].relative == pytest.approx(0.05 / 1.05)
+    assert gap.holds
 
 
 def test_two_fills_of_one_order_are_one_trade_and_unfilled_ones_none():
