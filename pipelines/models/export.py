@@ -1,14 +1,12 @@
 """From a fitted estimator to a graph, and the gate that compares the two.
 
-1. LightGBM keeps thresholds in float64: round each down to float32, which changes no decision on
-   a float32 row, and makes the graph's thresholds the model's own
-2. convert; features enter as float32 for trees, as float64 for linear models
-3. compare on real rows and on rows that sit on the thresholds, one step below and one above
+1. convert; features enter as float32 for trees, as float64 for linear models
+2. compare on real rows, in float64 as decisions have them, and on rows that sit on the model's
+   thresholds, one float32 step below and one above
 """
 
-import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +94,8 @@ def compare(
         seed: of the choice of rows that are moved to thresholds.
     """
     real = np.abs(model(rows) - learner.predict(estimator, rows))
-    moved = threshold_rows(model, rows, seed=seed)
+    splits = sorted(set(_splits(learner, estimator, model)))
+    moved = threshold_rows(splits, rows, seed=seed)
     edge = np.abs(model(moved) - learner.predict(estimator, moved)) if len(moved) else np.zeros(1)
     return ExportFinding(
         rows=len(rows),
@@ -108,11 +107,13 @@ def compare(
     )
 
 
-def threshold_rows(model: FittedModel, rows: Array, *, seed: int, most: int = 6000) -> Array:
+def threshold_rows(
+    splits: Sequence[tuple[int, float]], rows: Array, *, seed: int, most: int = 6000
+) -> Array:
     """Return real rows with one feature moved onto a split: at it, one float32 step below, above.
 
     Args:
-        model: a tree ensemble; others have no thresholds and give no rows.
+        splits: (feature, threshold) of a tree ensemble; linear models have none and give no rows.
         rows: real rows, shape (E, k).
         seed: of the choice of rows.
         most: thresholds above a third of this are sampled.
@@ -120,7 +121,6 @@ def threshold_rows(model: FittedModel, rows: Array, *, seed: int, most: int = 60
     Returns:
         Shape (up to `most`, k).
     """
-    splits = sorted(set(_splits(model)))
     generator = np.random.Generator(np.random.PCG64(seed))
     if len(splits) > most // 3:
         chosen = generator.permutation(len(splits))[: most // 3]
@@ -128,13 +128,11 @@ def threshold_rows(model: FittedModel, rows: Array, *, seed: int, most: int = 60
     if not splits:
         return np.empty((0, rows.shape[1]))
     columns = np.repeat([column for column, _ in splits], 3)
-    exact = np.array([value for _, value in splits], dtype=np.float32)
-    around = np.stack(
-        (exact, np.nextafter(exact, np.float32(-np.inf)), np.nextafter(exact, np.float32(np.inf))),
-        axis=1,
-    )
-    near = rows[generator.integers(0, len(rows), columns.size)].astype(np.float32)
-    moved: Array = near.astype(np.float64)
+    exact = np.array([value for _, value in splits])
+    near = exact.astype(np.float32)
+    below, above = (np.nextafter(near, np.float32(end)) for end in (-np.inf, np.inf))
+    around = np.stack((exact, below, above), axis=1)
+    moved = rows[generator.integers(0, len(rows), columns.size)].copy()
     moved[np.arange(columns.size), columns] = around.ravel()
     return moved
 
@@ -178,9 +176,11 @@ def _converted(learner: Learner, estimator: Any, features: int) -> tuple[Any, st
         from onnxmltools import convert_lightgbm
         from onnxmltools.convert.common.data_types import FloatTensorType
 
-        booster = _rounded_down(estimator)
         graph = convert_lightgbm(
-            booster, initial_types=[("X", FloatTensorType(shape))], target_opset=15, zipmap=False
+            estimator.booster_,
+            initial_types=[("X", FloatTensorType(shape))],
+            target_opset=15,
+            zipmap=False,
         )
     elif learner.kind == "xgboost":
         from onnxmltools import convert_xgboost
@@ -204,32 +204,12 @@ def _converted(learner: Learner, estimator: Any, features: int) -> tuple[Any, st
     return graph, graph.graph.output[-1].name
 
 
-def _rounded_down(estimator: Any) -> Any:
-    """Return the booster with each threshold at the largest float32 not above it.
-
-    `x <= t` has the same answer for every float32 x. The estimator's own booster is replaced too,
-    so that the Python model a graph is compared with splits where the graph does.
-    """
-    import lightgbm
-
-    text = estimator.booster_.model_to_string()
-    rounded = re.sub(r"(?m)^threshold=(.+)$", _round_line, text)
-    # Sizes of the trees' text are an optional index into it; without them it is read in order.
-    rounded = re.sub(r"(?m)^tree_sizes=.*\n", "", rounded)
-    booster = lightgbm.Booster(model_str=rounded)
-    estimator._Booster = booster
-    return booster
-
-
-def _round_line(line: re.Match[str]) -> str:
-    exact = np.array(line.group(1).split(), dtype=np.float64)
-    near = exact.astype(np.float32)
-    down = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
-    return "threshold=" + " ".join(repr(float(value)) for value in down)
-
-
-def _splits(model: FittedModel) -> Iterator[tuple[int, float]]:
-    """Yield (feature, threshold) of every split of every tree in a graph."""
+def _splits(learner: Learner, estimator: Any, model: FittedModel) -> Iterator[tuple[int, float]]:
+    """Yield (feature, threshold) of every split, as the Python model has it."""
+    if learner.kind.startswith("lightgbm"):  # float64, which the graph rounds
+        for tree in estimator.booster_.dump_model()["tree_info"]:
+            yield from _walk(tree["tree_structure"])
+        return
     import onnx
 
     for node in onnx.load_model_from_string(model.onnx).graph.node:
@@ -241,3 +221,10 @@ def _splits(model: FittedModel) -> Iterator[tuple[int, float]]:
         for mode, feature, value in zip(modes, features, values, strict=True):
             if mode in _SPLITS:
                 yield int(feature), float(value)
+
+
+def _walk(node: dict[str, Any]) -> Iterator[tuple[int, float]]:
+    if "split_feature" in node:
+        yield int(node["split_feature"]), float(node["threshold"])
+        yield from _walk(node["left_child"])
+        yield from _walk(node["right_child"])

@@ -64,16 +64,12 @@ class Learner:
     ) -> Any:
         """Return a fitted estimator; `groups` (sizes of consecutive cross-sections) for rankers.
 
-        Features are rounded to the door's type first, so that the model never saw a difference
-        that its graph cannot see.
-
         Raises:
             ModelInvalid: values that are not finite, or settings the library refuses.
         """
         if X.ndim != 2 or y.shape != (len(X),) or not len(X):
             raise ModelInvalid(f"features of shape {X.shape} do not fit targets of {y.shape}")
-        seen = X.astype(self.door).astype(np.float64)
-        if not (np.isfinite(seen).all() and np.isfinite(y).all()):
+        if not (np.isfinite(X.astype(self.door)).all() and np.isfinite(y).all()):
             raise ModelInvalid("features and targets must be finite")
         options: dict[str, Any] = {} if weights is None else {"sample_weight": weights}
         if self.kind == "ridge" or self.kind == "logistic":
@@ -84,7 +80,7 @@ class Learner:
                 raise ModelInvalid("a ranker needs the sizes of its cross-sections, adding up to E")
         target = y.astype(np.int64) if self.classifies or groups is not None else y
         try:
-            fitted = self.estimator().fit(seen, target, **options)
+            fitted = self.estimator().fit(X, target, **options)
         except (TypeError, ValueError) as error:
             raise ModelInvalid(f"{self.kind} with {dict(self.settings)}: {error}") from error
         return fitted
