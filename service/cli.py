@@ -1,12 +1,13 @@
 """The command line `sluice`: thin commands; whatever is heavy is imported inside them."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from service.commands.features import app as features
 from service.commands.kill import app as kill
+from service.commands.options import Json, Workspace, finish, settings_of
 from service.commands.policy import app as policy
 from service.console import OK, Output, reported
 
@@ -27,28 +28,8 @@ app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)
 
-Workspace = Annotated[
-    Path | None,
-    typer.Option(
-        "--workspace", "-w", help="Folder of lake, ledger, journal and bundles.", show_default=False
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON document on stdout.")]
 Study = Annotated[str, typer.Argument(help="Name of the study, as `sluice studies` lists it.")]
 Notebook = Annotated[Path, typer.Argument(help="The notebook.", show_default=False)]
-
-
-def _settings(workspace: Path | None) -> Any:
-    import os
-
-    from service.settings import read_settings
-
-    return read_settings(os.environ, workspace=workspace)
-
-
-def _finish(status: int) -> None:
-    if status != OK:
-        raise typer.Exit(status)
 
 
 @app.command(
@@ -67,13 +48,13 @@ def demo(
     with reported(output):
         from service.research.demo import run_demo
 
-        settings = _settings(workspace)
+        settings = settings_of(workspace)
         status = run_demo(settings, console=output.console, json_path=json)
         if status == OK and serve:
             from service.commands.serve import serve as start
 
             status = start(settings, output)
-    _finish(status)
+    finish(status)
 
 
 @app.command(
@@ -110,7 +91,7 @@ def run(
 
         if every:
             status = run_every(
-                _settings(workspace),
+                settings_of(workspace),
                 output,
                 notebook,
                 parameter or [],
@@ -120,14 +101,14 @@ def run(
             )
         else:
             status = run_notebook(
-                _settings(workspace),
+                settings_of(workspace),
                 output,
                 notebook,
                 parameter or [],
                 timeout_seconds=timeout,
                 warm=warm,
             )
-    _finish(status)
+    finish(status)
 
 
 @app.command(
@@ -150,9 +131,9 @@ def sweep(
         from service.research.sweep import sweep_notebook
 
         status = sweep_notebook(
-            _settings(workspace), output, notebook, trials=trials, workers=workers, seed=seed
+            settings_of(workspace), output, notebook, trials=trials, workers=workers, seed=seed
         )
-    _finish(status)
+    finish(status)
 
 
 @app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice studies --json[/bold]")
@@ -162,8 +143,50 @@ def studies(workspace: Workspace = None, json: Json = False) -> None:
     with reported(output):
         from service.research.studies import list_studies
 
-        status = list_studies(_settings(workspace), output)
-    _finish(status)
+        status = list_studies(settings_of(workspace), output)
+    finish(status)
+
+
+@app.command(
+    rich_help_panel=RESEARCH, epilog="Example: [bold]sluice card 3f2a91c07b44 --check[/bold]"
+)
+def card(
+    bundle: Annotated[str, typer.Argument(help="Hash, its beginning, or the bundle's folder.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write it anew from ledger and lake, and compare.")
+    ] = False,
+    memo: Annotated[bool, typer.Option("--memo", help="The deployment memo instead.")] = False,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Show a bundle's model card; with --check, ends with 1 if the evidence says otherwise."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.research.card import show_card
+
+        status = show_card(settings_of(workspace), output, bundle, check=check, memo=memo)
+    finish(status)
+
+
+@app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice gap 3f2a91c07b44[/bold]")
+def gap(
+    bundle: Annotated[str, typer.Argument(help="Hash, its beginning, or the bundle's folder.")],
+    live: Annotated[
+        bool, typer.Option("--live", help="The live account instead of the bundle's replay.")
+    ] = False,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Compare what trades cost in the journal with what the backtest assumed, one by one.
+
+    Ends with 1 if fewer than 80 % of trades are within 10 % of the slippage seen.
+    """
+    output = Output(as_json=json)
+    with reported(output):
+        from service.research.gap import show_gap
+
+        status = show_gap(settings_of(workspace), output, bundle, live=live)
+    finish(status)
 
 
 @app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice gate momentum[/bold]")
@@ -173,8 +196,8 @@ def gate(study: Study, workspace: Workspace = None, json: Json = False) -> None:
     with reported(output):
         from service.research.gate import judge_study
 
-        status = judge_study(_settings(workspace), output, study)
-    _finish(status)
+        status = judge_study(settings_of(workspace), output, study)
+    finish(status)
 
 
 @app.command(
@@ -195,7 +218,7 @@ def calibrate(
         from service.research.calibrate import calibrate as simulate
 
         status = simulate(output, studies=studies, analysts=analysts, seed=seed)
-    _finish(status)
+    finish(status)
 
 
 @app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice promote momentum[/bold]")
@@ -213,8 +236,8 @@ def promote(
     with reported(output):
         from service.research.promote import promote_study
 
-        status = promote_study(_settings(workspace), output, study, by=by)
-    _finish(status)
+        status = promote_study(settings_of(workspace), output, study, by=by)
+    finish(status)
 
 
 @app.command(
@@ -236,8 +259,8 @@ def verify(
     with reported(output):
         from service.commands.verify import verify_bundle
 
-        status = verify_bundle(_settings(workspace), output, bundle, keys=keys)
-    _finish(status)
+        status = verify_bundle(settings_of(workspace), output, bundle, keys=keys)
+    finish(status)
 
 
 @app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice audit --json[/bold]")
@@ -251,8 +274,8 @@ def audit(workspace: Workspace = None, json: Json = False) -> None:
     with reported(output):
         from service.commands.audit import audit_records
 
-        status = audit_records(_settings(workspace), output)
-    _finish(status)
+        status = audit_records(settings_of(workspace), output)
+    finish(status)
 
 
 @app.command(
@@ -276,8 +299,8 @@ def replay(
     with reported(output):
         from service.commands.replay import replay_sessions
 
-        status = replay_sessions(_settings(workspace), output, first=first, last=last)
-    _finish(status)
+        status = replay_sessions(settings_of(workspace), output, first=first, last=last)
+    finish(status)
 
 
 @app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice trade[/bold]")
@@ -297,8 +320,8 @@ def trade(
     with reported(output):
         from service.commands.trade import trade as start
 
-        status = start(_settings(workspace), output, delay_minutes=delay)
-    _finish(status)
+        status = start(settings_of(workspace), output, delay_minutes=delay)
+    finish(status)
 
 
 @app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice serve --port 9000[/bold]")
@@ -315,10 +338,10 @@ def serve(
 
         from service.commands.serve import serve as start
 
-        settings = _settings(workspace)
+        settings = settings_of(workspace)
         settings = replace(settings, host=host or settings.host, port=port or settings.port)
         status = start(settings, output)
-    _finish(status)
+    finish(status)
 
 
 @app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice why 5f1c02ab[/bold]")
@@ -337,8 +360,8 @@ def why(
     with reported(output):
         from service.commands.why import explain
 
-        status = explain(_settings(workspace), output, identifier)
-    _finish(status)
+        status = explain(settings_of(workspace), output, identifier)
+    finish(status)
 
 
 def main() -> None:

@@ -1,11 +1,15 @@
 """`sluice features`: browse views, check contracts, audit for leaks, see how a value came to be."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.console import OK, REFUSED, Output, reported
+from service.commands.options import Json, Workspace, finish, settings_of
+from service.console import REFUSED, Output, reported
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,30 +18,18 @@ app = typer.Typer(
     epilog="Example: [bold]sluice features list[/bold]",
 )
 
-Workspace = Annotated[
-    Path | None,
-    typer.Option("--workspace", "-w", help="Folder of the lake.", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON document on stdout.")]
 Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="[VIEW]...", help="All views if none is named.", show_default=False),
 ]
 
 
-def _settings(workspace: Path | None) -> Any:
-    import os
+def _settings(workspace: Path | None) -> "Settings":
+    from service.settings import require_workspace
 
-    from service.settings import read_settings, require_workspace
-
-    settings = read_settings(os.environ, workspace=workspace)
+    settings = settings_of(workspace)
     require_workspace(settings)
     return settings
-
-
-def _finish(status: int) -> None:
-    if status != OK:
-        raise typer.Exit(status)
 
 
 @app.command(name="list", epilog="Example: [bold]sluice features list --json[/bold]")
@@ -80,7 +72,7 @@ def check(
         from service.features import prove
 
         status = prove.check(_settings(workspace), output, views or None, fresh=fresh)
-    _finish(status)
+    finish(status)
 
 
 @app.command(
@@ -111,7 +103,7 @@ def audit(
         status = prove.audit(
             _settings(workspace), output, targets or [], samples=samples, seed=seed
         )
-    _finish(status)
+    finish(status)
 
 
 @app.command(epilog="Example: [bold]sluice features history CPI us_core_cpi.index[/bold]")

@@ -1,0 +1,34 @@
+"""What the commands share: the options every one of them has, the settings they open, their end."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.console import OK
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+Workspace = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace", "-w", help="Folder of lake, ledger, journal and bundles.", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON document on stdout.")]
+
+
+def settings_of(workspace: Path | None) -> "Settings":
+    """Read the settings, of the workspace that was typed or the environment's."""
+    import os
+
+    from service.settings import read_settings
+
+    return read_settings(os.environ, workspace=workspace)
+
+
+def finish(status: int) -> None:
+    """End the process with a status that is not 0."""
+    if status != OK:
+        raise typer.Exit(status)
