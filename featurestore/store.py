@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from typing import Literal
 
 import polars as pl
@@ -66,6 +67,8 @@ class FeatureStore:
 
     lake: Lake
     now: Callable[[], datetime] | None = None
+    # Told reader, study ("" if none is named), view and rows before a view is handed out.
+    on_read: Callable[[LakeReader, str, str, pl.DataFrame], None] | None = None
 
     def apply(self, *views: FeatureView) -> tuple[str, ...]:
         """Declare views; return the names whose declaration is new or changed.
@@ -272,7 +275,7 @@ class FeatureStore:
             study: whose own seal holds; None = the earliest seal of the lake does.
             opening: leave to look behind the lake's seals; research code has none.
         """
-        return open_reader(
+        opened = open_reader(
             ReaderSource(
                 lake=self.lake,
                 snapshot=snapshot,
@@ -282,6 +285,9 @@ class FeatureStore:
                 opening=opening,
             )
         )
+        if self.on_read is not None:
+            opened.watch(partial(self.on_read, opened, study or ""))
+        return opened
 
     def seal(self, name: str, sealed_from: datetime) -> None:
         """Seal the lake from an instant on, for good; readers without an opening end before it.

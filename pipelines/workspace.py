@@ -88,8 +88,8 @@ class Workspace:
         return self._pinned if self._pinned is not None else self.store().snapshot()
 
     def store(self) -> FeatureStore:
-        """Open the feature store."""
-        return FeatureStore(Lake(self.lake_url))
+        """Open the feature store; whatever is read through it leaves a lease."""
+        return FeatureStore(Lake(self.lake_url), on_read=self._lease)
 
     def ledger(self) -> Ledger:
         """Open the ledger, once; its head is remembered in a file beside it."""
@@ -106,9 +106,9 @@ class Workspace:
         if study.name not in self._readers:
             store = self.store()
             store.seal(study.name, seal)
-            reader = store.reader(self.snapshot, sealed_from=seal, study=study.name)
-            reader.watch(lambda view, rows: self._lease(study.name, reader, view, rows))
-            self._readers[study.name] = reader
+            self._readers[study.name] = store.reader(
+                self.snapshot, sealed_from=seal, study=study.name
+            )
         return self._readers[study.name]
 
     def exploring_reader(self) -> LakeReader:
@@ -116,9 +116,7 @@ class Workspace:
 
         Its leases name no study, so that no study is charged for them.
         """
-        reader = self.store().reader(self.snapshot)
-        reader.watch(lambda view, rows: self._lease("", reader, view, rows))
-        return reader
+        return self.store().reader(self.snapshot)
 
     def read_for(self, run: str | None, notebook: str) -> None:
         """Let reads from now on name a recorded trial's run and notebook; it answers for them.
@@ -128,7 +126,7 @@ class Workspace:
         if self.run is None and not self.notebook:
             self._reads_for = (run, notebook)
 
-    def _lease(self, study: str, reader: LakeReader, view: str, rows: pl.DataFrame) -> None:
+    def _lease(self, reader: LakeReader, study: str, view: str, rows: pl.DataFrame) -> None:
         """Record what a reader of research is about to hand out."""
         first, last = rows["event_time"].min(), rows["event_time"].max()
         seal = reader.sealed_from

@@ -26,7 +26,7 @@ _KIND, LEASES = "lease", "ledger_leases"
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """One view of one pinned snapshot, as a run read it."""
 
-    study: str  # whose seal held
+    study: str  # whose seal held; empty if none was named
     view: str
     version: int  # of the view's table
     snapshot_hash: str  # hex

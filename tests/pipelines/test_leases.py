@@ -106,3 +106,18 @@ def test_a_read_in_a_world_that_ends_leaves_its_lease_too(workspace, definition)
     with world_ends(reader.sealed_from):
         workspace.research_reader(definition.study).rows("us_equities")
     assert len(workspace.ledger().reads.leases()) == 1
+
+
+def test_a_read_past_the_workspace_s_own_readers_leaves_a_lease_as_well(workspace, definition):
+    workspace.research_reader(definition.study)  # seals the holdout
+    store = workspace.store()
+    store.get_historical_features(
+        ["us_equities.close"],
+        symbols=["AAPL"],
+        start=definition.study.research.start,
+        end=definition.study.research.end,
+        snapshot=workspace.snapshot,
+    )
+    ((_, lease),) = workspace.ledger().reads.leases()
+    assert (lease.study, lease.view, lease.by) == ("", "us_equities", "ada")
+    assert lease.last < "2003"
