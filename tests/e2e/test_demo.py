@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipelines.ledger import open_ledger
+from pipelines.ledger import TrialClosed, TrialOpened, open_ledger
 from runtime.bundle import CONTENT, MANIFEST, SIGNATURE, load_bundle
 from runtime.clock import WallClock
 from runtime.database import open_database
@@ -158,6 +158,40 @@ def test_verify_says_so_on_the_command_line(demo: Demo, tmp_path: Path) -> None:
     ended = _sluice("verify", str(copy), workspace=demo.folder)
     assert ended.returncode == 1
     assert "card.md" in ended.stdout + ended.stderr
+
+
+def test_the_card_is_what_the_evidence_says_until_the_evidence_grows(
+    demo: Demo, tmp_path: Path
+) -> None:
+    bundle = demo.figures["bundles"][0]["hash"]
+    ended = _sluice("card", bundle[:12], "--check", "--json", workspace=demo.folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    told = json.loads(ended.stdout)
+    assert told["same"]
+    assert told["differences"] == []
+    memo = _sluice("card", bundle[:12], "--memo", workspace=demo.folder).stdout
+    assert bundle in memo
+    assert "How it is stopped" in memo
+    grown = tmp_path / "demo"
+    shutil.copytree(demo.folder, grown)
+    ledger = open_ledger(
+        f"sqlite:///{grown / 'research.db'}", clock=WallClock(), anchor=grown / "ledger.head"
+    )
+    tried = ledger.trials("momentum")[0]
+    another = TrialOpened(
+        study="momentum",
+        parameters=tried.parameters,
+        code_hash="0" * 64,
+        snapshot_hash=tried.snapshot_hash,
+    )
+    ledger.close_trial(
+        ledger.open_trial(another), TrialClosed(status="failed", reason="tried once more")
+    )
+    ended = _sluice("card", bundle[:12], "--check", "--json", workspace=grown)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    told = json.loads(ended.stdout)
+    assert told["trials_now"] == told["trials"] + 1
+    assert any("Trials counted" in line for line in told["differences"])
 
 
 def test_why_leads_from_an_order_to_the_notebook_cell(demo: Demo) -> None:
