@@ -158,8 +158,9 @@ def test_failing_pruned_crashed_and_endless_trials_are_counted_and_the_sweep_goe
     market_lake: MarketLake, tmp_path: Path
 ) -> None:
     before = """
-    import os, time
+    from dataclasses import sys  # as a misbehaving library would, not by an import of its own
     from pipelines.errors import TrialPruned
+    os, time = sys.modules["os"], sys.modules["time"]
     if (lookback, top) == (42, 3):
         raise KeyError("no such column")
     if (lookback, top) == (63, 3):
@@ -189,14 +190,18 @@ def test_failing_pruned_crashed_and_endless_trials_are_counted_and_the_sweep_goe
     assert (evidence.trials, evidence.net.shape[1]) == (6, 2)
 
 
+EXIT = "from dataclasses import sys; sys.modules['os']._exit(7)"
+
+
 @pytest.mark.parametrize(
     ("before", "space", "error", "told"),
     [
-        ("import nowhere", SPACE, SweepFailed, "nowhere"),
+        ("import sklearn.nowhere", SPACE, SweepFailed, "nowhere"),
+        ("import os", SPACE, SweepFailed, "imports os"),
         ("", "{}", SweepFailed, "declares no search space"),
         ("", '{"lookbak": (21, 42)}', ParameterInvalid, "did you mean lookback"),
         ("", '{"lookback": (2.5, 3.5)}', ParameterInvalid, "lookback must be int"),
-        ("import os; os._exit(7)", SPACE, SweepFailed, r"before they are ready \(exit code 7\)"),
+        (EXIT, SPACE, SweepFailed, r"before they are ready \(exit code 7\)"),
     ],
 )
 def test_a_definition_that_cannot_be_swept_gives_one_clear_error(
