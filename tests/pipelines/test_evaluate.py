@@ -21,7 +21,10 @@ NOW = datetime(2024, 5, 1, tzinfo=UTC)
 @pytest.fixture
 def workspace(tmp_path, market_lake):
     return Workspace(
-        tmp_path, lake_url=market_lake.fresh_url(), snapshot=market_lake.snapshot, clock=ReplayClock(NOW)
+        tmp_path,
+        lake_url=market_lake.fresh_url(),
+        snapshot=market_lake.snapshot,
+        clock=ReplayClock(NOW),
     )
 
 
@@ -165,7 +168,9 @@ def test_a_missing_workspace_says_what_to_do(tmp_path, monkeypatch):
 
 def test_the_default_workspace_is_found_from_a_folder_below(tmp_path, market_lake, monkeypatch):
     home = Workspace(
-        tmp_path / ".sluice" / "demo", lake_url=market_lake.fresh_url(), snapshot=market_lake.snapshot
+        tmp_path / ".sluice" / "demo",
+        lake_url=market_lake.fresh_url(),
+        snapshot=market_lake.snapshot,
     )
     home.save()
     below = tmp_path / "notebooks" / "strategies"

@@ -54,9 +54,9 @@ def stripped(run: int) -> bytes:
 
 def test_two_runs_of_the_same_notebook_leave_the_same_bytes() -> None:
     assert stripped(1) == stripped(2)
-    assert strip_volatile(json.dumps(executed(1)).encode(), paths=["/somewhere/user1/workspace"]) == (
-        stripped(1)
-    )
+    assert strip_volatile(
+        json.dumps(executed(1)).encode(), paths=["/somewhere/user1/workspace"]
+    ) == (stripped(1))
 
 
 def test_results_plots_prose_and_tags_stay() -> None:
