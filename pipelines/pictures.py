@@ -111,7 +111,7 @@ def draw(
     settings.pop("backend", None)
     with mpl.rc_context(settings | _STYLE):
         figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)  # its drawing calls carry no types
         paint(figure)
         canvas.draw()  # once; savefig would draw everything twice to lay it out
         buffer = io.BytesIO()

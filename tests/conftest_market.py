@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from featurestore.lake import Lake
 from featurestore.reader import LakeReader, Snapshot
+from featurestore.seals import seals
 from featurestore.sources.embedded import ingest_embedded
 from featurestore.store import FeatureStore, IngestReport
 
@@ -33,11 +35,12 @@ class MarketLake:
 
 
 @pytest.fixture(scope="session")
-def market_lake(tmp_path_factory: pytest.TempPathFactory) -> MarketLake:
+def market_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MarketLake]:
     path = tmp_path_factory.mktemp("market") / "lake"
     store = FeatureStore(Lake(str(path)))
     reports = tuple(ingest_embedded(store))
-    return MarketLake(path=path, store=store, snapshot=store.snapshot(), reports=reports)
+    yield MarketLake(path=path, store=store, snapshot=store.snapshot(), reports=reports)
+    assert seals(store.lake) == {}, "a test sealed the lake that all tests share: use fresh_url()"
 
 
 @pytest.fixture(scope="session")

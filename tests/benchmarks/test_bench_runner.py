@@ -20,7 +20,8 @@ def test_figures_of_a_bench_replace_its_old_ones_and_leave_the_others(tmp_path):
         assert main(["cscv", "--results", str(results)]) == 0
     figures = json.loads(results.read_text())
     assert figures[0] == other
-    assert len(figures) == 3
+    names = [figure["name"] for figure in figures]
+    assert len(names) == len(set(names)) > 1  # run twice, listed once
     assert all(sorted(figure) == sorted(KEYS) for figure in figures)
     for figure in figures[1:]:  # how fast is the bench's business; a busy machine fails no test
         assert figure["ratio"] == figure["peer"] / figure["ours"]

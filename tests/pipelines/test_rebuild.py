@@ -28,7 +28,7 @@ held = reader.history("us_equities.close", symbols, study.research.start, study.
 @pytest.fixture
 def workspace(market_lake, tmp_path, monkeypatch) -> Workspace:
     made = Workspace(
-        tmp_path / "workspace", lake_url=str(market_lake.path), snapshot=market_lake.snapshot
+        tmp_path / "workspace", lake_url=market_lake.fresh_url(), snapshot=market_lake.snapshot
     )
     made.save()
     monkeypatch.setenv("SLUICE_WORKSPACE", str(made.path))

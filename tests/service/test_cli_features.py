@@ -145,7 +145,7 @@ def test_audit_names_a_row_that_claims_to_be_known_too_early(folder):
 def test_audit_of_a_notebook_names_the_cell(market_lake, tmp_path):
     folder = tmp_path / "ws"
     folder.mkdir()
-    (folder / "workspace.json").write_text(json.dumps({"lake_url": str(market_lake.path)}))
+    (folder / "workspace.json").write_text(json.dumps({"lake_url": market_lake.fresh_url()}))
     peek = (
         "from pipelines.audit import feature\n\n@feature('us_equities')\n"
         "def tomorrow(frame):\n"

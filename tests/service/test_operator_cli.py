@@ -100,6 +100,7 @@ def test_the_kill_switch_is_turned_by_hand_without_any_database(sluice, workspac
 def test_a_running_service_reads_the_policy_again_on_sighup(workspace, tmp_path, monkeypatch):
     file = tmp_path / "policy.toml"
     monkeypatch.setenv("SLUICE_POLICY", str(file))
+    (workspace / "workspace.json").write_text("{}")  # what a folder is recognised by
     with served(workspace, free_port()) as child:
         settings = read_settings(os.environ, workspace=workspace)
         assert "The desk is at" in child.stdout.readline()
