@@ -16,7 +16,7 @@ demo *args: (_venv "research")
     @{{ bin }}/sluice demo {{ args }}
 
 # Every test: unit, contract (SQLite and PostgreSQL), faults, JupyterHub, headless Chromium. Arguments go to pytest
-test *args: (_venv "dev") _browser _proxy _s3
+test *args: (_venv "dev") _browser _proxy (_apart "s3" "the S3 server of the tests")
     {{ bin }}/python -m pytest -n 2 --dist loadfile {{ args }}
 
 # Format, lint, strict types, floors: what must hold before a commit
@@ -27,7 +27,7 @@ check: (_venv "dev")
     {{ bin }}/lint-imports --no-logo
 
 # Promises of speed, each beside its peer in the same run; writes benchmarks/results.json
-bench *args: (_venv "dev")
+bench *args: (_venv "dev") (_apart "feast" "Feast, a peer of the benches")
     {{ bin }}/python -m benchmarks.run {{ args }}
 
 # The live service and its desk over a workspace (default: the demo's)
@@ -53,11 +53,12 @@ lock:
     uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" pyproject.toml --extra research -c requirements/runtime.txt -o requirements/research.txt
     uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" pyproject.toml --extra research --extra hub --extra dev -c requirements/research.txt -o requirements/dev.txt
     printf 'hatchling\neditables\n' | uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" - -o requirements/build.txt
+    printf 'feast[duckdb,redis]\n' | uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" - -o requirements/feast.txt
     printf 'moto[server]\n' | uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" - -o requirements/s3.txt
 
 # Remove the virtual environment, caches and local workspaces
 clean:
-    rm -rf .venv .venv-s3 .sluice .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis hub/node_modules
+    rm -rf .venv .venv-s3 .venv-feast .sluice .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis hub/node_modules
 
 # Create .venv and install one locked requirement file; nothing happens when it is already there
 _venv level:
@@ -82,13 +83,13 @@ _proxy:
     @scripts/system-package npm npm nodejs
     @[ -x hub/node_modules/.bin/configurable-http-proxy ] || { echo "Installing the hub's node proxy from hub/package-lock.json"; cd hub && npm ci --silent --no-audit --no-fund; }
 
-# A private S3 server for the tests of the lake, in an environment of its own: it cannot share ours
-_s3:
+# A peer or server that cannot share our dependencies, in an environment of its own: .venv-NAME from requirements/NAME.txt
+_apart name what:
     #!/usr/bin/env bash
     set -euo pipefail
-    fingerprint="$(sha256sum < requirements/s3.txt | cut -c1-16)"
-    if [ "$(cat .venv-s3/.installed 2>/dev/null || true)" = "$fingerprint" ]; then exit 0; fi
-    echo "Installing the S3 server of the tests from requirements/s3.txt (hashes checked)"
-    uv venv -q --clear --python '>=3.11' .venv-s3
-    uv pip install -q --python .venv-s3/bin/python --require-hashes -r requirements/s3.txt
-    echo "$fingerprint" > .venv-s3/.installed
+    fingerprint="$(sha256sum < requirements/{{ name }}.txt | cut -c1-16)"
+    if [ "$(cat .venv-{{ name }}/.installed 2>/dev/null || true)" = "$fingerprint" ]; then exit 0; fi
+    echo "Installing {{ what }} from requirements/{{ name }}.txt (hashes checked)"
+    uv venv -q --clear --python '>=3.11' .venv-{{ name }}
+    uv pip install -q --python .venv-{{ name }}/bin/python --require-hashes -r requirements/{{ name }}.txt
+    echo "$fingerprint" > .venv-{{ name }}/.installed
