@@ -1,15 +1,11 @@
 """`sluice features`: browse views, check contracts, audit for leaks, see how a value came to be."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from service.commands.options import Json, Workspace, finish, settings_of
+from service.commands.options import Json, Workspace, finish, workspace_settings
 from service.console import REFUSED, Output, reported
-
-if TYPE_CHECKING:
-    from service.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,14 +20,6 @@ Names = Annotated[
 ]
 
 
-def _settings(workspace: Path | None) -> "Settings":
-    from service.settings import require_workspace
-
-    settings = settings_of(workspace)
-    require_workspace(settings)
-    return settings
-
-
 @app.command(name="list", epilog="Example: [bold]sluice features list --json[/bold]")
 def list_views(workspace: Workspace = None, json: Json = False) -> None:
     """List the views with what they hold."""
@@ -39,7 +27,7 @@ def list_views(workspace: Workspace = None, json: Json = False) -> None:
     with reported(output):
         from service.features import browse
 
-        browse.list_views(_settings(workspace), output)
+        browse.list_views(workspace_settings(workspace), output)
 
 
 @app.command(epilog="Example: [bold]sluice features show us_equities[/bold]")
@@ -53,7 +41,7 @@ def show(
     with reported(output):
         from service.features import browse
 
-        browse.show(_settings(workspace), output, name)
+        browse.show(workspace_settings(workspace), output, name)
 
 
 @app.command(epilog="Example: [bold]sluice features check && echo all contracts hold[/bold]")
@@ -71,7 +59,7 @@ def check(
     with reported(output):
         from service.features import prove
 
-        status = prove.check(_settings(workspace), output, views or None, fresh=fresh)
+        status = prove.check(workspace_settings(workspace), output, views or None, fresh=fresh)
     finish(status)
 
 
@@ -101,7 +89,7 @@ def audit(
         from service.features import prove
 
         status = prove.audit(
-            _settings(workspace), output, targets or [], samples=samples, seed=seed
+            workspace_settings(workspace), output, targets or [], samples=samples, seed=seed
         )
     finish(status)
 
@@ -123,7 +111,7 @@ def history(
     with reported(output):
         from service.features import browse
 
-        browse.history(_settings(workspace), output, entity, field, as_of=as_of, last=last)
+        browse.history(workspace_settings(workspace), output, entity, field, as_of=as_of, last=last)
 
 
 @app.command(epilog="Example: [bold]sluice features quarantine us_equities[/bold]")
@@ -137,7 +125,7 @@ def quarantine(
     with reported(output):
         from service.features import aside
 
-        aside.waiting(_settings(workspace), output, view)
+        aside.waiting(workspace_settings(workspace), output, view)
 
 
 View = Annotated[str, typer.Argument(help="The view.")]
@@ -166,7 +154,9 @@ def release(
     with reported(output):
         from service.features import aside
 
-        aside.release(_settings(workspace), output, view, batch, why=why, by=by, rows=row or None)
+        aside.release(
+            workspace_settings(workspace), output, view, batch, why=why, by=by, rows=row or None
+        )
 
 
 @app.command(
@@ -186,7 +176,9 @@ def drop(
     with reported(output):
         from service.features import aside
 
-        aside.drop(_settings(workspace), output, view, batch, why=why, by=by, rows=row or None)
+        aside.drop(
+            workspace_settings(workspace), output, view, batch, why=why, by=by, rows=row or None
+        )
 
 
 @app.command(epilog="Example: [bold]sluice features tidy --days 30[/bold]")
@@ -204,4 +196,4 @@ def tidy(
 
         from service.research.tidy import tidy as tidy_lake
 
-        tidy_lake(_settings(workspace), output, older_than=timedelta(days=days))
+        tidy_lake(workspace_settings(workspace), output, older_than=timedelta(days=days))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.commands.options import By, Json, Workspace, workspace_settings
 from service.console import REFUSED, Output, reported
 
 if TYPE_CHECKING:
@@ -19,26 +20,15 @@ app = typer.Typer(
     epilog="Example: [bold]sluice kill on --by ada --reason 'prices look wrong'[/bold]",
 )
 
-Workspace = Annotated[
-    Path | None,
-    typer.Option("--workspace", "-w", help="Folder of the kill switch.", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON document on stdout.")]
 Scope = Annotated[str, typer.Argument(help="all, account.X, study.X or symbol.X.")]
-By = Annotated[str, typer.Option(help="Who does it.", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Why, in words.", show_default=False)]
 
 
 def _killing(workspace: Path | None) -> Any:
-    import os
-
     from runtime.clock import WallClock
     from service.killing import open_killing
-    from service.settings import read_settings, require_workspace
 
-    settings = read_settings(os.environ, workspace=workspace)
-    require_workspace(settings)
-    return open_killing(settings, WallClock())
+    return open_killing(workspace_settings(workspace), WallClock())
 
 
 @app.command(epilog="Example: [bold]sluice kill on symbol.AAPL --by ada --reason halt[/bold]")

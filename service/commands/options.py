@@ -17,6 +17,7 @@ Workspace = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON document on stdout.")]
+By = Annotated[str, typer.Option(help="Who does it.", show_default=False)]
 
 
 def settings_of(workspace: Path | None) -> "Settings":
@@ -26,6 +27,15 @@ def settings_of(workspace: Path | None) -> "Settings":
     from service.settings import read_settings
 
     return read_settings(os.environ, workspace=workspace)
+
+
+def workspace_settings(workspace: Path | None) -> "Settings":
+    """Read the settings of a workspace that must be there."""
+    from service.settings import require_workspace
+
+    settings = settings_of(workspace)
+    require_workspace(settings)
+    return settings
 
 
 def finish(status: int) -> None:

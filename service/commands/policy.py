@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.commands.options import By, Json, Workspace, settings_of
 from service.console import REFUSED, Output, reported
 
 if TYPE_CHECKING:
@@ -19,24 +20,16 @@ app = typer.Typer(
     epilog="Example: [bold]sluice policy diff new.toml[/bold]",
 )
 
-Workspace = Annotated[
-    Path | None,
-    typer.Option("--workspace", "-w", help="Folder of the journal.", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON document on stdout.")]
-By = Annotated[str, typer.Option(help="Who does it.", show_default=False)]
 Why = Annotated[str, typer.Option(help="Why, in words.", show_default=False)]
 OverrideId = Annotated[str, typer.Argument(metavar="OVERRIDE", help="Its id.")]
 
 
 def _policies(workspace: Path | None) -> Any:
-    import os
-
     from service.policies import open_policies
-    from service.settings import read_settings, require_workspace
+    from service.settings import require_records
 
-    settings = read_settings(os.environ, workspace=workspace)
-    require_workspace(settings)
+    settings = settings_of(workspace)
+    require_records(settings)
     policies = open_policies(settings)
     policies.begin()
     return policies

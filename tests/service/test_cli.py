@@ -17,7 +17,7 @@ from tests.fakes.trading import promoted_workspace, traded_workspace
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     *("demo", "run", "sweep", "studies", "gate", "promote"),
-    *("verify", "audit", "replay", "trade", "serve", "why"),
+    *("verify", "audit", "replay", "trade", "serve", "why", "card", "gap", "calibrate"),
 )
 EVERY_FILE = (*CONTENT, "manifest.json", "signature")
 

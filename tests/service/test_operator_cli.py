@@ -27,6 +27,7 @@ TIGHT = DEFAULT.replace("max_drawdown = 0.50", "max_drawdown = 0.30")
 def workspace(tmp_path):
     folder = tmp_path / "ws"
     folder.mkdir()
+    (folder / "workspace.json").write_text("{}")
     (tmp_path / "policy.toml").write_text(DEFAULT)
     return folder
 
@@ -69,6 +70,12 @@ def test_the_policy_is_shown_reloaded_and_rolled_back(sluice, tmp_path):
     assert "rolled back" in " ".join(said.split())
     history = json.loads(sluice("policy", "show", "--json"))["history"]
     assert [one["number"] for one in history] == [3, 2, 1]
+
+
+def test_a_folder_that_is_no_workspace_is_refused_and_left_as_it_was(sluice, workspace):
+    (workspace / "workspace.json").unlink()
+    assert "is not a workspace" in " ".join(sluice("policy", "show", status=2).split())
+    assert not list(workspace.iterdir())
 
 
 def test_an_override_is_asked_approved_and_revoked(sluice):
