@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from featurestore.errors import PlatformError
+from featurestore.servers import SCHEMES
 
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 SHORTEST_TOKEN = 16  # characters
@@ -26,6 +27,9 @@ class Settings:
     database_url: str  # journal and registry
     ledger_url: str  # runs and trials
     lake_url: str  # folder or object-store URL of the Delta tables
+    # Each a file of this host, or Redis or Valkey; the URL may hold a password.
+    online_url: str = field(repr=False)  # newest known feature values
+    streams_url: str = field(repr=False)  # features.pit and signals.{strategy}
     policy: Path | None  # guardrail limits; None = the packaged default
     account: str  # whose books the desk shows; "" = live, else the active bundle's replay
     host: str
@@ -68,6 +72,10 @@ def read_settings(environ: Mapping[str, str], *, workspace: Path | None = None) 
         database_url=_database(environ, "SLUICE_DATABASE_URL", folder / "runtime.db"),
         ledger_url=_database(environ, "SLUICE_LEDGER_URL", folder / "research.db"),
         lake_url=environ.get("SLUICE_LAKE_URL", "").strip() or str(folder / "lake"),
+        online_url=_store(environ, "SLUICE_ONLINE_URL", f"file://{quote(str(folder))}/online.bin"),
+        streams_url=_store(
+            environ, "SLUICE_STREAMS_URL", f"sqlite:///{quote(str(folder))}/streams.db"
+        ),
         policy=_file(environ, "SLUICE_POLICY"),
         account=environ.get("SLUICE_ACCOUNT", "").strip(),
         host=environ.get("SLUICE_HOST", "").strip() or "127.0.0.1",
@@ -86,6 +94,18 @@ def _database(environ: Mapping[str, str], name: str, default: Path) -> str:
         raise SettingsInvalid(
             f"{name}: scheme {scheme!r} is not a database we speak;"
             " write sqlite:////path/file.db or postgresql://user@host/name"
+        )
+    return url
+
+
+def _store(environ: Mapping[str, str], name: str, default: str) -> str:
+    """Return the URL of a store that is a file by default and else a server."""
+    url, embedded = environ.get(name, "").strip() or default, urlsplit(default).scheme
+    scheme = urlsplit(url).scheme
+    if scheme not in (embedded, *SCHEMES):
+        raise SettingsInvalid(
+            f"{name}: scheme {scheme!r} is none we speak;"
+            f" write {embedded}:///path, or redis://host:6379/0 (also {', '.join(SCHEMES[1:])})"
         )
     return url
 

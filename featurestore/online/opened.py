@@ -1,7 +1,7 @@
 """Opens an online store by URL: this process, a shared file, or Redis and Valkey."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -9,9 +9,9 @@ from featurestore.errors import OnlineUnavailable
 from featurestore.online.memory import MemoryOnline
 from featurestore.online.port import OnlineBackend
 from featurestore.online.store import OfflineReader, OnlineStore
+from featurestore.servers import SCHEMES, NoServer, open_client
 
-SERVERS = ("redis", "rediss", "unix", "valkey", "valkeys")
-TIMEOUT = 5.0  # seconds until a server that does not answer is an error
+TIMEOUT = timedelta(seconds=5)  # until a server that does not answer is an error
 
 
 def open_online(url: str = "memory://", *, name: str = "default") -> OnlineStore:
@@ -32,39 +32,21 @@ def open_online(url: str = "memory://", *, name: str = "default") -> OnlineStore
         from featurestore.online.file import FileOnline
 
         return OnlineStore(FileOnline(Path(unquote(parts.path))))
-    if parts.scheme in SERVERS:
+    if parts.scheme in SCHEMES:
         return OnlineStore(_on_server(url, name))
     raise OnlineUnavailable(
-        f"an online store's URL begins with memory, file or {', '.join(SERVERS)}, "
+        f"an online store's URL begins with memory, file or {', '.join(SCHEMES)}, "
         f"not {parts.scheme or 'nothing'!r}"
     )
 
 
 def _on_server(url: str, name: str) -> OnlineBackend:
-    from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.exceptions import RedisError
-    from redis.retry import Retry
-
     from featurestore.online.redis import RedisOnline
 
-    scheme, rest = url.split("://", 1)
-    plain = {"valkey": "redis", "valkeys": "rediss"}.get(scheme, scheme)
     try:
-        client = Redis.from_url(
-            f"{plain}://{rest}",
-            protocol=2,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            retry=Retry(NoBackoff(), 1),  # a connection the server dropped is made again
-        )
-        client.ping()
-    except (RedisError, ValueError) as error:
-        shown = urlsplit(url).hostname or urlsplit(url).path
-        raise OnlineUnavailable(
-            f"the online store's server at {shown} does not answer: {error}; is the URL right?"
-        ) from error
-    return RedisOnline(client, name)
+        return RedisOnline(open_client(url, timeout=TIMEOUT, again=1), name)
+    except NoServer as error:
+        raise OnlineUnavailable(f"the online store's server {error}") from error
 
 
 def materialize(
