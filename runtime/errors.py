@@ -85,3 +85,19 @@ class ReleaseRefused(RuntimeFault):
 
 class PolicyRefused(RuntimeFault):
     """A policy change or an override is against the rules; what is in force stays."""
+
+
+class Superseded(RuntimeFault):
+    """Another process trades the account now; this one may neither record nor send any more."""
+
+
+class ClockInDoubt(RuntimeFault):
+    """This host's clock contradicts the record; nothing is decided until they agree."""
+
+
+class HandedOver(RuntimeFault):
+    """This process was told to stop; what it has not sent stays on record for the next one."""
+
+
+class VenuesInvalid(RuntimeFault):
+    """The file of paper venues, or the record of measured latencies, cannot be used."""

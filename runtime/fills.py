@@ -15,18 +15,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from statistics import NormalDist
 
-from runtime.domain import Bar, Side
+from runtime.domain import Side
 from runtime.errors import OrderInvalid
 from runtime.impact import square_root_impact
 
 SESSION_SECONDS = 23_400.0  # 09:30 to 16:00
 DAYS_PER_YEAR = 360  # the convention of stock loans
 _NORMAL = NormalDist()
-_PRICE = Decimal("0.000001")
 
 
 class Style(StrEnum):
@@ -181,36 +179,6 @@ def execute(
         adverse=adverse,
         reason=why,
     )
-
-
-def fill_bar(
-    bar: Bar,
-    side: Side,
-    style: Style,
-    bounds: tuple[Decimal, Decimal],
-    state: MarketState,
-    terms: FillTerms,
-) -> tuple[Decimal, Decimal]:
-    """Return exact units and price of an order on a bar: what a paper venue books.
-
-    Args:
-        bar: names symbol and session, which the luck is derived from.
-        side: buy or sell.
-        style: how it meets the market.
-        bounds: units asked for, and the worst price.
-        state: of the market at the bar.
-        terms: of the venue.
-
-    Returns:
-        Units (all, or whole ones) and the price to 6 places.
-    """
-    asked, limit = bounds
-    name = luck_of(bar.symbol, bar.event_time.date())
-    done = execute(name, side, float(asked), style, state, terms, limit=float(limit))
-    price = Decimal(repr(done.price)).quantize(_PRICE, rounding=ROUND_HALF_EVEN)
-    if done.quantity >= float(asked):
-        return asked, price
-    return Decimal(repr(done.quantity)).quantize(Decimal(1), rounding=ROUND_DOWN), price
 
 
 def luck_of(symbol: str, day: date) -> str:
