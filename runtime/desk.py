@@ -1,6 +1,7 @@
 """What an engine works with, all of it handed in: bundle, data, journal, venues, policy, time."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
@@ -54,6 +55,10 @@ class Desk:
     freshness: Mapping[str, timedelta] = field(default_factory=dict)  # view -> age allowed
     caller: str = "engine"
     limits: Callable[[datetime], Policy] | None = None  # the policy in force at an instant
+    standing: Callable[[], AbstractContextManager[None]] = nullcontext
+    # entered around every call that changes something at a venue; refuses a process superseded
+    # Told once a decision is committed, before its orders leave: returns at once, never raises.
+    committed: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         simulated = {isinstance(broker, SimulatedVenue) for broker in self.brokers}

@@ -173,6 +173,7 @@ class Engine:
         record, orders = decide(desk, moment, self.history)
         if not desk.journal.record_decision(record, orders):
             return None, ()  # another process was first; what it committed is asked about
+        desk.committed()
         self.history.decided(record)
         return record, orders
 

@@ -84,6 +84,22 @@ class JournalQueries:
         )
         return tuple(_decision(seq, value, payload, {}) for seq, value, _, payload in rows)
 
+    def decisions_after(self, seq: int, limit: int) -> tuple[JournalledDecision, ...]:
+        """Return this account's decisions behind an entry, oldest first, without their inputs."""
+        rows = self._read(
+            f"{_DECISIONS} WHERE d.account = ? AND d.seq > ? ORDER BY d.seq LIMIT ?",
+            (self.account, seq, limit),
+        )
+        return tuple(_decision(seq, value, payload, {}) for seq, value, _, payload in rows)
+
+    def count_after(self, seq: int) -> int:
+        """Return how many decisions of this account stand behind an entry."""
+        rows = self._read(
+            "SELECT count(*) FROM journal_decisions WHERE account = ? AND seq > ?",
+            (self.account, seq),
+        )
+        return int(rows[0][0])
+
     def find_decision(self, bundle: str, tick: str) -> str | None:
         """Return the id of the decision a bundle took at a tick for this account, None if none."""
         rows = self._read(

@@ -1,7 +1,7 @@
 """What travels: observations on `features.pit`, a decision's signals on `signals.{strategy}`.
 
 Both carry their own key, so that saying the same thing twice is one thing: an observation by what
-it is about and its revision, signals by bundle and tick.
+it is about and its revision, signals by their decision's id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # polars is loaded when the first observation is read
     import polars as pl
 
 FEATURES = "features.pit"
+REFUSED = "refused: "  # how the note of a decision begins that decided nothing
 T = TypeVar("T", "Observation", "Signals")
 
 
@@ -53,11 +54,12 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...]  # n
     scores: tuple[float, ...]  # (n,)
     weights: tuple[float, ...]  # (n,) target weights as the graph gave them
+    refused: str = ""  # why nothing was decided: then there are no symbols, and no weight is meant
 
     @property
     def key(self) -> str:
-        """Return what makes it this decision and no other."""
-        return f"{self.bundle}/{self.tick}"
+        """Return what makes it this decision and no other: it tells account, bundle and tick."""
+        return self.decision_id
 
 
 def signals_stream(strategy: str) -> str:
@@ -77,6 +79,7 @@ def signals_of(record: DecisionRecord, *, strategy: str) -> Signals:
         symbols=record.symbols,
         scores=record.scores,
         weights=record.weights,
+        refused=next((note for note in record.notes if note.startswith(REFUSED)), ""),
     )
 
 

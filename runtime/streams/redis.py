@@ -70,8 +70,10 @@ class RedisStream:
             self._client.response_callbacks.pop(command, None)
         self._connections = 0
         # A pool makes connections silently; one made late may lead to a server that was restarted.
+        # Those that it has were made without this greeting and would never call it.
         self._client.connection_pool.connection_kwargs["redis_connect_func"] = self._greet
         self._client.connection_pool.disconnect()
+        self._client.connection_pool.reset()
         self._publish = self._client.register_script(PUBLISH)
         self._bury = self._client.register_script(BURY)
         self._trim = self._client.register_script(TRIM)

@@ -1,5 +1,6 @@
 """A stream keeps its promises in one SQLite file and on Valkey."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Thread
 
 import pytest
+import redis
 from sqlalchemy import text
 
 from runtime.database import open_database
@@ -217,6 +219,23 @@ def test_a_group_that_was_never_subscribed_is_named(stream):
     ):
         with pytest.raises(GroupUnknown, match=r"features\.pit has no such group: .*subscribe"):
             ask()
+
+
+def test_the_connection_number_grows_where_the_storage_may_have_been_started_anew(opened, url):
+    """Embedded nothing is ever forgotten, so there it stays 0."""
+    stream = opened()
+    stream.publish(messages(0, 1))
+    before = stream.connection
+    if url.startswith("sqlite"):
+        assert before == 0
+        return
+    assert before > 0
+    with redis.Redis.from_url(url) as killer:
+        killer.client_kill_filter(_type="normal", skipme=True)
+    with contextlib.suppress(StreamUnavailable):  # the connection that was cut
+        stream.publish(messages(1, 2))
+    stream.publish(messages(1, 2))
+    assert stream.connection > before
 
 
 @pytest.mark.parametrize("name", ["", "Signals", "signals momentum", "a:b", "{a}", "-x"])

@@ -59,7 +59,7 @@ def test_signals_and_observations_arrive_bit_for_bit():
 
 def test_the_key_says_what_it_is_and_not_how_it_was_said():
     assert message(made(scores=(2.0, 0.0))).key == message(made()).key
-    assert message(made(tick="2018-07-31")).key != message(made()).key
+    assert message(made(decision_id="d2")).key != message(made()).key
     first = Observation(view="v", entity="A", event_time=AT, known_at=AT, values={})
     again = Observation(view="v", entity="A", event_time=AT, known_at=AT, revision=1, values={})
     assert first.key != again.key
