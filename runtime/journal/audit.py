@@ -11,8 +11,9 @@ from runtime.database import reading
 from runtime.domain import OrderState
 from runtime.errors import JournalBroken
 from runtime.journal import blobs, wire
-from runtime.journal.book import Book, Posting
+from runtime.journal.book import Book
 from runtime.journal.exact import plain, text
+from runtime.journal.holding import Posting
 from runtime.journal.rows import (
     decision_row,
     fill_row,

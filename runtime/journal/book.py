@@ -1,58 +1,37 @@
-"""The book of one account: cash, lots, average cost and profit, exact, from fills in order.
+"""The book of one account: cash, positions and profit, exact, from events in order.
 
-Steps of one fill, numbered where they happen:
- 1. split it into a part that closes and a part that opens, fees shared by quantity;
- 2. close: take the oldest lots (FIFO), and the same share of the pool (average cost);
- 3. open: a new lot, and the pool grows;
- 4. cash moves by the exact amount rounded once, to the cent, halves away from zero;
- 5. post: debits equal credits, what rounding left goes to the account `rounding`.
-
-FIFO posts; average cost is kept beside it. Source: market-rules, sections 8 and 9.
+FIFO posts; average cost is kept beside it. How one event changes one symbol stands in
+`runtime.journal.holding`. Source: market-rules, sections 8 and 9.
 """
 
-from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from runtime.domain import Fill
 from runtime.errors import OrderInvalid
 from runtime.inputs import Array
+from runtime.journal.actions import Charge, Dividend, Event, Split
 from runtime.journal.exact import UNIT, money, posted, quantity, units
+from runtime.journal.holding import (
+    BASIS_FEES,
+    CASH,
+    DIVIDENDS,
+    FEES,
+    REALISED,
+    ROUNDING,
+    Booking,
+    Holding,
+    Lot,
+    Posting,
+)
 
 Method = Literal["fifo", "average"]
 ZERO = Decimal("0.00")
-
-
-class Posting(NamedTuple):
-    """One side of an entry; debits are positive."""
-
-    account: str  # cash, securities, fees in basis, realised, fees, rounding, equity
-    symbol: str  # "" where it does not apply
-    amount: Decimal  # USD
-
-
-class Lot(NamedTuple):
-    """Units opened by one fill and still held; sorts by (time, execution id)."""
-
-    opened_at: datetime
-    execution_id: str
-    units: int  # signed, 1e-6 units; negative = short
-    cost: int  # signed parts: units times price
-    fee: int  # parts, the share of the opening fee that these units carry
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Booking:
-    """What booking one fill did."""
-
-    postings: tuple[Posting, ...]  # sum is zero
-    realised: Decimal  # USD, FIFO, fees of both sides included
-    realised_average: Decimal  # USD, average cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,139 +44,153 @@ class Position:
     basis_average: Decimal  # USD, average cost
 
 
-@dataclass(slots=True)
-class _Holding:
-    """One symbol in integers; the pool's cost and fees belong to average cost."""
-
-    units: int = 0
-    lots: list[Lot] = field(default_factory=list)
-    pool_cost: int = 0
-    pool_fee: int = 0
-
-    def take_lots(self, count: int) -> tuple[int, int]:
-        """Remove `count` > 0 units from the oldest lots; return their signed cost and fee."""
-        cost = fee = whole = 0
-        for lot in self.lots:
-            size = abs(lot.units)
-            if size > count:
-                part_cost, part_fee = lot.cost * count // size, lot.fee * count // size
-                left = lot.units - (count if lot.units > 0 else -count)
-                self.lots[whole] = lot._replace(
-                    units=left, cost=lot.cost - part_cost, fee=lot.fee - part_fee
-                )
-                cost, fee, count = cost + part_cost, fee + part_fee, 0
-            else:
-                cost, fee, count = cost + lot.cost, fee + lot.fee, count - size
-                whole += 1
-            if count == 0:
-                break
-        del self.lots[:whole]
-        return cost, fee
-
-    def take_pool(self, count: int) -> tuple[int, int]:
-        """Remove the share of `count` > 0 units from the pool; return its signed cost and fee."""
-        size = abs(self.units)
-        cost, fee = self.pool_cost * count // size, self.pool_fee * count // size
-        self.pool_cost -= cost
-        self.pool_fee -= fee
-        return cost, fee
-
-    def copy(self) -> "_Holding":
-        return _Holding(self.units, self.lots.copy(), self.pool_cost, self.pool_fee)
-
-
 class Book:
-    """Cash, positions and profit of one account; fills in, exact decimals out."""
+    """Cash, positions and profit of one account; events in, exact decimals out."""
 
     def __init__(self) -> None:
         """Start empty: no cash, no position."""
-        self._holdings: dict[str, _Holding] = {}
-        self._seen: set[tuple[str, str]] = set()
-        self._cash = self._flows = self._rounding = 0  # parts
-        self._fees_paid = 0
-        self._realised: dict[Method, int] = {"fifo": 0, "average": 0}
+        self._holdings: dict[str, Holding] = {}
+        self._seen: set[tuple[str, str]] = set()  # (venue, execution id), ("", action id)
+        self._cash = self._flows = self._charges = 0  # parts
 
     def copy(self) -> "Book":
         """Return an independent copy."""
         other = Book()
         other._holdings = {symbol: held.copy() for symbol, held in self._holdings.items()}
         other._seen = self._seen.copy()
-        other._cash, other._flows, other._rounding = self._cash, self._flows, self._rounding
-        other._fees_paid, other._realised = self._fees_paid, self._realised.copy()
+        other._cash, other._flows, other._charges = self._cash, self._flows, self._charges
         return other
 
     def flow(self, amount: Decimal) -> tuple[Posting, ...]:
         """Book cash paid in (positive) or out (negative); return its postings."""
-        parts = units(amount, "cash flow") * UNIT
-        if parts != posted(parts):
-            raise OrderInvalid(f"a cash flow is a whole number of cents, was {amount}")
+        parts = _cents(amount, "cash flow")
         self._cash += parts
         self._flows += parts
         return (Posting("cash", "", money(parts)), Posting("equity", "", money(-parts)))
 
+    def charge(self, charge: Charge) -> tuple[Posting, ...]:
+        """Book money taken for holding something; nothing if it is booked already."""
+        if ("", charge.action_id) in self._seen:
+            return ()
+        parts = _cents(charge.amount, "charge")
+        self._seen.add(("", charge.action_id))
+        self._cash -= parts
+        self._charges += parts
+        return (
+            Posting("cash", "", money(-parts)),
+            Posting(charge.kind.value, charge.symbol, money(parts)),
+        )
+
     def apply(self, fill: Fill) -> Booking | None:
         """Book one fill; None, and no change, if its (venue, execution id) is booked already.
+
+        A fill that took place before a split that is booked already is taken in new units.
 
         Raises:
             OrderInvalid: an amount is not exact; the book is unchanged.
         """
-        if (fill.venue, fill.execution_id) in self._seen:
+        key = (fill.venue, fill.execution_id)
+        if key in self._seen:
             return None
-        size = units(fill.quantity, f"{fill.symbol} fill quantity")
-        price = units(fill.price, f"{fill.symbol} fill price")
-        fee = units(fill.fee, f"{fill.symbol} fee") * UNIT
-        sign = fill.side.sign
-        held = self._holdings.setdefault(fill.symbol, _Holding())
+        try:
+            size = units(fill.quantity, "fill quantity")
+            price = units(fill.price, "fill price")
+            fee = units(fill.fee, "fee") * UNIT
+        except OrderInvalid as error:
+            raise OrderInvalid(f"{fill.symbol} {error}") from None
+        held = self._held(fill.symbol)
+        notional, at = size * price, fill.executed_at
+        if held.splits:
+            size = held.scaled(size, at)
+        parts, average = held.trade(fill.side.sign, size, notional, fee, at, fill.execution_id)
+        self._seen.add(key)
+        self._cash += parts[CASH]
+        return Booking(fill.symbol, parts, average)
 
-        # 1. split into closing and opening
-        closing = min(size, abs(held.units)) if held.units * sign < 0 else 0
-        opening = size - closing
-        fee_closing = fee * closing // size
-        fee_opening = fee - fee_closing
+    def split(self, split: Split) -> Booking | None:
+        """Scale a holding; a fraction is sold for cash where the split says so.
 
-        # 2. close
-        cost = lot_fee = pool_cost = pool_fee = 0
-        if closing:
-            cost, lot_fee = held.take_lots(closing)
-            pool_cost, pool_fee = held.take_pool(closing)
-        proceeds = -sign * closing * price
-        gain = proceeds - cost  # price profit alone; fees are shown apart
-        realised = gain - lot_fee - fee_closing
-        realised_average = proceeds - pool_cost - pool_fee - fee_closing
+        Returns:
+            What it posts; None, and no change, if it is booked already.
 
-        # 3. open
-        held.units += sign * size
-        opened = sign * opening * price
-        if opening:
-            lot = Lot(fill.executed_at, fill.execution_id, sign * opening, opened, fee_opening)
-            insort(held.lots, lot)
-            held.pool_cost += opened
-            held.pool_fee += fee_opening
+        Raises:
+            OrderInvalid: a later event is booked already; `restate` puts them in order.
+        """
+        if ("", split.action_id) in self._seen:
+            return None
+        held = self._in_order(split)
+        lieu = None if split.in_lieu is None else units(split.in_lieu, "cash in lieu")
+        parts, average = held.split(split.effective, split.new, split.old)
+        fraction = 0 if lieu is None else held.fraction()
+        if lieu is not None and fraction:
+            sign = -1 if held.units > 0 else 1
+            sold, more = held.trade(
+                sign, fraction, fraction * lieu, 0, split.effective, split.action_id
+            )
+            parts, average = tuple(map(int.__add__, parts, sold)), average + more
+        self._seen.add(("", split.action_id))
+        self._cash += parts[CASH]
+        return Booking(split.symbol, parts, average)
 
-        # 4. cash, rounded once
-        exact = -sign * size * price - fee
-        cash = posted(exact)
-        self._seen.add((fill.venue, fill.execution_id))
-        self._cash += cash
-        self._rounding += cash - exact
-        self._fees_paid += fee
-        self._realised["fifo"] += realised
-        self._realised["average"] += realised_average
+    def dividend(self, dividend: Dividend) -> Booking | None:
+        """Book a dividend on what is held; see `split` for None and OrderInvalid."""
+        if ("", dividend.action_id) in self._seen:
+            return None
+        per_unit = units(dividend.per_unit, "dividend per unit")
+        held = self._in_order(dividend)
+        parts, average = held.pay(dividend.effective, per_unit)
+        self._seen.add(("", dividend.action_id))
+        self._cash += parts[CASH]
+        return Booking(dividend.symbol, parts, average)
 
-        # 5. post
-        amounts = (
-            ("cash", "", cash),
-            ("securities", fill.symbol, opened - cost),
-            ("fees in basis", fill.symbol, fee_opening - lot_fee),
-            ("realised", fill.symbol, -gain),
-            ("fees", fill.symbol, fee_closing + lot_fee),
-            ("rounding", "", exact - cash),
-        )
-        return Booking(
-            postings=tuple(Posting(name, symbol, money(n)) for name, symbol, n in amounts if n),
-            realised=money(realised),
-            realised_average=money(realised_average),
-        )
+    def take(self, event: Event) -> Booking | None:
+        """Book any event of one symbol."""
+        match event:
+            case Fill():
+                return self.apply(event)
+            case Split():
+                return self.split(event)
+            case Dividend():
+                return self.dividend(event)
+
+    def restate(self, symbol: str, events: Sequence[Event]) -> Booking:
+        """Put one symbol where it would stand had `events` been all of its events, in that order.
+
+        Returns:
+            The differences, as one balanced entry.
+        """
+        fresh = Book()
+        for event in events:
+            fresh.take(event)
+        now, before = fresh._held(symbol), self._held(symbol)
+        parts = tuple(map(int.__sub__, now.balances, before.balances))
+        self._holdings[symbol] = now
+        self._seen |= fresh._seen
+        self._cash += parts[CASH]
+        return Booking(symbol, parts, now.realised_average - before.realised_average)
+
+    def latest(self, symbol: str) -> datetime | None:
+        """Return when the latest event of a symbol took place, None before the first."""
+        held = self._holdings.get(symbol)
+        return None if held is None else held.latest
+
+    def _held(self, symbol: str) -> Holding:
+        held = self._holdings.get(symbol)
+        if held is None:
+            held = self._holdings[symbol] = Holding()
+        return held
+
+    def _in_order(self, action: Split | Dividend) -> Holding:
+        held = self._held(action.symbol)
+        if held.latest is not None and held.latest >= action.effective:
+            raise OrderInvalid(
+                f"{action.action_id} of {action.symbol} took effect at {action.effective}, before "
+                "what is booked already; restate the symbol"
+            )
+        return held
+
+    def _total(self, ledger: int) -> int:
+        return sum(held.balances[ledger] for held in self._holdings.values())
 
     @property
     def cash(self) -> Decimal:
@@ -212,21 +205,33 @@ class Book:
     @property
     def fees_paid(self) -> Decimal:
         """Fees of all fills, USD, whether they sit in a basis or were realised."""
-        return money(self._fees_paid)
+        return money(self._total(FEES) + self._total(BASIS_FEES))
 
     @property
     def rounding(self) -> Decimal:
         """What rounding cash to the cent has gained (positive) or lost, USD."""
-        return money(self._rounding)
+        return money(-self._total(ROUNDING))
 
     @property
     def realised(self) -> Decimal:
         """Realised profit by FIFO, USD, fees of the closed units included."""
-        return money(self._realised["fifo"])
+        return money(-self._total(REALISED) - self._total(FEES))
 
     def realised_by(self, method: Method) -> Decimal:
         """Return the realised profit by one method, USD."""
-        return money(self._realised[method])
+        if method == "fifo":
+            return self.realised
+        return money(sum(held.realised_average for held in self._holdings.values()))
+
+    @property
+    def dividends(self) -> Decimal:
+        """Dividends received less those paid on shorts, USD, exact."""
+        return money(-self._total(DIVIDENDS))
+
+    @property
+    def charges(self) -> Decimal:
+        """Borrow, interest and tax, USD; negative = received."""
+        return money(self._charges)
 
     def position(self, symbol: str) -> Decimal:
         """Return units held, negative for a short, zero if none."""
@@ -239,7 +244,7 @@ class Book:
             symbol: Position(
                 symbol=symbol,
                 quantity=quantity(held.units),
-                basis=money(sum(lot.cost + lot.fee for lot in held.lots)),
+                basis=money(held.basis()),
                 basis_average=money(held.pool_cost + held.pool_fee),
             )
             for symbol, held in sorted(self._holdings.items())
@@ -271,7 +276,7 @@ class Book:
         """Return open profit at `marks`, USD, opening fees included."""
         held = self._holdings.values()
         if method == "fifo":
-            basis = sum(lot.cost + lot.fee for one in held for lot in one.lots)
+            basis = sum(one.basis() for one in held)
         else:
             basis = sum(one.pool_cost + one.pool_fee for one in held)
         return money(self._market_value(marks) - basis)
@@ -300,11 +305,19 @@ class Book:
         return held.units * units(marks[symbol], f"{symbol} mark")
 
 
-def book_of(fills: Iterable[Fill], cash: Decimal = ZERO) -> Book:
-    """Return the book that starts with `cash` and applies `fills` in order."""
+def book_of(events: Iterable[Event], cash: Decimal = ZERO) -> Book:
+    """Return the book that starts with `cash` and takes `events` in order."""
     book = Book()
     if cash:
         book.flow(cash)
-    for fill in fills:
-        book.apply(fill)
+    for event in events:
+        book.take(event)
     return book
+
+
+def _cents(amount: Decimal, name: str) -> int:
+    """Return parts of an amount that must be a whole number of cents."""
+    parts = units(amount, name) * UNIT
+    if parts != posted(parts):
+        raise OrderInvalid(f"a {name} is a whole number of cents, was {amount}")
+    return parts

@@ -7,11 +7,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from math import isfinite
 
+import msgspec
+
 from runtime.domain import Fill, Order, OrderState, PlannedOrder, Signal, Verdict
 from runtime.errors import OrderInvalid
 from runtime.inputs import Array
 from runtime.journal.blobs import encode_arrays, hash_of
-from runtime.journal.book import Posting
+from runtime.journal.holding import Posting
 from runtime.journal.reconcile import Break
 
 
@@ -20,8 +22,7 @@ def decision_id(account: str, bundle: str, tick: str) -> str:
     return hashlib.sha256(f"{account}\x1f{bundle}\x1f{tick}".encode()).hexdigest()[:24]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanLine:
+class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
     """One order of the plan: what the guardrails said of it and where it went."""
 
     order: PlannedOrder

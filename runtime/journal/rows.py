@@ -7,8 +7,9 @@ from decimal import Decimal
 from runtime.chain import micros
 from runtime.domain import Fill, Order, OrderState
 from runtime.errors import JournalBroken, OrderInvalid
-from runtime.journal.book import Book, Posting
+from runtime.journal.book import Book
 from runtime.journal.exact import plain, text, units
+from runtime.journal.holding import Posting
 from runtime.journal.records import DecisionRecord, OrderRecord, SessionRecord
 
 

@@ -18,10 +18,12 @@ from runtime.chain import Draft, Head, HeadAnchor, micros
 from runtime.database import reading, transaction
 from runtime.domain import Fill, Order, OrderState
 from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
+from runtime.fence import Fence
 from runtime.journal import audit, blobs, wire
 from runtime.journal.accounts import AccountBook
-from runtime.journal.book import Book, Booking
+from runtime.journal.book import Book
 from runtime.journal.exact import text
+from runtime.journal.holding import Booking
 from runtime.journal.queries import JournalQueries, order_record, stored_fills
 from runtime.journal.records import (
     CashFlow,
@@ -62,7 +64,11 @@ class Journal(JournalQueries):
     """The record of one account; several accounts share one chain."""
 
     def __init__(
-        self, engine: Engine, account: str = "paper", anchor: HeadAnchor | None = None
+        self,
+        engine: Engine,
+        account: str = "paper",
+        anchor: HeadAnchor | None = None,
+        fence: Fence | None = None,
     ) -> None:
         """Open the journal, making its tables if they are not there.
 
@@ -70,9 +76,10 @@ class Journal(JournalQueries):
             engine: from `runtime.database.open_database`.
             account: whose book this journal keeps.
             anchor: a file outside the database that remembers the head at each session's close.
+            fence: this process's right to write; None = it is the only one, as in a replay.
         """
         super().__init__(engine, account)
-        self._anchor = anchor
+        self._anchor, self._fence = anchor, fence
         self._lock = RLock()
         with transaction(engine) as connection:
             self.log.lock(connection)
@@ -86,6 +93,8 @@ class Journal(JournalQueries):
             try:
                 with transaction(self.engine) as connection:
                     self.log.lock(connection)
+                    if self._fence is not None:
+                        self._fence.check(connection)
                     yield connection
             except BaseException:
                 self._account = AccountBook(self._sql, self.account)

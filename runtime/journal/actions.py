@@ -1,0 +1,110 @@
+"""What changes a holding without a trade: splits, dividends, charges; and what corrects a trade.
+
+Every one is an entry of its own in the journal. Source: market-rules, sections 8 and 9.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import TypeAlias
+
+from runtime.domain import Fill
+from runtime.errors import OrderInvalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """`new` units for every `old` ones; the total basis stays."""
+
+    action_id: str
+    symbol: str
+    effective: datetime  # UTC, the open of the first session in new units
+    new: int
+    old: int
+    in_lieu: Decimal | None = None  # USD per new unit paid for a fraction; None = fractions stay
+
+    def __post_init__(self) -> None:
+        if min(self.new, self.old) < 1 or self.new == self.old:
+            raise OrderInvalid(f"a split gives new units for old ones, was {self.new}:{self.old}")
+        if self.in_lieu is not None and self.in_lieu <= 0:
+            raise OrderInvalid(f"cash in lieu must be positive, was {self.in_lieu}")
+        _zoned(self.effective, self.action_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dividend:
+    """Cash per unit to whoever held it just before `effective`; a short pays it."""
+
+    action_id: str
+    symbol: str
+    effective: datetime  # UTC, the open of the ex-date's session
+    per_unit: Decimal  # USD
+
+    def __post_init__(self) -> None:
+        if self.per_unit <= 0:
+            raise OrderInvalid(f"a dividend must be positive, was {self.per_unit}")
+        _zoned(self.effective, self.action_id)
+
+
+class ChargeKind(StrEnum):
+    """What was charged; each has a ledger account of its own."""
+
+    BORROW = "borrow"
+    INTEREST = "interest"
+    TAX = "tax"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """Money taken for holding something; negative = given."""
+
+    action_id: str
+    kind: ChargeKind
+    symbol: str  # "" where it is of no one symbol
+    effective: datetime  # UTC
+    amount: Decimal  # USD, whole cents
+
+    def __post_init__(self) -> None:
+        _zoned(self.effective, self.action_id)
+
+
+Action: TypeAlias = Split | Dividend | Charge
+Event: TypeAlias = Fill | Split | Dividend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """A venue takes an execution back, or replaces it by another one."""
+
+    venue: str
+    execution_id: str  # of what was wrong
+    replacement: Fill | None  # None = a bust
+    at: datetime  # UTC, when the venue said so
+    by: str  # who entered it
+    reason: str
+
+    def __post_init__(self) -> None:
+        _zoned(self.at, self.execution_id)
+        if not (self.by.strip() and self.reason.strip()):
+            raise OrderInvalid(f"a correction of {self.execution_id} needs a name and a reason")
+        kept = self.replacement
+        if kept is not None and kept.venue != self.venue:
+            raise OrderInvalid(f"{self.execution_id} of {self.venue} cannot become a {kept.venue}")
+        if kept is not None and kept.execution_id == self.execution_id:
+            raise OrderInvalid(f"the replacement of {self.execution_id} needs an id of its own")
+
+
+def instant_of(event: Event) -> datetime:
+    """Return when an event took place, whenever it was booked."""
+    return event.executed_at if isinstance(event, Fill) else event.effective
+
+
+def in_time(events: list[Event]) -> list[Event]:
+    """Return events in the order they took place; an action comes before trades of its instant."""
+    return sorted(events, key=lambda one: (instant_of(one), isinstance(one, Fill)))
+
+
+def _zoned(at: datetime, name: str) -> None:
+    if at.tzinfo is None:
+        raise OrderInvalid(f"{name}: its time must carry a time zone")
