@@ -87,7 +87,7 @@ class Venues:
 
         Args:
             fresh: orders committed a moment ago by this process; all others are asked about first.
-            at: UTC, time of the acknowledgements.
+            at: UTC, time of the tick; acknowledgements carry the time they came.
             day: session of the tick.
         """
         journal, tick = self.desk.journal, day.isoformat()
@@ -111,7 +111,8 @@ class Venues:
             elif state is None:
                 state, note = self._submit(order)
             if state is not OrderState.FILLED:  # its fills say so
-                events.append(OrderEvent(order_id=order.order_id, state=state, at=at, note=note))
+                heard = self.desk.clock.now()  # from decision to here is the measured latency
+                events.append(OrderEvent(order_id=order.order_id, state=state, at=heard, note=note))
         journal.record_order_states(events)
 
     def _submit(self, order: Order) -> tuple[OrderState, str]:
@@ -120,7 +121,8 @@ class Venues:
             return OrderState.REJECTED, f"this desk has no venue {order.venue}"
         for _ in range(ATTEMPTS):
             try:
-                return broker.submit(order), ""
+                with self.desk.standing():
+                    return broker.submit(order), ""
             except OrderInvalid as error:
                 return OrderState.REJECTED, str(error)
             except VenueUnknownOutcome:
@@ -144,7 +146,8 @@ class Venues:
     def _cancel(self, order: Order, why: str) -> tuple[OrderState | None, str]:
         broker = self.desk.broker(order.venue)
         try:
-            state = OrderState.UNKNOWN if broker is None else broker.cancel(order.order_id)
+            with self.desk.standing():
+                state = OrderState.UNKNOWN if broker is None else broker.cancel(order.order_id)
         except (VenueUnknownOutcome, OrderInvalid) as error:
             return OrderState.UNKNOWN, f"cancel without an answer: {error}"
         return state, why

@@ -308,19 +308,29 @@ def trade(
     delay: Annotated[
         int, typer.Option(min=1, help="Minutes between a close and its tick.", show_default=True)
     ] = 5,
+    late: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Hours after its time for which a missed session is still run, once; later it is "
+            "skipped, on record.  [dim]\\[default: 96, a long weekend][/dim]",
+            show_default=False,
+        ),
+    ] = None,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
     """Trade the active bundle on paper under the wall clock, in a process of its own.
 
     Each session is run once, after its close, by the exchange's calendar; without a bar of that
-    session in the lake nothing is decided.
+    session in the lake nothing is decided. Start it several times, on one host or over one
+    PostgreSQL on many: one process trades, the others stand by and take over if it ends or stalls.
     """
     output = Output(as_json=json)
     with reported(output):
         from service.commands.trade import trade as start
 
-        status = start(settings_of(workspace), output, delay_minutes=delay)
+        status = start(settings_of(workspace), output, delay_minutes=delay, late_hours=late)
     finish(status)
 
 

@@ -10,14 +10,32 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 
 from runtime.chain import HeadAnchor
+from runtime.fence import Fence
 from runtime.journal.store import Journal
+from runtime.lead import FileLead, Lead, PostgresLead
 from runtime.registry import Registry
 from service.settings import Settings
 
 
-def open_journal(settings: Settings, engine: Engine, account: str) -> Journal:
-    """Open the journal for one account in the database that `engine` has open."""
-    return Journal(engine, account, anchor(settings, settings.database_url, "journal"))
+def open_journal(
+    settings: Settings, engine: Engine, account: str, fence: Fence | None = None
+) -> Journal:
+    """Open the journal for one account in the database that `engine` has open.
+
+    Args:
+        settings: where everything lies.
+        engine: the database.
+        account: whose book is kept.
+        fence: the right of a trading process to write; None where no other process writes.
+    """
+    return Journal(engine, account, anchor(settings, settings.database_url, "journal"), fence)
+
+
+def open_lead(settings: Settings, engine: Engine, name: str) -> Lead:
+    """Return what decides which of several processes leads `name`."""
+    if engine.dialect.name == "postgresql":
+        return PostgresLead(engine, name)
+    return FileLead(settings.workspace / f"{name}.lead")
 
 
 def open_registry(settings: Settings, engine: Engine) -> Registry:

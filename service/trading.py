@@ -4,6 +4,7 @@ The one place that looks behind the lake's seals for trading: what is traded was
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date, timedelta
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from runtime.desk import Desk, MarketReader
 from runtime.engine import Engine, SessionOutcome
 from runtime.errors import BundleRefused
 from runtime.feeds import LakeFeed
+from runtime.fence import Fence
 from runtime.inputs import CurrentWeights
 from runtime.journal.store import Journal
 from runtime.kill import KillSwitch
@@ -111,6 +113,8 @@ def open_desk(
     clock: Clock,
     freshness: Mapping[str, timedelta] = MappingProxyType({}),
     policies: PolicyLog | None = None,
+    fence: Fence | None = None,
+    standing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Desk:
     """Put together everything one engine needs; paper venues keep their own files.
 
@@ -123,6 +127,8 @@ def open_desk(
         freshness: view name -> age allowed; the policy's limit holds for the others.
         policies: the record that live trading follows, with its reloads and overrides; None = the
             file alone, for ever, as a replay needs it.
+        fence: the right to write for the account; None where no other process can, as in a replay.
+        standing: what surrounds each call that changes something at a venue.
     """
     engine = open_database(settings.database_url)
     registry = open_registry(settings, engine)
@@ -141,7 +147,7 @@ def open_desk(
         bundle=bundle,
         reader=reader,
         feed=LakeFeed(reader, manifest.price_feature),
-        journal=open_journal(settings, engine, account),
+        journal=open_journal(settings, engine, account, fence),
         brokers=tuple(
             PaperVenue(folder / f"{terms.name}.db", terms) for terms in (PRIMARY, ALTERNATE)
         ),
@@ -152,6 +158,7 @@ def open_desk(
         kill=KillSwitch.create(settings.workspace / "kill"),
         approved=approved,
         freshness=freshness,
+        standing=standing,
     )
 
 

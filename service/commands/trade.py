@@ -1,32 +1,41 @@
 """`sluice trade`: the active bundle on paper under the wall clock, one tick after each close."""
 
+import os
 import signal
+import socket
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from featurestore.calendars import load_calendar
-from runtime.clock import WallClock
+from featurestore.calendars import Calendar, load_calendar
+from runtime.clock import Clock, WallClock
+from runtime.database import open_database
 from runtime.engine import Engine, SessionOutcome, fund
-from runtime.live import LiveDriver, SessionJob, serve
+from runtime.fence import Epochs, Fence
+from runtime.live import LATE, LiveDriver, Replica, SessionJob, Stopping
 from runtime.replay import CAPITAL
+from runtime.slots import Slots
 from service.accounts import LIVE
 from service.console import OK, Output
 from service.hangup import reload_in_background
-from service.policies import open_policies
+from service.policies import Policies, open_policies
+from service.records import open_lead
 from service.settings import Settings, require_records
 from service.trading import active_bundle, market_reader, open_desk
 
 
-def trade(settings: Settings, output: Output, *, delay_minutes: int) -> int:
+def trade(
+    settings: Settings, output: Output, *, delay_minutes: int, late_hours: float | None = None
+) -> int:
     """Trade until SIGINT or SIGTERM; SIGHUP reads the policy again; returns the exit status.
 
-    A session that is closed in the journal already is not run again, so a restart is harmless.
+    Several processes may be started on one database: one leads, the others stand by. A session
+    that is closed in the journal already is not run again, so a restart is harmless.
     """
     require_records(settings)
     bundle = active_bundle(settings)
     calendar = load_calendar(bundle.manifest.calendar)
     clock = WallClock()
-    delay = timedelta(minutes=delay_minutes)
     policies = open_policies(settings, clock=clock)
     policies.start()
     if policies.refused:
@@ -36,36 +45,6 @@ def trade(settings: Settings, output: Output, *, delay_minutes: int) -> int:
         reload_in_background(policies)
 
     signal.signal(signal.SIGHUP, hung_up)
-
-    def open_engine() -> Engine:
-        """Open the newest bundle, data and policy; the account is paid in before its first day."""
-        active = active_bundle(settings)
-        reader = market_reader(settings, active, newest=True)
-        freshness = {name: view.freshness for name, view in reader.contracts.items()}
-        desk = open_desk(
-            settings,
-            active,
-            reader,
-            account=LIVE,
-            clock=clock,
-            freshness=freshness,
-            policies=policies.log,
-        )
-        if desk.journal.book().flows == 0:
-            fund(desk.journal, CAPITAL, clock.now())
-        return Engine(desk)
-
-    def show(outcome: SessionOutcome) -> None:
-        decided = "no decision due" if outcome.decision is None else f"{outcome.orders} orders"
-        equity = "not closed" if outcome.equity is None else f"equity {outcome.equity:,.2f} USD"
-        if outcome.unpriced:
-            missing = ", ".join(outcome.unpriced)
-            equity += f": the lake has no bar of that day for {missing}"
-        output.console.print(
-            f"{outcome.day}  {outcome.refusal or decided}, {outcome.fills} fills, "
-            f"{len(outcome.breaks)} breaks, {equity}"
-        )
-
     output.answer(
         {"bundle": bundle.hash, "study": bundle.manifest.study, "calendar": calendar.name},
         lambda console: console.print(
@@ -73,14 +52,81 @@ def trade(settings: Settings, output: Output, *, delay_minutes: int) -> int:
             f"paper, {delay_minutes} min after each {calendar.name} close  (Ctrl-C ends it)"
         ),
     )
-    allowed = policies.log.policy_at(clock.now()).authority.submit_after_close
-    driver = LiveDriver(
-        open_engine=open_engine,
-        calendar=calendar,
-        clock=clock,
-        delay=delay,
-        on_session=show,
-        patience=timedelta(seconds=allowed or 0),
+    job = SessionJob(
+        calendar=calendar.name,
+        delay=timedelta(minutes=delay_minutes),
+        late=LATE if late_hours is None else timedelta(hours=late_hours),
     )
-    serve(driver, SessionJob(calendar=calendar.name, delay=delay))
+    desk = _Trading(settings, output, calendar, clock, policies, job)
+    database = open_database(settings.database_url)
+    replica = Replica(
+        lead=open_lead(settings, database, f"trade-{LIVE}"),
+        epochs=Epochs(database),
+        account=LIVE,
+        holder=f"{socket.gethostname()}:{os.getpid()}",
+        clock=clock,
+        open_driver=desk.driver,
+        on_lead=lambda fence: output.console.print(f"this process leads, epoch {fence.epoch}"),
+        on_standby=lambda: output.console.print("another process leads; standing by"),
+    )
+    stopping = Stopping()
+    stopping.on_signals()
+    replica.serve(job, stopping)
     return OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Trading:
+    """What a process needs once it leads."""
+
+    settings: Settings
+    output: Output
+    calendar: Calendar
+    clock: Clock
+    policies: Policies
+    job: SessionJob
+
+    def driver(self, fence: Fence, stopping: Stopping) -> LiveDriver:
+        """Return the driver of the live account under one epoch."""
+        allowed = self.policies.log.policy_at(self.clock.now()).authority.submit_after_close
+        return LiveDriver(
+            open_engine=lambda: self._engine(fence, stopping),
+            calendar=self.calendar,
+            clock=self.clock,
+            delay=self.job.delay,
+            late=self.job.late,
+            slots=Slots.open(fence.engine, fence, self.job.id),
+            on_session=self._show,
+            patience=timedelta(seconds=allowed or 0),
+        )
+
+    def _engine(self, fence: Fence, stopping: Stopping) -> Engine:
+        """Open the newest bundle, data and policy; the account is paid in before its first day."""
+        active = active_bundle(self.settings)
+        reader = market_reader(self.settings, active, newest=True)
+        freshness = {name: view.freshness for name, view in reader.contracts.items()}
+        desk = open_desk(
+            self.settings,
+            active,
+            reader,
+            account=LIVE,
+            clock=self.clock,
+            freshness=freshness,
+            policies=self.policies.log,
+            fence=fence,
+            standing=stopping.standing(fence),
+        )
+        if desk.journal.book().flows == 0:
+            fund(desk.journal, CAPITAL, self.clock.now())
+        return Engine(desk)
+
+    def _show(self, outcome: SessionOutcome) -> None:
+        decided = "no decision due" if outcome.decision is None else f"{outcome.orders} orders"
+        equity = "not closed" if outcome.equity is None else f"equity {outcome.equity:,.2f} USD"
+        if outcome.unpriced:
+            missing = ", ".join(outcome.unpriced)
+            equity += f": the lake has no bar of that day for {missing}"
+        self.output.console.print(
+            f"{outcome.day}  {outcome.refusal or decided}, {outcome.fills} fills, "
+            f"{len(outcome.breaks)} breaks, {equity}"
+        )
