@@ -1,4 +1,7 @@
-"""The nouns of trading: signals, orders, fills, verdicts; frozen and exact, none invalid."""
+"""The nouns of trading: signals, orders, fills, verdicts; frozen and exact, none invalid.
+
+What a tick makes hundreds of is a `msgspec.Struct`: as strict as a dataclass, a tenth of its cost.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -77,8 +80,7 @@ def order_id(account: str, bundle: str, tick: str, symbol: str, leg: int) -> str
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """What the decision function says about one symbol."""
 
     symbol: str
@@ -87,8 +89,7 @@ class Signal:
     confidence: float  # 0..1, cross-sectional rank of |score|; information only
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedOrder:
+class PlannedOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What today's plan asks for, before guardrails and routing."""
 
     symbol: str
@@ -100,11 +101,11 @@ class PlannedOrder:
     reason: str  # in words: from which weight to which
 
     def __post_init__(self) -> None:
-        _require(
-            self.quantity > 0, f"{self.symbol}: quantity must be positive, was {self.quantity}"
-        )
-        _require(self.limit_price > 0, f"{self.symbol}: limit price must be positive")
-        _require(self.reference_price > 0, f"{self.symbol}: reference price must be positive")
+        if not (self.quantity > 0 and self.limit_price > 0 and self.reference_price > 0):
+            raise OrderInvalid(
+                f"{self.symbol}: quantity, limit and reference price must be positive, were "
+                f"{self.quantity}, {self.limit_price} and {self.reference_price}"
+            )
 
     @property
     def notional(self) -> Decimal:
@@ -113,7 +114,7 @@ class PlannedOrder:
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """One guardrail's answer about one order; eight are made for each, so they must be cheap."""
+    """One guardrail's answer about one order."""
 
     check: str  # "1 authority" ... "8 health"
     passed: bool
@@ -122,8 +123,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A child order as it leaves for a venue."""
 
     order_id: str
@@ -140,11 +140,13 @@ class Order:
     created_at: datetime  # UTC
 
     def __post_init__(self) -> None:
-        _require(
-            self.quantity > 0, f"{self.symbol}: quantity must be positive, was {self.quantity}"
-        )
-        _require(self.limit_price > 0, f"{self.symbol}: limit price must be positive")
-        _require(self.created_at.tzinfo is not None, "created_at must carry a time zone")
+        if not (self.quantity > 0 and self.limit_price > 0):
+            raise OrderInvalid(
+                f"{self.symbol}: quantity and limit price must be positive, were "
+                f"{self.quantity} and {self.limit_price}"
+            )
+        if self.created_at.tzinfo is None:
+            raise OrderInvalid(f"{self.symbol}: created_at must carry a time zone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +180,7 @@ class Bar:
     known_at: datetime  # UTC
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """What a venue shows for one symbol: best price each way, size, fee."""
 
     venue: str

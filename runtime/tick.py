@@ -4,9 +4,11 @@ Nothing is written and nothing is sent here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+
+import msgspec
 
 from featurestore.calendars import Session
 from featurestore.errors import PlatformError
@@ -242,7 +244,7 @@ def _inside_bands(orders: Sequence[PlannedOrder], context: Context) -> list[Plan
         published = context.market.get(order.symbol)
         if order.order_type is OrderType.MARKET and published and published.bands:
             limit = inside(order.limit_price, order.side, published.bands)
-            order = replace(order, limit_price=limit)
+            order = msgspec.structs.replace(order, limit_price=limit)
         found.append(order)
     return found
 

@@ -35,27 +35,49 @@ def tick_rules() -> tuple[TickRule, ...]:
     return tuple(sorted(rules, key=lambda r: (r.effective_from, r.from_price), reverse=True))
 
 
-def tick_size(price: Decimal, day: date) -> Decimal:
-    """Return the order increment in USD; PolicyInvalid if no rule was in force on that day."""
+@dataclass(frozen=True, slots=True)
+class TickGrid:
+    """The increments of one day, highest price first."""
+
+    day: date
+    steps: tuple[tuple[Decimal, Decimal], ...]  # from this price on, USD: this tick, USD
+
+    def tick(self, price: Decimal) -> Decimal:
+        """Return the order increment in USD; PolicyInvalid if the day has none for that price."""
+        for floor, tick in self.steps:
+            if price >= floor:
+                return tick
+        raise PolicyInvalid(f"no tick size is known for {price} USD on {self.day.isoformat()}")
+
+    def collared(self, price: Decimal, side: Side, collar: Decimal) -> Decimal:
+        """Return the worst acceptable price on the grid, never outside the collar.
+
+        Args:
+            price: reference, USD per unit.
+            side: a buy may pay up to price * (1 + collar), a sell may go down to
+                price * (1 - collar).
+            collar: fraction, 0 <= collar < 1.
+        """
+        buy = side is Side.BUY
+        bound = price * (1 + collar if buy else 1 - collar)
+        tick = self.tick(bound)
+        return (bound / tick).to_integral_value(ROUND_FLOOR if buy else ROUND_CEILING) * tick
+
+
+@lru_cache(maxsize=64)
+def tick_grid(day: date) -> TickGrid:
+    """Return the increments in force on a day."""
     rules = tick_rules()
     effective = next((r.effective_from for r in rules if r.effective_from <= day), None)
-    for rule in rules:
-        if rule.effective_from == effective and price >= rule.from_price:
-            return rule.tick
-    raise PolicyInvalid(f"no tick size is known for {price} USD on {day.isoformat()}")
+    steps = ((r.from_price, r.tick) for r in rules if r.effective_from == effective)
+    return TickGrid(day, tuple(steps))
+
+
+def tick_size(price: Decimal, day: date) -> Decimal:
+    """Return the order increment in USD; PolicyInvalid if no rule was in force on that day."""
+    return tick_grid(day).tick(price)
 
 
 def collared(price: Decimal, side: Side, collar: Decimal, day: date) -> Decimal:
-    """Return the worst acceptable price on the tick grid, never outside the collar.
-
-    Args:
-        price: reference, USD per unit.
-        side: a buy may pay up to price * (1 + collar), a sell may go down to
-            price * (1 - collar).
-        collar: fraction, 0 <= collar < 1.
-        day: session of the order.
-    """
-    bound = price * (1 + side.sign * collar)
-    tick = tick_size(bound, day)
-    rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
-    return (bound / tick).to_integral_value(rounding) * tick
+    """Return the worst acceptable price of a day; see `TickGrid.collared`."""
+    return tick_grid(day).collared(price, side, collar)

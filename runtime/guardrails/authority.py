@@ -1,23 +1,49 @@
 """Check 1: may this bundle, in this stage, trade this symbol now, and is no kill switch on?"""
 
+from datetime import timedelta
+
 from runtime.domain import PlannedOrder, Verdict
-from runtime.guardrails.context import Context, Standing, age, blocked, passed, unlimited
-from runtime.policy import Policy
+from runtime.guardrails.context import Check, Context, Standing, blocked, passed, unlimited
+from runtime.policy import AuthorityLimits, Policy
 
 NAME = "1 authority"
 
 
-def check(order: PlannedOrder, context: Context, standing: Standing, policy: Policy) -> Verdict:
+def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
     """Block on kill, an unapproved bundle or caller, a restricted symbol, or out of session."""
-    limits = policy.authority
-    for scope in (
-        "all",
-        f"account.{context.account}",
-        f"study.{context.study}",
-        f"symbol.{order.symbol}",
-    ):
+    limits, killed = policy.authority, context.killed
+    stopped, stranger = _stopped(context), _stranger(context, limits)
+    restricted = frozenset(limits.restricted or ())
+    in_session = _in_session(context, limits)
+
+    def check(order: PlannedOrder) -> Verdict:
+        if stopped is not None:
+            return stopped
+        if killed and (scope := f"symbol.{order.symbol}") in killed:
+            return _killed(scope, killed[scope])
+        if stranger is not None:
+            return stranger
+        if order.symbol in restricted:
+            return blocked(NAME, "not restricted", order.symbol, "nobody may trade this symbol")
+        return in_session
+
+    return check
+
+
+def _stopped(context: Context) -> Verdict | None:
+    """Block everything while a kill switch is on for this whole desk."""
+    for scope in ("all", f"account.{context.account}", f"study.{context.study}"):
         if scope in context.killed:
-            return blocked(NAME, "kill switch off", f"{scope} on", context.killed[scope])
+            return _killed(scope, context.killed[scope])
+    return None
+
+
+def _killed(scope: str, reason: str) -> Verdict:
+    return blocked(NAME, "kill switch off", f"{scope} on", reason)
+
+
+def _stranger(context: Context, limits: AuthorityLimits) -> Verdict | None:
+    """Block a bundle that does not sit there, in a stage that may not, for a caller who may not."""
     if context.approved_bundle != context.bundle:
         seated = (context.approved_bundle or "nothing")[:12]
         return blocked(
@@ -40,14 +66,17 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
         return blocked(NAME, ", ".join(limits.entitled), context.caller, "caller is not entitled")
     if limits.restricted is None:
         return unlimited(NAME, "authority.restricted")
-    if order.symbol in limits.restricted:
-        return blocked(NAME, "not restricted", order.symbol, "nobody may trade this symbol")
+    return None
+
+
+def _in_session(context: Context, limits: AuthorityLimits) -> Verdict:
+    """Let through from the open until some time after the close, and at no other time."""
     if limits.submit_after_close is None:
         return unlimited(NAME, "authority.submit_after_close")
     if context.session is None:
         return blocked(NAME, "a session", "closed", "the exchange has no session today")
-    late = age(context.at, context.session.close)
-    if context.at < context.session.open or late > limits.submit_after_close:
+    late = context.at - context.session.close
+    if context.at < context.session.open or late > timedelta(seconds=limits.submit_after_close):
         return blocked(
             NAME,
             f"open to close + {limits.submit_after_close} s",

@@ -1,19 +1,19 @@
 """What the eight checks look at: one frozen picture per tick, and what has passed so far."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
+from typing import TypeAlias
 
 from featurestore.calendars import Session
 from runtime.contract import Stage
 from runtime.domain import Order, PlannedOrder, Side, Verdict
-from runtime.guardrails.protections import Close, Rest, resting
+from runtime.guardrails.protections import Close
 from runtime.market.states import Published
-from runtime.policy import HealthLimits, LossLimits
 
-ZERO = Decimal(0)
+ZERO, BUY = Decimal(0), Side.BUY
+Check: TypeAlias = Callable[[PlannedOrder], Verdict]  # one of the eight, ready for one tick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,6 @@ class Standing:
     cash: Decimal
     passed: int = 0
     planned: set[str] = field(default_factory=set)  # symbols with an order in this tick
-    features: tuple[HealthLimits, Verdict | None] | None = None  # what check 8 found, once asked
-    rested: tuple[LossLimits, Rest | None] | None = None  # the rest under these limits, once asked
 
     @classmethod
     def of(cls, context: Context) -> "Standing":
@@ -93,37 +91,27 @@ class Standing:
             standing.add(order.symbol, order.side, order.quantity, context.prices[order.symbol])
         return standing
 
-    def after(self, order: PlannedOrder, price: Decimal) -> tuple[Decimal, Decimal, Decimal]:
-        """Return (value of the symbol, gross, net) if the order were filled at `price`, USD."""
-        before = self.values.get(order.symbol, ZERO)
-        change = order.quantity * price * order.side.sign
-        value = before + change
-        return value, self.gross - abs(before) + abs(value), self.net + change
-
-    def rest(self, context: Context, limits: LossLimits) -> Rest | None:
-        """Return the rest that is on; the same for every order of a tick, so found once."""
-        if self.rested is None or self.rested[0] is not limits:
-            self.rested = limits, resting(context.closes, limits)
-        return self.rested[1]
-
     def reduces(self, order: PlannedOrder) -> bool:
         """Say whether an order only takes risk off: nearer to zero, never through it."""
-        held = self.positions.get(order.symbol, ZERO)
-        rest = held + order.quantity * order.side.sign
+        held = self.positions.get(order.symbol)
+        if not held:
+            return False
+        rest = held + order.quantity if order.side is BUY else held - order.quantity
         return abs(rest) < abs(held) and rest * held >= 0
 
     def add(self, symbol: str, side: Side, quantity: Decimal, price: Decimal) -> None:
         """Count an order as filled at `price`."""
-        change = quantity * side.sign
+        change = quantity if side is BUY else -quantity
+        cost = change * price
         before = self.values.get(symbol, ZERO)
-        value = before + change * price
+        value = before + cost
         self.positions[symbol] = self.positions.get(symbol, ZERO) + change
-        if side is Side.SELL:
+        if side is not BUY:
             self.sellable[symbol] = self.sellable.get(symbol, ZERO) - quantity
         self.values[symbol] = value
         self.gross += abs(value) - abs(before)
-        self.net += change * price
-        self.cash -= change * price
+        self.net += cost
+        self.cash -= cost
 
     def let_through(self, order: PlannedOrder, price: Decimal) -> None:
         """Count an order that passed all checks."""
@@ -132,29 +120,9 @@ class Standing:
         self.planned.add(order.symbol)
 
 
-@lru_cache(maxsize=1024)  # most orders of a tick hear the same words; verdicts are frozen
 def passed(check: str, limit: str, observed: str, reason: str = "within the limit") -> Verdict:
     """Return a verdict that lets the order through."""
     return Verdict(check=check, passed=True, limit=limit, observed=observed, reason=reason)
-
-
-def passed_once(check: str, limit: str, observed: str) -> Verdict:
-    """Return `passed` for a figure that is each order's own, which is not worth keeping."""
-    return Verdict(
-        check=check, passed=True, limit=limit, observed=observed, reason="within the limit"
-    )
-
-
-@lru_cache(maxsize=256)  # a limit reads the same for every order of a tick
-def percent(share: Decimal) -> str:
-    """Return a limit that is a fraction as it is written in verdicts."""
-    return f"{share:.2%}"
-
-
-@lru_cache(maxsize=256)
-def usd(amount: Decimal) -> str:
-    """Return a limit in money as it is written in verdicts."""
-    return f"{amount:.2f} USD"
 
 
 def blocked(check: str, limit: str, observed: str, reason: str) -> Verdict:
@@ -167,6 +135,19 @@ def unlimited(check: str, name: str) -> Verdict:
     return blocked(check, f"{name} is not set", "", f"the policy sets no {name}")
 
 
+def always(verdict: Verdict) -> Check:
+    """Return a check that says the same of every order of a tick."""
+    return lambda order: verdict
+
+
 def age(at: datetime, then: datetime) -> float:
     """Return seconds from `then` to `at`; negative if `then` lies in the future."""
     return (at - then).total_seconds()
+
+
+def earliest(at: datetime, seconds: float) -> datetime:
+    """Return the oldest instant that is at most `seconds` before `at`."""
+    try:
+        return at - timedelta(seconds=seconds)
+    except OverflowError:  # a limit so wide that nothing is too old
+        return datetime.min.replace(tzinfo=UTC)

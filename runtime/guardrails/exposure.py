@@ -1,55 +1,64 @@
 """Check 5: the book after this order, with everything that works counted as filled."""
 
-from runtime.domain import PlannedOrder, Side, Verdict
+from decimal import Decimal
+
+from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import (
+    BUY,
     ZERO,
+    Check,
     Context,
     Standing,
     blocked,
     passed,
-    passed_once,
-    percent,
     unlimited,
 )
 from runtime.policy import Policy
 
 NAME = "5 exposure"
+EXEMPT = passed(NAME, "any", "reduces", "takes risk off, exempt from checks 5 and 6")
 
 
-def check(order: PlannedOrder, context: Context, standing: Standing, policy: Policy) -> Verdict:
+def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
     """Block above position, gross, net or buying-power limits; taking risk off is exempt."""
-    if standing.reduces(order):
-        return passed(NAME, "any", "reduces", "takes risk off, exempt from checks 5 and 6")
-    limits = policy.exposure
-    if (
-        limits.max_position_of_equity is None
-        or limits.max_gross_of_equity is None
-        or limits.max_net_of_equity is None
-        or limits.min_cash_of_equity is None
-    ):
-        return unlimited(NAME, "exposure.max_position, max_gross, max_net or min_cash of equity")
-    price = context.prices.get(order.symbol)
-    if price is None or context.equity <= ZERO:
-        return blocked(NAME, "a price and equity", f"{context.equity}", "nothing to compare with")
-    equity = context.equity
-    value, gross, net = standing.after(order, price)
-    cash = standing.cash - order.quantity * price * order.side.sign
-    for name, observed, limit in (
-        ("position", abs(value), limits.max_position_of_equity),
-        ("gross", gross, limits.max_gross_of_equity),
-        ("net", abs(net), limits.max_net_of_equity),
-    ):
-        if observed > limit * equity:
-            return blocked(
-                NAME, f"{name} {limit:.2%}", f"{observed / equity:.2%}", f"{name} is too large"
-            )
-    if order.side is Side.BUY and cash < limits.min_cash_of_equity * equity:
-        return blocked(
-            NAME,
-            f"cash {limits.min_cash_of_equity:.2%}",
-            f"{cash / equity:.2%}",
-            "not enough buying power",
-        )
-    return passed_once(
-        NAME, f"gross {percent(limits.max_gross_of_equity)}", f"{gross / equity:.2%}"
+    limits, prices, equity = policy.exposure, context.prices, context.equity
+    position, all_gross, all_net, least_cash = (
+        limits.max_position_of_equity,
+        limits.max_gross_of_equity,
+        limits.max_net_of_equity,
+        limits.min_cash_of_equity,
     )
+    if position is None or all_gross is None or all_net is None or least_cash is None:
+        unset = unlimited(NAME, "exposure.max_position, max_gross, max_net or min_cash of equity")
+        return lambda order: EXEMPT if standing.reduces(order) else unset
+    most, most_gross, most_net = position * equity, all_gross * equity, all_net * equity
+    least = least_cash * equity
+    shown = f"gross {all_gross:.2%}"
+
+    def check(order: PlannedOrder) -> Verdict:
+        if standing.reduces(order):
+            return EXEMPT
+        price = prices.get(order.symbol)
+        if price is None or equity <= ZERO:
+            return blocked(NAME, "a price and equity", f"{equity}", "nothing to compare with")
+        buy = order.side is BUY
+        cost = order.quantity * price if buy else -order.quantity * price
+        before = standing.values.get(order.symbol, ZERO)
+        value = abs(before + cost)
+        gross, net = standing.gross - abs(before) + value, abs(standing.net + cost)
+        if value > most:
+            return _too_large("position", value / equity, position)
+        if gross > most_gross:
+            return _too_large("gross", gross / equity, all_gross)
+        if net > most_net:
+            return _too_large("net", net / equity, all_net)
+        if buy and standing.cash - cost < least:
+            left = f"{(standing.cash - cost) / equity:.2%}"
+            return blocked(NAME, f"cash {least_cash:.2%}", left, "not enough buying power")
+        return passed(NAME, shown, f"{gross / equity:.2%}")
+
+    return check
+
+
+def _too_large(name: str, observed: Decimal, limit: Decimal) -> Verdict:
+    return blocked(NAME, f"{name} {limit:.2%}", f"{observed:.2%}", f"{name} is too large")

@@ -1,20 +1,24 @@
 """Check 6: has the account lost too much, too often, or does its value rest on sand?"""
 
-from decimal import Decimal
-from functools import lru_cache
+from functools import cache
 
-from runtime.domain import PlannedOrder, Verdict
-from runtime.guardrails.context import Context, Standing, age, blocked, passed, percent, unlimited
-from runtime.policy import Policy
+from runtime.domain import Verdict
+from runtime.guardrails.context import Check, Context, Standing, age, blocked, passed, unlimited
+from runtime.guardrails.protections import resting
+from runtime.policy import LossLimits, Policy
 
 NAME = "6 loss"
+EXEMPT = passed(NAME, "any", "reduces", "takes risk off, exempt from checks 5 and 6")
 
 
-def check(order: PlannedOrder, context: Context, standing: Standing, policy: Policy) -> Verdict:
+def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
     """Block after a daily loss, drawdown or losing streak, on breaks, and without a valuation."""
-    if standing.reduces(order):
-        return passed(NAME, "any", "reduces", "takes risk off, exempt from checks 5 and 6")
-    limits = policy.loss
+    account = cache(lambda: _account(context, policy.loss))
+    return lambda order: EXEMPT if standing.reduces(order) else account()
+
+
+def _account(context: Context, limits: LossLimits) -> Verdict:
+    """Judge the account; the same for every order of a tick, so asked once."""
     if (
         limits.max_daily_loss is None
         or limits.max_drawdown is None
@@ -47,7 +51,7 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
         if base is not None and base - context.equity > limit * base:
             lost = (base - context.equity) / base
             return blocked(NAME, f"{name} {limit:.2%}", f"{lost:.2%}", f"{name} limit reached")
-    rest = standing.rest(context, limits)
+    rest = resting(context.closes, limits)
     if rest is not None:
         return blocked(
             NAME,
@@ -55,14 +59,6 @@ def check(order: PlannedOrder, context: Context, standing: Standing, policy: Pol
             f"{rest.left} left",
             f"{rest.reason} at the close of {rest.since}",
         )
-    return passed(
-        NAME,
-        f"daily loss {percent(limits.max_daily_loss)}",
-        _change(context.equity, context.equity_before or context.equity),
-    )
-
-
-@lru_cache(maxsize=8)
-def _change(equity: Decimal, base: Decimal) -> str:
-    """Return the day's change as it is written in verdicts."""
-    return f"{(equity - base) / base if base else base:+.2%}"
+    before = context.equity_before or context.equity
+    change = (context.equity - before) / before if before else before
+    return passed(NAME, f"daily loss {limits.max_daily_loss:.2%}", f"{change:+.2%}")

@@ -1,12 +1,16 @@
 """Check 2: is the market in this symbol open and normal, and may the sale be made and marked so?"""
 
-from runtime.domain import PlannedOrder, Side, Verdict
+from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import (
+    BUY,
     ZERO,
+    Check,
     Context,
     Standing,
     age,
+    always,
     blocked,
+    earliest,
     passed,
     unlimited,
 )
@@ -14,31 +18,37 @@ from runtime.market.shorts import SaleParts, passes_price_test, sale_parts
 from runtime.market.states import MarketState, Published
 from runtime.policy import MarketLimits, Policy
 
-NAME = "2 market"
+NAME, NORMAL = "2 market", MarketState.NORMAL
 
 
-def check(order: PlannedOrder, context: Context, standing: Standing, policy: Policy) -> Verdict:
+def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
     """Block unless a fresh NORMAL state is published and a sale is long, or a lawful short one."""
-    limits = policy.market
+    limits, at, market = policy.market, context.at, context.market
     if limits.max_status_age is None:
-        return unlimited(NAME, "market.max_status_age")
-    published = context.market.get(order.symbol)
-    if published is None:
-        return blocked(NAME, "normal", "unknown", "no market state was published")
-    seconds = age(context.at, published.at)
-    if not 0 <= seconds <= limits.max_status_age:
-        return blocked(
-            NAME, f"{limits.max_status_age} s", f"{seconds:.0f} s", "the market state is stale"
-        )
-    if published.state is not MarketState.NORMAL:
-        code = f", code {published.code}" if published.code else ""
-        return blocked(NAME, "normal", published.state, f"the market takes no new risk{code}")
-    if order.side is Side.SELL:
-        parts = sale_parts(order.quantity, standing.sellable.get(order.symbol, ZERO))
-        if parts.short:
-            return _short(order, parts, context, published, limits)
-        return passed(NAME, "normal", published.state, "marked long")
-    return passed(NAME, "normal", published.state)
+        return always(unlimited(NAME, "market.max_status_age"))
+    oldest, sellable = earliest(at, limits.max_status_age), standing.sellable
+    normal = passed(NAME, "normal", NORMAL)
+    long = passed(NAME, "normal", NORMAL, "marked long")
+
+    def check(order: PlannedOrder) -> Verdict:
+        published = market.get(order.symbol)
+        if published is None:
+            return blocked(NAME, "normal", "unknown", "no market state was published")
+        if not oldest <= published.at <= at:
+            limit, seconds = f"{limits.max_status_age} s", f"{age(at, published.at):.0f} s"
+            return blocked(NAME, limit, seconds, "the market state is stale")
+        if published.state is not NORMAL:
+            code = f", code {published.code}" if published.code else ""
+            reason = f"the market takes no new risk{code}"
+            return blocked(NAME, "normal", published.state, reason)
+        if order.side is BUY:
+            return normal
+        free = sellable.get(order.symbol, ZERO)
+        if order.quantity <= free:
+            return long
+        return _short(order, sale_parts(order.quantity, free), context, published, limits)
+
+    return check
 
 
 def _short(

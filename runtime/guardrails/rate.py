@@ -1,54 +1,69 @@
 """Check 7: are there too many orders, the same ones again, or one against our own?"""
 
-from decimal import Decimal
+from collections.abc import Sequence
 
-from runtime.domain import PlannedOrder, Side, Verdict
-from runtime.guardrails.context import Context, Standing, blocked, passed_once, unlimited
+from runtime.domain import Order, PlannedOrder, Verdict
+from runtime.guardrails.context import (
+    BUY,
+    Check,
+    Context,
+    Standing,
+    always,
+    blocked,
+    passed,
+    unlimited,
+)
 from runtime.policy import Policy
 
 NAME = "7 rate"
 
 
-def check(order: PlannedOrder, context: Context, standing: Standing, policy: Policy) -> Verdict:
+def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
     """Block above the throttles, duplicates, endless repeats, and crosses with our own orders."""
-    limits = policy.rate
-    if (
-        limits.max_orders_per_tick is None
-        or limits.max_orders_per_session is None
-        or limits.max_repeats is None
-    ):
-        return unlimited(NAME, "rate.max_orders_per_tick, max_orders_per_session or max_repeats")
-    if standing.passed >= limits.max_orders_per_tick:
-        return blocked(
-            NAME,
-            f"{limits.max_orders_per_tick} a tick",
-            str(standing.passed + 1),
-            "too many orders",
+    limits, before = policy.rate, context.orders_this_session
+    a_tick, a_session, alike = (
+        limits.max_orders_per_tick,
+        limits.max_orders_per_session,
+        limits.max_repeats,
+    )
+    if a_tick is None or a_session is None or alike is None:
+        return always(
+            unlimited(NAME, "rate.max_orders_per_tick, max_orders_per_session or max_repeats")
         )
-    today = context.orders_this_session + standing.passed + 1
-    if today > limits.max_orders_per_session:
-        return blocked(
-            NAME, f"{limits.max_orders_per_session} a session", str(today), "too many orders"
-        )
-    if order.symbol in standing.planned:
-        return blocked(NAME, "one order a symbol", order.symbol, "this tick has an order in it")
-    repeats = context.repeats.get((order.symbol, order.side, order.quantity), 0)
-    if repeats >= limits.max_repeats:
-        return blocked(
-            NAME,
-            f"{limits.max_repeats} alike",
-            str(repeats + 1),
-            "the same order again and again; a person must look first",
-        )
-    for working in context.working:
-        if working.symbol != order.symbol:
-            continue
-        if working.side is order.side and working.quantity == order.quantity:
-            return blocked(NAME, "no duplicate", working.order_id, "the same order is working")
-        if working.side is not order.side and _cross(order, working.limit_price, working.side):
-            return blocked(NAME, "no self-match", working.order_id, "would trade with ourselves")
-    return passed_once(NAME, f"{limits.max_orders_per_tick} a tick", str(standing.passed + 1))
+    shown, repeats = f"{a_tick} a tick", context.repeats
+    working: dict[str, list[Order]] = {}
+    for one in context.working:
+        working.setdefault(one.symbol, []).append(one)
+
+    def check(order: PlannedOrder) -> Verdict:
+        number = standing.passed + 1
+        if number > a_tick:
+            return blocked(NAME, shown, str(number), "too many orders")
+        if before + number > a_session:
+            return blocked(NAME, f"{a_session} a session", str(before + number), "too many orders")
+        if order.symbol in standing.planned:
+            return blocked(NAME, "one order a symbol", order.symbol, "this tick has an order in it")
+        again = repeats.get((order.symbol, order.side, order.quantity), 0) if repeats else 0
+        if again >= alike:
+            reason = "the same order again and again; a person must look first"
+            return blocked(NAME, f"{alike} alike", str(again + 1), reason)
+        clash = _clash(order, working[order.symbol]) if order.symbol in working else None
+        return clash or passed(NAME, shown, str(number))
+
+    return check
 
 
-def _cross(order: PlannedOrder, price: Decimal, side: Side) -> bool:
-    return order.limit_price <= price if side is Side.BUY else order.limit_price >= price
+def _clash(order: PlannedOrder, working: Sequence[Order]) -> Verdict | None:
+    """Block a duplicate of what works in the symbol, and what would trade with it."""
+    for other in working:
+        if other.side is order.side and other.quantity == order.quantity:
+            return blocked(NAME, "no duplicate", other.order_id, "the same order is working")
+        if other.side is not order.side and _cross(order, other):
+            return blocked(NAME, "no self-match", other.order_id, "would trade with ourselves")
+    return None
+
+
+def _cross(order: PlannedOrder, other: Order) -> bool:
+    if other.side is BUY:
+        return order.limit_price <= other.limit_price
+    return order.limit_price >= other.limit_price

@@ -5,10 +5,11 @@ size and no venue has a fixed charge, so any cheaper unit left out could be swap
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from operator import itemgetter
+
+import msgspec
 
 from runtime.domain import Order, PlannedOrder, Quote, Side, TimeInForce, order_id
 from runtime.errors import OrderInvalid
@@ -17,8 +18,7 @@ _EXACT = Context(prec=60)
 _SHOWN = Decimal("0.0001")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteLeg:
+class RouteLeg(msgspec.Struct, frozen=True, kw_only=True):
     """The part of an order that goes to one venue."""
 
     venue: str
@@ -27,8 +27,7 @@ class RouteLeg:
     marginal: Decimal  # USD per unit of the dearest unit taken there, fee included
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """How an order is split; legs add up to it exactly, cheapest venue first."""
 
     symbol: str

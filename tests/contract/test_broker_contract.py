@@ -1,12 +1,12 @@
 """Every broker adapter keeps the port's promises: an order takes effect once, or not at all."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from random import Random
 
 import pytest
+from msgspec.structs import replace as changed
 
 from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
 from runtime.database import open_database
@@ -90,9 +90,9 @@ def test_an_order_id_cannot_come_back_with_other_content(broker, publish):
     order = order_for(broker)
     broker.submit(order)
     with pytest.raises(OrderInvalid, match="used for another order"):
-        broker.submit(replace(order, quantity=Decimal(101)))
+        broker.submit(changed(order, quantity=Decimal(101)))
     with pytest.raises(OrderInvalid, match="not for"):
-        broker.submit(replace(order, venue="elsewhere"))
+        broker.submit(changed(order, venue="elsewhere"))
 
 
 def test_an_order_can_be_asked_about_at_any_time(broker, publish):

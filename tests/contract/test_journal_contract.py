@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as changed
 
 from runtime.chain import HeadAnchor
 from runtime.database import open_database, transaction
@@ -112,7 +113,7 @@ def test_an_order_id_cannot_serve_two_decisions_and_the_second_leaves_no_trace(j
     order = make_order()
     journal.record_decision(make_decision([order]), [order])
     head = journal.head()
-    stolen = replace(order, tick="2017-02-28")
+    stolen = changed(order, tick="2017-02-28")
     with pytest.raises(JournalBroken, match="belongs to another decision"):
         journal.record_decision(make_decision(tick="2017-02-28"), [stolen])
     assert journal.head() == head
@@ -128,11 +129,11 @@ def test_a_float_in_a_plan_or_an_order_is_refused(journal):
     order = make_order()
     record = make_decision([order])
     line = record.plan[0]
-    dirty = replace(line, order=replace(line.order, reference_price=10.5))
+    dirty = changed(line, order=changed(line.order, reference_price=10.5))
     with pytest.raises(OrderInvalid, match="must be an exact Decimal, was float"):
         journal.record_decision(replace(record, plan=(dirty,)), [order])
     with pytest.raises(OrderInvalid, match="must be an exact Decimal, was int"):
-        journal.record_decision(record, [replace(order, quantity=100)])
+        journal.record_decision(record, [changed(order, quantity=100)])
     assert journal.head().seq == 0
 
 

@@ -1,11 +1,11 @@
 """The router splits at the least cost, exactly, and never sends more than was asked for."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scipy.optimize import linprog
 
 from runtime.domain import Quote, Side, order_id
