@@ -113,9 +113,17 @@ def promote(
         signer=signer,
         signed_at=clock.now(),
         version=registry.newest_version(study.name) + 1,
+        by=by,
+        why=judged.verdict.summary,
     )
     bundle = load_bundle(folder, {signer.name: signer.public_key})
-    promoted = Promoted(study=name, bundle=bundle.hash, version=bundle.version, stage=bundle.stage)
+    promoted = Promoted(
+        study=name,
+        bundle=bundle.hash,
+        version=bundle.version,
+        stage=bundle.stage,
+        promotion=bundle.signature,
+    )
     registry.activate(promoted, by=by, why=judged.verdict.summary, at=clock.now())
     ledger.record_promotion(
         Promotion(

@@ -20,6 +20,7 @@ from runtime.contract import (
     Manifest,
     Signature,
     Stage,
+    StopBands,
     canonical,
     manifest_hash,
 )
@@ -90,6 +91,8 @@ def write_bundle(
     signed_at: datetime,
     version: int,
     stage: Stage | None = None,
+    by: str = "",
+    why: str = "",
 ) -> Path:
     """Write <root>/<hash>/ and <root>/<hash>.tar.zst and return the folder.
 
@@ -103,6 +106,8 @@ def write_bundle(
         signed_at: UTC, from the caller's clock.
         version: monotonic per study.
         stage: what the signer allows, by default what the manifest says.
+        by: who promotes.
+        why: in words.
 
     Raises:
         BundleRefused: files are missing or surplus, or a folder of that name holds other bytes.
@@ -112,7 +117,12 @@ def write_bundle(
     manifest = msgspec.structs.replace(draft, files=hashes)
     name = manifest_hash(manifest)
     signature = signer.sign(
-        name, signed_at=signed_at, version=version, stage=stage or manifest.stage
+        name,
+        signed_at=signed_at,
+        version=version,
+        stage=stage or manifest.stage,
+        by=by,
+        why=why,
     )
     content = {**files, MANIFEST: canonical(manifest), SIGNATURE: canonical(signature)}
     root.mkdir(parents=True, exist_ok=True)
@@ -125,21 +135,72 @@ def write_bundle(
     return folder
 
 
-def verify_bundle(path: Path, trusted: TrustedKeys) -> VerifiedBundle:
+def promote_bundle(
+    folder: Path,
+    trusted: TrustedKeys,
+    signer: Signer,
+    *,
+    signed_at: datetime,
+    version: int,
+    stage: Stage,
+    by: str,
+    why: str,
+    bands: StopBands | None = None,
+) -> Signature:
+    """Sign the same bytes anew and return the signature; folder and archive then carry it.
+
+    Args:
+        folder: <root>/<hash> of a bundle that verifies.
+        trusted: signer -> public key, hex.
+        signer: whose key signs.
+        signed_at: UTC, from the caller's clock.
+        version: monotonic per study.
+        stage: what is allowed from now on, never more than the gates allowed.
+        by: who promotes.
+        why: in words.
+        bands: what takes it out of its seat again.
+
+    Raises:
+        BundleRefused: it does not verify, or the gates did not allow the stage.
+    """
+    verified = verify_bundle(folder, trusted)
+    _check_stage(stage, verified.manifest)
+    signature = signer.sign(
+        verified.hash,
+        signed_at=signed_at,
+        version=version,
+        stage=stage,
+        by=by,
+        why=why,
+        bands=bands,
+    )
+    content = {**verified.files, SIGNATURE: canonical(signature)}
+    _replace(folder / SIGNATURE, content[SIGNATURE])
+    _replace(folder.with_name(folder.name + ARCHIVE_SUFFIX), pack_files(verified.hash, content))
+    return signature
+
+
+def verify_bundle(
+    path: Path, trusted: TrustedKeys, promotion: Signature | None = None
+) -> VerifiedBundle:
     """Check everything about a bundle that can be checked without running it.
 
-    Whether it is the one that should decide is the registry's word: it names bundles by hash, and
-    activates no version of a study that is not newer than every one before.
+    Whether it is the one that should decide is the registry's word: it names bundles by hash and
+    keeps the signature of each promotion, and activates no version of a study that is not newer
+    than every one before.
 
     Args:
         path: its folder, or its .tar.zst.
         trusted: signer -> public key, hex.
+        promotion: the signature that counts, as the registry keeps it; None = the folder's own.
 
     Raises:
         BundleRefused: the text begins with the offending file's name.
     """
     folder, files = _read(path)
     signature = verify_signature(files[SIGNATURE], trusted)
+    if promotion is not None:  # an older or newer signature in the folder changes nothing
+        signature = verify_signature(canonical(promotion), trusted)
     found = hashlib.sha256(files[MANIFEST]).hexdigest()
     if found != signature.manifest_hash:
         raise BundleRefused(
@@ -153,20 +214,26 @@ def verify_bundle(path: Path, trusted: TrustedKeys) -> VerifiedBundle:
             raise BundleRefused(f"{name}: its hash is {actual}, the manifest says {expected}")
     if folder != found:
         raise BundleRefused(f"{MANIFEST}: belongs to bundle {found}, the folder says {folder}")
-    if signature.stage == "production" and manifest.stage != "production":
-        raise BundleRefused(f"{SIGNATURE}: allows production, the gates allowed {manifest.stage}")
+    _check_stage(signature.stage, manifest)
     return VerifiedBundle(
         location=path, hash=found, manifest=manifest, signature=signature, files=files
     )
 
 
-def load_bundle(path: Path, trusted: TrustedKeys) -> LoadedBundle:
+def _check_stage(stage: Stage, manifest: Manifest) -> None:
+    if stage == "production" and manifest.stage != "production":
+        raise BundleRefused(f"{SIGNATURE}: allows production, the gates allowed {manifest.stage}")
+
+
+def load_bundle(
+    path: Path, trusted: TrustedKeys, promotion: Signature | None = None
+) -> LoadedBundle:
     """Verify a bundle, load its graph and replay its golden rows; see `verify_bundle`.
 
     Raises:
         BundleRefused: the text begins with the offending file's name.
     """
-    verified = verify_bundle(path, trusted)
+    verified = verify_bundle(path, trusted, promotion)
     session = DecisionSession(verified.files["graph.onnx"])
     declared = {entry.name: entry.source for entry in verified.manifest.inputs}
     if declared.keys() != set(session.input_names):

@@ -4,6 +4,7 @@ Nothing volatile is in it: the same inputs give the same bytes and so the same b
 """
 
 import hashlib
+from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 import msgspec
@@ -82,7 +83,32 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     holdout_window: tuple[str, str]
 
 
-class Signature(msgspec.Struct, frozen=True, kw_only=True):
+class StopBands(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a bundle may go wrong before it is taken out; fixed when it is promoted.
+
+    All are fractions, exact decimals, of what its own books made since it took its seat; a band
+    that is left out never stops it.
+    """
+
+    max_drawdown: str | None = None  # below the highest close since then
+    max_daily_loss: str | None = None  # from one close to the next
+    max_shortfall: str | None = None  # behind the benchmark since then
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            text = getattr(self, name)
+            if text is not None and not _is_fraction(text):
+                raise ValueError(f"{name} must be a fraction above 0 and at most 1, was {text!r}")
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return 0 < Decimal(text) <= 1
+    except InvalidOperation:
+        return False
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Ed25519 over manifest and promotion facts; the only volatile file of a bundle."""
 
     manifest_hash: str
@@ -92,6 +118,9 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     stage: Stage
     public_key: str  # hex
     signature: str  # hex, over `signed_bytes`
+    by: str = ""  # who promoted; the signer is whose key it was
+    why: str = ""  # in words
+    bands: StopBands | None = None
 
 
 def canonical(value: object) -> bytes:

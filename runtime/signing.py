@@ -12,7 +12,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from runtime.contract import Signature, Stage, canonical
+from runtime.contract import Signature, Stage, StopBands, canonical
 from runtime.errors import BundleRefused, KeyUnusable
 
 KEY_BYTES = 32  # Ed25519, RFC 8032
@@ -36,7 +36,15 @@ class Signer:
         return self.key.public_key().public_bytes_raw().hex()
 
     def sign(
-        self, manifest_hash: str, *, signed_at: datetime, version: int, stage: Stage
+        self,
+        manifest_hash: str,
+        *,
+        signed_at: datetime,
+        version: int,
+        stage: Stage,
+        by: str = "",
+        why: str = "",
+        bands: StopBands | None = None,
     ) -> Signature:
         """Sign a manifest and the facts of its promotion.
 
@@ -45,6 +53,9 @@ class Signer:
             signed_at: UTC, from the caller's clock.
             version: monotonic per study, at least 1.
             stage: what the signer allows the bundle to do.
+            by: who promotes.
+            why: in words.
+            bands: what takes it out of its seat again.
         """
         if signed_at.tzinfo is None or version < 1:
             raise ValueError(f"need a time zone and a version >= 1, was {signed_at}, {version}")
@@ -56,6 +67,9 @@ class Signer:
             stage=stage,
             public_key=self.public_key,
             signature="",
+            by=by,
+            why=why,
+            bands=bands,
         )
         signature = self.key.sign(signed_bytes(draft)).hex()
         return msgspec.structs.replace(draft, signature=signature)

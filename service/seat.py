@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from runtime.contract import Signature
 from runtime.errors import BundleRefused, KeyUnusable
 from runtime.registry import CHAMPION, Change
 
@@ -32,6 +33,11 @@ class Seated(Protocol):
         """Return the bundle's name."""
         ...
 
+    @property
+    def signature(self) -> Signature:
+        """Return the signature that allows it."""
+        ...
+
 
 B = TypeVar("B", bound=Seated)
 
@@ -43,7 +49,7 @@ class Seat(Generic[B]):
     """One seat of the registry as this process fills it."""
 
     registry: History
-    load: Callable[[str], B]  # bundle hash -> the bundle; BundleRefused if it does not verify
+    load: Callable[[Change], B]  # BundleRefused if what the change names does not verify
     role: str = CHAMPION
     sitting: B | None = None
     refused: str = ""  # why the bundle that should sit here does not; empty if it does
@@ -60,28 +66,47 @@ class Seat(Generic[B]):
         if active is None:
             self.sitting, self.refused = None, ""
             return None
-        if self.sitting is not None and self.sitting.hash == active.bundle:
+        if self.sitting is not None and _allows(self.sitting, active):
             self.refused = ""
             return self.sitting
-        waited = self.monotonic() - self._tried_at
-        if active.bundle == self._tried and waited < RETRY:
+        waited, name = self.monotonic() - self._tried_at, f"{active.bundle} {active.version}"
+        if name == self._tried and waited < RETRY:
             return self.sitting
-        reason = self._try(active.bundle)
-        self.refused, self._tried = (reason, active.bundle) if reason else ("", "")
+        reason = self._try(active)
+        self.refused, self._tried = (reason, name) if reason else ("", "")
         self._tried_at = self.monotonic()
         if reason and self.sitting is None:
             self._fall_back(active.bundle)
         return self.sitting
 
-    def _try(self, bundle: str) -> str:
+    def _try(self, change: Change) -> str:
         try:
-            self.sitting = self.load(bundle)
+            found = self.load(change)
         except (BundleRefused, KeyUnusable) as error:
-            return f"bundle {bundle[:12]} is refused: {error}"
+            return f"bundle {change.bundle[:12]} is refused: {error}"
+        if not _allows(found, change):
+            signed = found.signature
+            return (
+                f"bundle {change.bundle[:12]} is refused: signature: allows version "
+                f"{signed.version} in {signed.stage}, the registry activated version "
+                f"{change.version} in {change.stage}; another signature was put in its place"
+            )
+        self.sitting = found
         return ""
 
     def _fall_back(self, refused: str) -> None:
-        earlier = [change.bundle for change in self.registry.history(self.role)]
-        for bundle in dict.fromkeys(reversed(earlier)):
-            if bundle != refused and not self._try(bundle):
+        history = self.registry.history(self.role)
+        earlier = {one.bundle: one for one in history if one.action != "retire"}
+        for change in sorted(earlier.values(), key=history.index, reverse=True):
+            if change.bundle != refused and not self._try(change):
                 return
+
+
+def _allows(bundle: Seated, change: Change) -> bool:
+    """Say whether a bundle is the one that a change put there, by the signature it names."""
+    signed = bundle.signature
+    return (bundle.hash, signed.version, signed.stage) == (
+        change.bundle,
+        change.version,
+        change.stage,
+    )

@@ -8,7 +8,10 @@ import msgspec
 from sqlalchemy import Engine
 
 from runtime.chain import ChainedLog
-from runtime.signing import TrustedKeys
+from runtime.contract import canonical
+from runtime.errors import BundleRefused
+from runtime.registry import Change
+from runtime.signing import TrustedKeys, verify_signature
 from service.proof import Proved
 
 LEDGER = "ledger"  # the ledger's chained table
@@ -37,6 +40,29 @@ class Shelf:
         if kept is None:
             kept = self._kept[bundle] = self.prove(self.folder / bundle, self.trusted())
         return kept
+
+    def seated(self, change: Change) -> Proved:
+        """Return the bundle that a change put into a seat, under the signature it names.
+
+        A bundle that was proved once is not proved again for another promotion of its bytes.
+
+        Raises:
+            BundleRefused: names the file that does not verify, or the promotion.
+        """
+        kept = self.bundle(change.bundle)
+        if change.promotion is None:
+            if kept.version != change.version:  # signed anew since it was proved
+                del self._kept[change.bundle]
+                kept = self.bundle(change.bundle)
+            return kept
+        signature = verify_signature(canonical(change.promotion), self.trusted())
+        if signature.manifest_hash != kept.hash:
+            raise BundleRefused(f"signature: promotes bundle {signature.manifest_hash[:12]}")
+        if signature.stage == "production" and kept.manifest.stage != "production":
+            raise BundleRefused(
+                f"signature: allows production, the gates allowed {kept.manifest.stage}"
+            )
+        return msgspec.structs.replace(kept, signature=signature)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from featurestore.lake import Lake
 from featurestore.reader import LakeReader, Snapshot
 from featurestore.seals import Opening
 from featurestore.store import FeatureStore
-from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
-from runtime.bundle import LoadedBundle, load_bundle, verify_bundle
+from runtime.bundle import LoadedBundle, VerifiedBundle, load_bundle, verify_bundle
 from runtime.clock import Clock, ReplayClock
 from runtime.database import open_database
 from runtime.desk import Desk, MarketReader
@@ -29,10 +28,12 @@ from runtime.journal.store import Journal
 from runtime.kill import KillSwitch
 from runtime.policy import Policy, default_policy, load_policy
 from runtime.policy_log import PolicyLog
+from runtime.registry import Change
 from runtime.replay import ReplayResult, replay
-from runtime.signing import TrustedKeys, load_trusted
+from runtime.signing import load_trusted
 from service.accounts import replay_account
 from service.faults import NotFound, QueryInvalid
+from service.paper import open_venues, paper_market
 from service.records import open_journal, open_registry
 from service.seat import Seat
 from service.settings import Settings
@@ -64,7 +65,7 @@ def active_bundle(settings: Settings) -> LoadedBundle:
     """
     registry = open_registry(settings, open_database(settings.database_url))
 
-    seat = Seat(registry, lambda name: load_bundle(settings.bundles / name, _trusted(settings)))
+    seat = Seat(registry, lambda change: _load(settings, change))
     bundle = seat.refresh()
     if bundle is None:
         if seat.refused:
@@ -73,8 +74,14 @@ def active_bundle(settings: Settings) -> LoadedBundle:
     return bundle
 
 
-def _trusted(settings: Settings) -> TrustedKeys:
-    return load_trusted(settings.trusted_keys)
+def _load(settings: Settings, change: Change) -> LoadedBundle:
+    folder = settings.bundles / change.bundle
+    return load_bundle(folder, load_trusted(settings.trusted_keys), change.promotion)
+
+
+def _verify(settings: Settings, change: Change) -> VerifiedBundle:
+    folder = settings.bundles / change.bundle
+    return verify_bundle(folder, load_trusted(settings.trusted_keys), change.promotion)
 
 
 def market_reader(settings: Settings, bundle: LoadedBundle, *, newest: bool = False) -> LakeReader:
@@ -136,7 +143,7 @@ def open_desk(
     folder.mkdir(parents=True, exist_ok=True)
     manifest = bundle.manifest
 
-    seat = Seat(registry, lambda name: verify_bundle(settings.bundles / name, _trusted(settings)))
+    seat = Seat(registry, lambda change: _verify(settings, change))
 
     def approved() -> str | None:
         """Return the bundle that may trade: the registry's, or the last before it that verifies."""
@@ -148,9 +155,7 @@ def open_desk(
         reader=reader,
         feed=LakeFeed(reader, manifest.price_feature),
         journal=open_journal(settings, engine, account, fence),
-        brokers=tuple(
-            PaperVenue(folder / f"{terms.name}.db", terms) for terms in (PRIMARY, ALTERNATE)
-        ),
+        brokers=open_venues(paper_market(settings), folder, reader, manifest.price_feature),
         policy=_policy(settings) if policies is None else policies.policy_at(clock.now()),
         limits=None if policies is None else policies.policy_at,
         calendar=load_calendar(manifest.calendar),

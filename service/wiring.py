@@ -49,7 +49,7 @@ def open_live(
         return load_trusted(settings.trusted_keys)
 
     shelf = Shelf(settings.bundles, trusted, prove)
-    seat = Seat(registry, shelf.bundle, monotonic=monotonic)
+    seat = Seat(registry, shelf.seated, monotonic=monotonic)
 
     def inputs_of(bundle: str) -> Mapping[str, Input]:
         try:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.contract import Signature, StopBands, canonical
 from runtime.database import open_database, transaction
 from runtime.errors import JournalBroken, RegistryConflict
-from runtime.registry import Promoted, Registry
+from runtime.registry import Comparison, Promoted, Registry
 
 T0 = datetime(2017, 1, 1, tzinfo=UTC)
 
@@ -196,3 +199,95 @@ def test_any_sequence_of_changes_matches_a_stack(tmp_path_factory, actions):
         sitting = registry.active()
         assert (sitting and sitting.version) == (stack[-1] if stack else None)
     engine.dispose()
+
+
+def test_a_stop_puts_the_one_before_back_and_without_one_leaves_it_there_to_be_sold(registry):
+    activate(registry, 1)
+    activate(registry, 2)
+    facts = {"by": "stop bands", "why": "drawdown 11 %"}
+    first = registry.stop(bundle=f"{2:064x}", at=T0 + timedelta(hours=3), **facts)
+    assert (first.action, first.version, first.stopped) == ("rollback", 1, False)
+    again = registry.stop(bundle=f"{2:064x}", at=T0 + timedelta(hours=4), **facts)
+    assert again is None  # another sits there by now
+    flat = registry.stop(bundle=f"{1:064x}", at=T0 + timedelta(hours=5), **facts)
+    assert (flat.action, flat.version, flat.stopped) == ("stop", 1, True)
+    assert registry.active().stopped
+    assert registry.stop(bundle=f"{1:064x}", at=T0 + timedelta(hours=6), **facts) is None
+    with pytest.raises(RegistryConflict, match="not newer"):
+        activate(registry, 1, hours=7)  # a stop is lifted by a new signature only
+    activate(registry, 3, hours=8)
+    assert not registry.active().stopped
+
+
+def test_it_remembers_the_signature_that_allows_each_version(registry):
+    signature = Signature(
+        manifest_hash=f"{1:064x}",
+        signer="alice",
+        signed_at=T0.isoformat(),
+        version=1,
+        stage="staging",
+        public_key="00",
+        signature="11",
+        bands=StopBands(max_drawdown="0.10"),
+    )
+    one = msgspec.structs.replace
+    facts = {"by": "alice", "why": "w"}
+    for version in (1, 2):
+        promoted = Promoted(
+            study="tilt",
+            bundle=f"{1:064x}",
+            version=version,
+            stage="staging",
+            promotion=one(signature, version=version),
+        )
+        registry.activate(promoted, at=T0 + timedelta(hours=version), **facts)
+    restored = registry.rollback(at=T0 + timedelta(hours=3), **facts)
+    assert restored.promotion == signature
+    assert registry.active().promotion.bands.max_drawdown == "0.10"
+
+
+def test_capital_is_shared_by_seats_that_are_taken_and_never_more_than_the_whole(registry):
+    assert registry.allocation() is None
+    activate(registry, 1)
+    activate(registry, 1, study="other", role="arm.b")
+    facts = {"by": "ada", "why": "a trial"}
+    for fractions, words in (
+        ({"champion": "0.6", "arm.b": "0.5"}, "add up to 1.1"),
+        ({"champion": "0.6", "arm.c": "0.4"}, "seat arm.c is empty"),
+        ({"champion": "-0.6"}, "above 0"),
+        ({"champion": "half"}, "no number"),
+        ({"challenger": "0.1"}, "decides in shadow"),
+        ({"boss": "0.1"}, "no seat is called 'boss'"),
+    ):
+        with pytest.raises(RegistryConflict, match=words):
+            registry.allocate(fractions, at=T0 + timedelta(hours=3), **facts)
+    registry.allocate({"champion": "0.6", "arm.b": "0.3"}, at=T0 + timedelta(hours=4), **facts)
+    assert registry.allocation().shares == {"arm.b": Decimal("0.3"), "champion": Decimal("0.6")}
+    with pytest.raises(RegistryConflict, match=r"seat arm.b has 0.3 of the capital"):
+        registry.retire(role="arm.b", at=T0 + timedelta(hours=5), **facts)
+    registry.allocate({}, at=T0 + timedelta(hours=6), **facts)
+    assert registry.allocation() is None
+    assert registry.allocation(at=T0 + timedelta(hours=5)) is not None
+    assert [len(one.fractions) for one in registry.allocations()] == [2, 0]
+    registry.retire(role="arm.b", at=T0 + timedelta(hours=7), **facts)
+    assert set(registry.seats()) == {"champion"}
+
+
+def test_a_comparison_is_fixed_with_the_challenger(registry):
+    activate(registry, 1)
+    test = Comparison(against=f"{1:064x}", alpha=0.05, bound=0.05)
+    registry.activate(
+        bundle(2), role="challenger", by="ada", why="w", at=T0 + timedelta(hours=2), comparison=test
+    )
+    assert registry.active("challenger").comparison == test
+    for wrong in ({"alpha": 0.7}, {"bound": 0.0}):
+        with pytest.raises(RegistryConflict):
+            Comparison(**{"against": "a", "alpha": 0.05, "bound": 0.05} | wrong)
+
+
+def test_entries_without_the_newer_facts_keep_their_bytes(registry):
+    """What was written before there were bands and comparisons must still verify."""
+    change = activate(registry, 1)
+    assert msgspec.json.decode(canonical(change)).keys() == {
+        *("action", "role", "study", "bundle", "version", "stage", "by", "why", "at")
+    }

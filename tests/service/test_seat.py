@@ -10,7 +10,7 @@ import pytest
 
 from runtime.database import open_database
 from runtime.errors import BundleRefused
-from runtime.registry import Promoted, Registry
+from runtime.registry import Change, Promoted, Registry
 from runtime.signing import load_trusted
 from service.proof import Proved, prove_apart, prove_here
 from service.seat import RETRY, Seat
@@ -26,7 +26,10 @@ def settings(tmp_path):
 def seat_of(settings) -> Seat[Proved]:
     registry = Registry(open_database(settings.database_url))
     trusted = load_trusted(settings.trusted_keys)
-    return Seat(registry, lambda name: prove_here(settings.bundles / name, trusted))
+    return Seat(
+        registry,
+        lambda change: prove_here(settings.bundles / change.bundle, trusted),
+    )
 
 
 def activate_second(settings) -> Path:
@@ -92,9 +95,9 @@ def test_a_repaired_bundle_sits_down_by_itself_and_a_broken_one_is_not_proved_at
     registry = Registry(open_database(settings.database_url))
     trusted = load_trusted(settings.trusted_keys)
 
-    def prove(name: str) -> Proved:
-        proofs.append(name)
-        return prove_here(settings.bundles / name, trusted)
+    def prove(change: Change) -> Proved:
+        proofs.append(change.bundle)
+        return prove_here(settings.bundles / change.bundle, trusted)
 
     seat = Seat(registry, prove, monotonic=lambda: now[0])
     seat.refresh()
@@ -113,8 +116,8 @@ def test_a_repaired_bundle_sits_down_by_itself_and_a_broken_one_is_not_proved_at
 def test_while_nothing_verifies_the_proof_is_not_made_at_each_look_either(settings):
     now, proofs = [100.0], []
 
-    def refuse(name: str) -> Proved:
-        proofs.append(name)
+    def refuse(change: Change) -> Proved:
+        proofs.append(change.bundle)
         raise BundleRefused("card.md: is missing")
 
     seat = Seat(Registry(open_database(settings.database_url)), refuse, monotonic=lambda: now[0])
@@ -126,7 +129,7 @@ def test_while_nothing_verifies_the_proof_is_not_made_at_each_look_either(settin
 
 def test_an_empty_seat_has_no_bundle_and_no_complaint(tmp_path):
     registry = Registry(open_database(f"sqlite:///{tmp_path / 'runtime.db'}"))
-    seat: Seat[Proved] = Seat(registry, lambda name: pytest.fail(name))
+    seat: Seat[Proved] = Seat(registry, lambda change: pytest.fail(change.bundle))
     assert seat.refresh() is None
     assert seat.refused == ""
 

@@ -35,7 +35,9 @@ def _promote_second(settings) -> Path:
     manifest = msgspec.structs.replace(
         tilt_manifest(SYMBOLS, schedule="week_end", feature=FEATURE), trials=73
     )
-    folder = tilt_bundle(settings.bundles, signer, manifest=manifest, files=tilt_files(SYMBOLS))
+    folder = tilt_bundle(
+        settings.bundles, signer, manifest=manifest, files=tilt_files(SYMBOLS), version=2
+    )
     Registry(open_database(settings.database_url)).activate(
         Promoted(study="tilt", bundle=folder.name, version=2, stage="staging"),
         by="alice",
