@@ -10,8 +10,8 @@ import msgspec
 
 from runtime.domain import Fill, Order, OrderState
 from runtime.inputs import Array
-from runtime.journal.holding import Booking, Posting
 from runtime.journal.exact import plain, quantity, text, units
+from runtime.journal.holding import Booking, Posting
 from runtime.journal.reconcile import Break
 from runtime.journal.records import CashFlow, DecisionRecord, OrderEvent, SessionRecord
 
