@@ -17,7 +17,7 @@ from featurestore.online.layout import Column
 from featurestore.online.port import OnlineBackend
 from featurestore.online.values import OnlineValues
 from featurestore.times import MICROSECOND, instant, micros
-from featurestore.views import FeatureView, split_feature
+from featurestore.views import FeatureView, is_plain, split_feature
 
 if TYPE_CHECKING:  # polars starts a thread; the live service serves without it
     import polars as pl
@@ -238,13 +238,15 @@ def column_of(view: FeatureView, feature: str) -> Column:
 
 def column_of_reader(reader: OfflineReader, feature: str) -> Column:
     """Return a feature's column; a computed one has its first source's clock and freshness."""
-    if "(" not in feature:
+    if is_plain(feature):
         return column_of(reader.view(split_feature(feature)[0]), feature)
-    from featurestore.features.expression import parse_feature
+    from featurestore.features.declaration import Feature
+    from featurestore.features.expression import parse_input, sources_of
 
-    computed = parse_feature(feature)
-    views = [reader.view(source.view) for source in computed.sources]
-    digest = hashlib.sha256(computed.version_hash.encode())
+    node = parse_input(feature)
+    views = [reader.view(source.view) for source in sources_of(feature)]
+    formula = node.version_hash if isinstance(node, Feature) else node.name
+    digest = hashlib.sha256(formula.encode())
     for view in views:
         digest.update(view.version_hash.encode())
     return Column(

@@ -19,6 +19,7 @@ from service.accounts import LIVE
 from service.console import OK, Output
 from service.hangup import reload_in_background
 from service.policies import Policies, open_policies
+from service.publishing import Publishing, publishing
 from service.records import open_lead
 from service.settings import Settings, require_records
 from service.trading import active_bundle, market_reader, open_desk
@@ -57,21 +58,22 @@ def trade(
         delay=timedelta(minutes=delay_minutes),
         late=LATE if late_hours is None else timedelta(hours=late_hours),
     )
-    desk = _Trading(settings, output, calendar, clock, policies, job)
     database = open_database(settings.database_url)
-    replica = Replica(
-        lead=open_lead(settings, database, f"trade-{LIVE}"),
-        epochs=Epochs(database),
-        account=LIVE,
-        holder=f"{socket.gethostname()}:{os.getpid()}",
-        clock=clock,
-        open_driver=desk.driver,
-        on_lead=lambda fence: output.console.print(f"this process leads, epoch {fence.epoch}"),
-        on_standby=lambda: output.console.print("another process leads; standing by"),
-    )
-    stopping = Stopping()
-    stopping.on_signals()
-    replica.serve(job, stopping)
+    with publishing(settings, LIVE) as told:
+        desk = _Trading(settings, output, calendar, clock, policies, job, told)
+        replica = Replica(
+            lead=open_lead(settings, database, f"trade-{LIVE}"),
+            epochs=Epochs(database),
+            account=LIVE,
+            holder=f"{socket.gethostname()}:{os.getpid()}",
+            clock=clock,
+            open_driver=desk.driver,
+            on_lead=lambda fence: output.console.print(f"this process leads, epoch {fence.epoch}"),
+            on_standby=lambda: output.console.print("another process leads; standing by"),
+        )
+        stopping = Stopping()
+        stopping.on_signals()
+        replica.serve(job, stopping)
     return OK
 
 
@@ -85,6 +87,7 @@ class _Trading:
     clock: Clock
     policies: Policies
     job: SessionJob
+    told: Publishing
 
     def driver(self, fence: Fence, stopping: Stopping) -> LiveDriver:
         """Return the driver of the live account under one epoch."""
@@ -96,7 +99,7 @@ class _Trading:
             delay=self.job.delay,
             late=self.job.late,
             slots=Slots.open(fence.engine, fence, self.job.id),
-            on_session=self._show,
+            on_session=self._closed,
             patience=timedelta(seconds=allowed or 0),
         )
 
@@ -118,7 +121,11 @@ class _Trading:
         )
         if desk.journal.book().flows == 0:
             fund(desk.journal, CAPITAL, self.clock.now())
-        return Engine(desk)
+        return Engine(self.told.beside(desk, reader))
+
+    def _closed(self, outcome: SessionOutcome) -> None:
+        self._show(outcome)
+        self.told.session_closed()
 
     def _show(self, outcome: SessionOutcome) -> None:
         decided = "no decision due" if outcome.decision is None else f"{outcome.orders} orders"

@@ -1,0 +1,132 @@
+"""Brings features online: from the lake into the online store, and what is new onto `features.pit`.
+
+What the active bundle reads is brought online as it trades, behind the lake's seals; anything else
+as research may read it, up to the earliest seal.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from featurestore.errors import LakeUnavailable, OnlineUnavailable, PlatformError
+from featurestore.features.serving import view_names
+from featurestore.online import OnlineStore, open_online
+from featurestore.online.cells import Applied
+from featurestore.reader import LakeReader
+from runtime.bundle import LoadedBundle
+from runtime.inputs import CurrentWeights, Window
+from runtime.journal.queries import JournalQueries
+from runtime.streams import open_stream
+from runtime.streams.messages import FEATURES
+from runtime.streams.outbox import Outbox
+from runtime.streams.places import Places
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+NAME = "sluice"  # of the store among those on one server; another workspace, another database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be online."""
+
+    features: tuple[str, ...]
+    symbols: tuple[str, ...]
+    windows: Mapping[str, int] = field(default_factory=dict)  # feature -> bars
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Return the views behind the features, each once."""
+        return tuple(dict.fromkeys(name for one in self.features for name in view_names(one)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """What became of it."""
+
+    applied: Applied
+    announced: int  # observations published on features.pit
+    unannounced: str = ""  # why none were: the streams are away; the next time sends them too
+
+
+def wanted_by(bundle: LoadedBundle) -> Wanted:
+    """Return what a bundle reads: its inputs, whole windows where it wants them, and its price."""
+    manifest = bundle.manifest
+    features, windows = {manifest.price_feature: None}, dict[str, int]()
+    for declared in manifest.inputs:
+        source = declared.source
+        if isinstance(source, CurrentWeights):
+            continue
+        features[source.feature] = None
+        if isinstance(source, Window):
+            windows[source.feature] = max(source.length, windows.get(source.feature, 0))
+    return Wanted(features=tuple(features), symbols=manifest.symbols, windows=windows)
+
+
+def open_store(settings: Settings) -> OnlineStore:
+    """Open the online store that the settings name; OnlineUnavailable if it does not answer."""
+    return open_online(settings.online_url, name=NAME)
+
+
+def bring_online(
+    settings: Settings, engine: Engine, reader: LakeReader, wanted: Wanted, *, at: datetime
+) -> Brought:
+    """Materialize what is wanted as known at `at`, then announce what is new of its views.
+
+    Args:
+        settings: name the store and the streams.
+        engine: the journal's database; it remembers what was announced.
+        reader: the snapshot to read.
+        wanted: what is to be online.
+        at: UTC.
+
+    Raises:
+        HistoryMissing, HoldoutSealed, ViewUnknown, OnlineUnavailable: nothing was brought online.
+    """
+    applied = open_store(settings).materialize(
+        reader, wanted.features, wanted.symbols, at=at, windows=wanted.windows
+    )
+    try:
+        announced = _announce(settings, engine, reader, wanted.views, at)
+    except (PlatformError, OSError) as error:
+        return Brought(applied=applied, announced=0, unannounced=str(error))
+    return Brought(applied=applied, announced=announced)
+
+
+def _announce(
+    settings: Settings, engine: Engine, reader: LakeReader, views: Sequence[str], at: datetime
+) -> int:
+    from runtime.streams.observations import announce
+
+    places, stream = Places(engine), open_stream(settings.streams_url, FEATURES)
+    try:
+        return sum(announce(stream, places, reader, view, at) for view in views)
+    finally:
+        stream.close()
+
+
+def bring_online_quietly(
+    settings: Settings, engine: Engine, reader: LakeReader, bundle: LoadedBundle, *, at: datetime
+) -> None:
+    """Bring online what a bundle reads, after its session; a failure is logged and ends here."""
+    try:
+        brought = bring_online(settings, engine, reader, wanted_by(bundle), at=at)
+    except (PlatformError, OSError) as error:
+        away = isinstance(error, OnlineUnavailable | LakeUnavailable | OSError)
+        said = "the online store keeps its older values" if away else "nothing was brought online"
+        log.warning("%s: %s", said, error)
+        return
+    if brought.unannounced:
+        log.warning("features are not announced, the next session does: %s", brought.unannounced)
+
+
+def open_outbox(settings: Settings, engine: Engine, account: str) -> Outbox:
+    """Open the way out for an account's decisions; no stream is opened before there is one."""
+    return Outbox(
+        journal=JournalQueries(engine, account),
+        places=Places(engine),
+        open_stream=lambda name: open_stream(settings.streams_url, name),
+    )
