@@ -44,7 +44,7 @@ from runtime.slots import Slots
 
 DELAY = timedelta(minutes=5)  # between a close and its tick: bars have to arrive first
 RETRY = timedelta(minutes=1)  # between two attempts at one session
-LATE = timedelta(days=4)  # the longest usual way between two closes, a long weekend's
+LATE = timedelta(days=5)  # longer than any usual way from a close to the next, holidays included
 GRACE = 5.0  # seconds for which a process that was told to stop goes on sending
 BEAT = 1.0  # seconds between two looks at who leads
 log = logging.getLogger(__name__)

@@ -313,7 +313,7 @@ def trade(
         typer.Option(
             min=0,
             help="Hours after its time for which a missed session is still run, once; later it is "
-            "skipped, on record.  [dim]\\[default: 96, a long weekend][/dim]",
+            "skipped, on record.  [dim]\\[default: 120][/dim]",
             show_default=False,
         ),
     ] = None,

@@ -1,0 +1,414 @@
+"""Several replicas, missed ticks, both daylight-saving nights, and the hand-over of a tick."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from featurestore.calendars import Calendar, Session, load_calendar
+from runtime.clock import ReplayClock, WallClock
+from runtime.database import open_database
+from runtime.domain import OrderState
+from runtime.engine import SessionOutcome, fund
+from runtime.errors import DatabaseUnavailable, HandedOver
+from runtime.fence import Epochs
+from runtime.journal.store import Journal
+from runtime.lead import FileLead
+from runtime.live import DELAY, LATE, LiveDriver, Replica, SessionJob, Stopping
+from runtime.slots import Slots
+from tests.fakes.market import CAPITAL, XNYS, open_bench
+
+FRIDAY = XNYS.session(date(2017, 1, 6))
+MONDAY = XNYS.session(date(2017, 1, 9))
+WEDNESDAY = XNYS.session(date(2017, 1, 11))
+
+
+class Counted:
+    """Stands for an engine: remembers the sessions that were run, and closes them."""
+
+    def __init__(self, *, unpriced: tuple[str, ...] = ()) -> None:
+        self.ran: list[date] = []
+        self.unpriced = unpriced
+        policy = SimpleNamespace(authority=SimpleNamespace(submit_after_close=3600.0))
+        self.desk = SimpleNamespace(policy_at=lambda _at: policy)
+        self.history = SimpleNamespace(last_day=None)
+
+    def run_session(self, session, *, final: bool) -> SessionOutcome:
+        self.ran.append(session.day)
+        return SessionOutcome(
+            day=session.day,
+            decision=None,
+            orders=0,
+            fills=0,
+            equity=None,
+            benchmark_return=None,
+            breaks=(),
+            unpriced=self.unpriced,
+        )
+
+
+@pytest.fixture
+def database(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path / 'slots.db'}")
+    yield engine
+    engine.dispose()
+
+
+def claiming(database, engine, clock, *, calendar=XNYS, holder="a", **options) -> LiveDriver:
+    """A driver that claims its slots under an epoch of its own."""
+    fence = Epochs(database).take("live", holder=holder, at=clock.now())
+    return LiveDriver(
+        open_engine=lambda: engine,
+        calendar=calendar,
+        clock=clock,
+        slots=Slots.open(database, fence, f"session {calendar.name}"),
+        **options,
+    )
+
+
+def outcomes(driver) -> list[tuple[date, str]]:
+    return [(note.slot, note.outcome) for note in driver.slots.notes()]
+
+
+NIGHTS = [  # the session before and the one after the clocks change; some exchanges trade on Sunday
+    ("XNYS", "America/New_York", (16, 0), date(2021, 3, 12), date(2021, 3, 15)),
+    ("XNYS", "America/New_York", (16, 0), date(2021, 11, 5), date(2021, 11, 8)),
+    ("XNYS", "America/New_York", (16, 0), date(2026, 3, 6), date(2026, 3, 9)),
+    ("XNYS", "America/New_York", (16, 0), date(2026, 10, 30), date(2026, 11, 2)),
+    ("daily", "Europe/London", (16, 30), date(2026, 3, 28), date(2026, 3, 29)),
+    ("daily", "Europe/London", (16, 30), date(2026, 10, 24), date(2026, 10, 25)),
+    ("daily", "America/New_York", (2, 30), date(2026, 3, 7), date(2026, 3, 8)),  # 2:30 is skipped
+    ("daily", "America/New_York", (1, 30), date(2026, 10, 31), date(2026, 11, 1)),  # twice 1:30
+    ("daily", "Asia/Kolkata", (15, 30), date(2026, 3, 28), date(2026, 3, 29)),  # never changes
+]
+
+
+def daily(zone: ZoneInfo, close: tuple[int, int]) -> Calendar:
+    """A market that closes every day of 2026 at one local time."""
+    days = [date(2026, 1, 1) + timedelta(days=n) for n in range(365)]
+    closes = [datetime(d.year, d.month, d.day, *close, tzinfo=zone).astimezone(UTC) for d in days]
+    sessions = tuple(
+        Session(day=day, open=at - timedelta(hours=6), close=at)
+        for day, at in zip(days, closes, strict=True)
+    )
+    return Calendar("daily", days[0], days[-1], sessions)
+
+
+@pytest.mark.parametrize(("name", "place", "close", "before", "after"), NIGHTS)
+def test_over_the_night_the_clocks_change_each_session_runs_once_at_its_local_time(
+    database, name, place, close, before, after
+):
+    """The clock walks from close to close in steps of five minutes, fired at every step."""
+    zone = ZoneInfo(place)
+    calendar = load_calendar(name) if name == "XNYS" else daily(zone, close)
+    first = datetime(before.year, before.month, before.day, *close, tzinfo=zone)
+    last = datetime(after.year, after.month, after.day, *close, tzinfo=zone)
+    clock, engine = ReplayClock(first.astimezone(UTC)), Counted()
+    driver = claiming(database, engine, clock, calendar=calendar)
+    driver.slots.end(calendar.previous(before).day, "done", clock.now())
+    ran_at = {}
+    while clock.now() <= last.astimezone(UTC) + timedelta(hours=3):
+        if driver.run_due() is not None:
+            ran_at[engine.ran[-1]] = clock.now()
+        clock.advance(clock.now() + timedelta(minutes=5))
+    assert engine.ran == [before, after]
+    assert ran_at == {  # as people there read the time
+        before: first.astimezone(UTC) + DELAY,
+        after: last.astimezone(UTC) + DELAY,
+    }
+
+
+def test_however_often_and_by_whom_a_slot_is_fired_it_runs_once(database):
+    clock, engine = ReplayClock(FRIDAY.close + DELAY), Counted()
+    for holder in "abc":
+        driver = claiming(database, engine, clock, holder=holder)
+        for _ in range(3):
+            driver.run_due()
+    assert engine.ran == [FRIDAY.day]
+
+
+def test_a_replica_that_was_superseded_runs_nothing_and_says_so(database, caplog):
+    clock, engine = ReplayClock(FRIDAY.close + DELAY), Counted()
+    old = claiming(database, engine, clock, holder="old")
+    new = claiming(database, engine, clock, holder="new")
+    assert old.run_due() is None
+    assert old.superseded.is_set()
+    assert "session 2017-01-06 is left to another process" in caplog.text
+    assert engine.ran == []
+    assert new.run_due() is not None
+    assert engine.ran == [FRIDAY.day]
+
+
+def test_sessions_passed_over_are_on_record_as_skipped_and_the_newest_runs_late(database):
+    clock, engine = ReplayClock(FRIDAY.close + DELAY), Counted()
+    claiming(database, engine, clock).run_due()
+    clock.advance(WEDNESDAY.close + timedelta(hours=10))
+    driver = claiming(database, engine, clock, holder="b")
+    driver.run_due()
+    assert engine.ran == [FRIDAY.day, WEDNESDAY.day]
+    assert outcomes(driver) == [
+        (FRIDAY.day, "claimed"),
+        (FRIDAY.day, "done"),
+        (MONDAY.day, "skipped"),
+        (date(2017, 1, 10), "skipped"),
+        (WEDNESDAY.day, "claimed"),
+        (WEDNESDAY.day, "late"),
+    ]
+    assert driver.slots.notes()[-1].reason == "begun 9:55:00 after time"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "found", "ran"),
+    [
+        (timedelta(hours=2), timedelta(hours=2), True),
+        (timedelta(hours=2), timedelta(hours=2, seconds=1), False),
+        (timedelta(0), timedelta(0), True),
+        (timedelta(0), timedelta(seconds=1), False),
+        (LATE, timedelta(hours=40), True),
+    ],
+)
+def test_a_slot_found_too_late_is_skipped_on_record(database, allowed, found, ran):
+    clock, engine = ReplayClock(FRIDAY.close + DELAY + found), Counted()
+    driver = claiming(database, engine, clock, late=allowed)
+    assert (driver.run_due() is not None) is ran
+    assert (engine.ran == [FRIDAY.day]) is ran
+    if not ran:
+        assert outcomes(driver) == [(FRIDAY.day, "skipped")]
+        assert f"allowed {allowed}" in driver.slots.notes()[0].reason
+        assert driver.run_due() is None
+        assert len(driver.slots.notes()) == 1
+
+
+def test_the_longest_usual_way_between_two_closes_is_not_too_late():
+    """Good Friday's weekend: what is newest is run whenever a process starts before the next."""
+    sessions = XNYS.sessions(date(2015, 1, 1), date(2026, 12, 31))
+    assert max(after.close - before.close for before, after in pairwise(sessions)) < LATE
+
+
+def test_a_session_without_bars_is_given_up_on_record_and_may_be_taken_up_again(database):
+    clock, engine = ReplayClock(FRIDAY.close + timedelta(hours=1)), Counted(unpriced=("AAA",))
+    driver = claiming(database, engine, clock)
+    driver.run_due()
+    assert outcomes(driver) == [(FRIDAY.day, "claimed"), (FRIDAY.day, "gave up")]
+    assert driver.slots.notes()[-1].reason == "no bar of it for AAA"
+    engine.unpriced = ()
+    heir = claiming(database, engine, clock, holder="b")
+    heir.run_due()
+    assert outcomes(heir)[2:] == [(FRIDAY.day, "resumed"), (FRIDAY.day, "late")]
+
+
+def test_a_clock_an_hour_ahead_decides_nothing_on_bars_that_are_not_there(tmp_path):
+    """Its own session is not over yet: it waits for bars, and trades them when they come."""
+    bench = open_bench(tmp_path)
+    fund(bench.desk.journal, CAPITAL, datetime(2017, 1, 1, tzinfo=UTC))
+    real = ReplayClock(FRIDAY.close - timedelta(minutes=30))
+
+    class Ahead:
+        def now(self) -> datetime:
+            return real.now() + timedelta(hours=1)
+
+    class TrueFeed:
+        def bars(self, symbols, at):
+            return bench_feed.bars(symbols, real.now())
+
+    bench_feed = bench.desk.feed
+    waited = []
+
+    def wait(seconds: float) -> bool:
+        assert bench.desk.journal.counts()["decisions"] == 0
+        waited.append(seconds)
+        real.advance(real.now() + timedelta(seconds=seconds))
+        return False
+
+    desk = replace(bench.desk, clock=Ahead(), feed=TrueFeed())
+    bench.desk = desk
+    driver = LiveDriver(
+        open_engine=bench.engine,
+        calendar=XNYS,
+        clock=desk.clock,
+        wait=wait,
+        patience=timedelta(hours=1),
+    )
+    outcome = driver.run_due()
+    assert len(waited) == 30
+    assert outcome is not None
+    assert outcome.day == FRIDAY.day
+    bench.close()
+
+
+def test_a_process_told_to_stop_goes_on_sending_for_its_grace_and_no_longer(tmp_path):
+    """What was committed and not sent is asked about and sent by the next process."""
+    bench = open_bench(tmp_path)
+    fund(bench.desk.journal, CAPITAL, datetime(2017, 1, 1, tzinfo=UTC))
+    bench.desk.clock.advance(FRIDAY.close + DELAY)
+    engine = bench.desk.journal.engine
+    fence = Epochs(engine).take("paper", holder="a", at=bench.desk.clock.now())
+    ticks = iter([0.0, 1.0, 4.9, 5.1, 5.2, 5.3])
+    stopping = Stopping(monotonic=lambda: next(ticks), grace=5.0)
+    stopping.stop()
+    desk = replace(bench.desk, standing=stopping.standing(fence))
+    driver = LiveDriver(
+        open_engine=lambda: type(bench.engine())(desk),
+        calendar=XNYS,
+        clock=bench.desk.clock,
+        patience=timedelta(hours=1),
+    )
+    assert driver.run_due() is None
+    orders = bench.desk.journal.orders()
+    assert len(orders) > 2
+    sent = [bench.desk.broker(one.order.venue).find(one.order.order_id) for one in orders]
+    assert sent.count(OrderState.WORKING) == 2
+    assert {one.state for one in orders} == {OrderState.PENDING}
+
+    heir = LiveDriver(open_engine=bench.engine, calendar=XNYS, clock=bench.desk.clock)
+    heir.run_due()
+    after = bench.desk.journal.orders()
+    assert [one.order for one in after] == [one.order for one in orders]
+    assert {one.state for one in after} == {OrderState.WORKING}
+    bench.close()
+
+
+def test_the_grace_begins_with_the_first_signal():
+    now = [0.0]
+    stopping = Stopping(monotonic=lambda: now[0], grace=5.0)
+    stopping.check()
+    stopping.stop()
+    now[0] = 4.0
+    stopping.stop()
+    stopping.check()
+    now[0] = 5.5
+    with pytest.raises(HandedOver, match="the next process asks the venue about each"):
+        stopping.check()
+
+
+def today(count: int, gap: float) -> Calendar:
+    """Sessions of the last `count` days that all close from now on, `gap` seconds apart."""
+    now = datetime.now(UTC)
+    sessions = tuple(
+        Session(
+            day=now.date() - timedelta(days=count - 1 - n),
+            open=now,
+            close=now + timedelta(seconds=gap * (n + 1)),
+        )
+        for n in range(count)
+    )
+    return Calendar("SOON", sessions[0].day, sessions[-1].day, sessions)
+
+
+def replica_of(database, tmp_path, calendar, ran, name, **options) -> tuple[Replica, Stopping]:
+    def open_driver(fence, _stopping) -> LiveDriver:
+        engine = Counted()
+        run = engine.run_session
+
+        def remembering(session, *, final):
+            ran.append((session.day, name, fence.epoch))
+            return run(session, final=final)
+
+        engine.run_session = remembering
+        return LiveDriver(
+            open_engine=lambda: engine,
+            calendar=calendar,
+            clock=WallClock(),
+            delay=timedelta(0),
+            slots=Slots.open(database, fence, "session SOON"),
+        )
+
+    replica = Replica(
+        lead=FileLead(tmp_path / "trade.lead"),
+        epochs=Epochs(database),
+        account="live",
+        holder=name,
+        clock=WallClock(),
+        open_driver=open_driver,
+        beat=0.02,
+        **options,
+    )
+    return replica, Stopping()
+
+
+def test_three_replicas_run_every_slot_once_while_the_leader_is_stopped_again_and_again(
+    database, tmp_path
+):
+    calendar, ran = today(12, 0.15), []
+    running = {}
+
+    def begin(name: str) -> None:
+        replica, stopping = replica_of(database, tmp_path, calendar, ran, name)
+        job = SessionJob(calendar="SOON", delay=timedelta(0))
+        thread = threading.Thread(target=replica.serve, args=(job, stopping))
+        thread.start()
+        running[name] = (thread, stopping)
+
+    for name in "abc":
+        begin(name)
+    deadline = time.monotonic() + 20
+    stopped = 0
+    while calendar.last not in {day for day, _, _ in ran} and time.monotonic() < deadline:
+        if stopped < 2 and len(ran) >= 4 * (stopped + 1):
+            leader = ran[-1][1]
+            thread, stopping = running.pop(leader)
+            stopping.stop()
+            thread.join(10)
+            stopped += 1
+        time.sleep(0.01)
+    for thread, stopping in running.values():
+        stopping.stop()
+        thread.join(10)
+        assert not thread.is_alive()
+    days = [day for day, _, _ in ran]
+    assert len(days) == len(set(days))  # none twice
+    assert len({name for _, name, _ in ran}) == 3
+    assert [epoch for _, _, epoch in ran] == sorted(epoch for _, _, epoch in ran)
+    heir = Epochs(database).take("live", holder="z", at=datetime.now(UTC))
+    notes = Slots.open(database, heir, "session SOON").notes()
+    ended = [note.slot for note in notes if note.outcome in ("done", "late", "skipped")]
+    every = [session.day for session in calendar.sessions(calendar.first, calendar.last)]
+    assert sorted(ended) == every  # none is missing, and none ended twice
+
+
+def test_a_replica_stands_by_until_the_database_answers(database, tmp_path):
+    calendar, ran, told = today(2, 0.1), [], []
+    replica, stopping = replica_of(
+        database, tmp_path, calendar, ran, "a", on_standby=lambda: told.append("standing by")
+    )
+    taken, left = replica.epochs.take, [DatabaseUnavailable("it does not answer")] * 3
+
+    class Epoch:
+        def take(self, account, **named):
+            if left:
+                raise left.pop()
+            return taken(account, **named)
+
+    replica.epochs = Epoch()
+    replica.on_lead = lambda fence: (told.append("leads"), stopping.stop())
+    replica.serve(SessionJob(calendar="SOON", delay=timedelta(0)), stopping)
+    assert told == ["standing by", "leads"]
+
+
+def test_two_journals_of_one_account_commit_one_decision_whoever_claims_it(tmp_path):
+    """Without any claim, the journal itself keeps a tick to one decision: the last line."""
+    one, other = open_bench(tmp_path), open_bench(tmp_path)
+    fund(one.desk.journal, CAPITAL, datetime(2017, 1, 1, tzinfo=UTC))
+    for bench in (one, other):
+        bench.desk.clock.advance(FRIDAY.close + DELAY)
+    threads = [
+        threading.Thread(target=bench.engine().run_session, args=(FRIDAY,))
+        for bench in (one, other)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    journal: Journal = one.desk.journal
+    assert journal.counts()["decisions"] == 1
+    sent = [len(broker.working()) for broker in one.desk.brokers]
+    assert sum(sent) == len(journal.orders()) > 0
+    for bench in (one, other):
+        bench.close()
