@@ -13,6 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from prometheus_client import CollectorRegistry
 
 from service.errors import HANDLERS
+from service.flows import register_flows
 from service.guards import STATE
 from service.live import Live
 from service.measures import JournalMetrics
@@ -47,6 +48,7 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
     registry = CollectorRegistry(auto_describe=False)
     observed = Observed(registry, monotonic)
     registry.register(JournalMetrics(live))
+    register_flows(registry, live)
 
     def provide_live() -> Live:
         return live

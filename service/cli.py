@@ -9,6 +9,7 @@ from service.commands.features import app as features
 from service.commands.kill import app as kill
 from service.commands.options import Json, Workspace, finish, settings_of
 from service.commands.policy import app as policy
+from service.commands.streams import app as streams
 from service.console import OK, Output, reported
 
 RESEARCH, LIVE = "Research", "Live"
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)
+app.add_typer(streams, name="streams", rich_help_panel=LIVE)
 
 Study = Annotated[str, typer.Argument(help="Name of the study, as `sluice studies` lists it.")]
 Notebook = Annotated[Path, typer.Argument(help="The notebook.", show_default=False)]
@@ -177,7 +179,7 @@ def gap(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Compare what trades cost in the journal with what the backtest assumed, one by one.
+    """Compare what trades cost in the journal with what a realistic backtest foretold, one by one.
 
     Ends with 1 if fewer than 80 % of trades are within 10 % of the slippage seen.
     """
@@ -300,6 +302,24 @@ def replay(
         from service.commands.replay import replay_sessions
 
         status = replay_sessions(settings_of(workspace), output, first=first, last=last)
+    finish(status)
+
+
+@app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice latency --store[/bold]")
+def latency(
+    account: Annotated[str, typer.Option(help="Whose orders; the live account if not given.")] = "",
+    store: Annotated[
+        bool, typer.Option("--store", help="Let paper venues and backtests draw from it.")
+    ] = False,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Measure how long orders took from decision to acknowledgement, from the journal."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.commands.latency import show_latency
+
+        status = show_latency(settings_of(workspace), output, account=account, store=store)
     finish(status)
 
 

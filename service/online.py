@@ -4,19 +4,19 @@ What the active bundle reads is brought online as it trades, behind the lake's s
 as research may read it, up to the earliest seal.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
 from featurestore.errors import LakeUnavailable, OnlineUnavailable, PlatformError
-from featurestore.features.serving import view_names
 from featurestore.online import OnlineStore, open_online
 from featurestore.online.cells import Applied
-from featurestore.reader import LakeReader
-from runtime.bundle import LoadedBundle
 from runtime.inputs import CurrentWeights, Window
 from runtime.journal.queries import JournalQueries
 from runtime.streams import open_stream
@@ -24,6 +24,10 @@ from runtime.streams.messages import FEATURES
 from runtime.streams.outbox import Outbox
 from runtime.streams.places import Places
 from service.settings import Settings
+
+if TYPE_CHECKING:  # polars and the model's session: the service reads without them
+    from featurestore.reader import LakeReader
+    from runtime.bundle import LoadedBundle
 
 log = logging.getLogger(__name__)
 NAME = "sluice"  # of the store among those on one server; another workspace, another database
@@ -40,6 +44,8 @@ class Wanted:
     @property
     def views(self) -> tuple[str, ...]:
         """Return the views behind the features, each once."""
+        from featurestore.features.serving import view_names
+
         return tuple(dict.fromkeys(name for one in self.features for name in view_names(one)))
 
 
@@ -49,7 +55,7 @@ class Brought:
 
     applied: Applied
     announced: int  # observations published on features.pit
-    unannounced: str = ""  # why none were: the streams are away; the next time sends them too
+    unannounced: str = ""  # why none were; the next time sends them too
 
 
 def wanted_by(bundle: LoadedBundle) -> Wanted:
@@ -72,13 +78,13 @@ def open_store(settings: Settings) -> OnlineStore:
 
 
 def bring_online(
-    settings: Settings, engine: Engine, reader: LakeReader, wanted: Wanted, *, at: datetime
+    settings: Settings, engine: Engine | None, reader: LakeReader, wanted: Wanted, *, at: datetime
 ) -> Brought:
     """Materialize what is wanted as known at `at`, then announce what is new of its views.
 
     Args:
         settings: name the store and the streams.
-        engine: the journal's database; it remembers what was announced.
+        engine: the journal's database, which remembers what was announced; None = announce nothing.
         reader: the snapshot to read.
         wanted: what is to be online.
         at: UTC.
@@ -89,6 +95,8 @@ def bring_online(
     applied = open_store(settings).materialize(
         reader, wanted.features, wanted.symbols, at=at, windows=wanted.windows
     )
+    if engine is None:
+        return Brought(applied=applied, announced=0, unannounced="there is no journal here")
     try:
         announced = _announce(settings, engine, reader, wanted.views, at)
     except (PlatformError, OSError) as error:

@@ -31,6 +31,7 @@ class Settings:
     online_url: str = field(repr=False)  # newest known feature values
     streams_url: str = field(repr=False)  # features.pit and signals.{strategy}
     policy: Path | None  # guardrail limits; None = the packaged default
+    venues: Path | None  # paper venues and how they fill; None = the packaged ones
     account: str  # whose books the desk shows; "" = live, else the active bundle's replay
     host: str
     port: int
@@ -77,6 +78,7 @@ def read_settings(environ: Mapping[str, str], *, workspace: Path | None = None) 
             environ, "SLUICE_STREAMS_URL", f"sqlite:///{quote(str(folder))}/streams.db"
         ),
         policy=_file(environ, "SLUICE_POLICY"),
+        venues=_file(environ, "SLUICE_VENUES"),
         account=environ.get("SLUICE_ACCOUNT", "").strip(),
         host=environ.get("SLUICE_HOST", "").strip() or "127.0.0.1",
         port=_port(environ, "SLUICE_PORT", 8080),
@@ -149,18 +151,22 @@ def require_workspace(settings: Settings) -> None:
         )
 
 
+def has_records(settings: Settings) -> bool:
+    """Say whether a journal is there, or would be on its server."""
+    folder = settings.workspace
+    elsewhere = settings.database_url != f"sqlite:///{folder / 'runtime.db'}"
+    return elsewhere or any((folder / name).is_file() for name in ("workspace.json", "runtime.db"))
+
+
 def require_records(settings: Settings) -> None:
     """Refuse to go on in a folder that nothing was recorded in; SettingsInvalid says the remedy.
 
     An embedded database that is not there yet would be made, and an empty desk shown.
     """
     require_workspace(settings)
-    folder = settings.workspace
-    elsewhere = settings.database_url != f"sqlite:///{folder / 'runtime.db'}"
-    if not (
-        elsewhere or any((folder / name).is_file() for name in ("workspace.json", "runtime.db"))
-    ):
+    if not has_records(settings):
         raise SettingsInvalid(
-            f"{folder} is not a workspace, it holds neither workspace.json nor runtime.db;"
+            f"{settings.workspace} is not a workspace, it holds neither workspace.json nor"
+            " runtime.db;"
             " run sluice demo once, or name another with --workspace"
         )

@@ -5,7 +5,7 @@
 
 from runtime.streams.consumer import Consumer, Step
 from runtime.streams.inbox import Inbox
-from runtime.streams.opened import open_stream
+from runtime.streams.opened import open_stream, stream_names
 from runtime.streams.port import Buried, Delivery, Lag, Message, Stream
 from runtime.streams.publisher import Publisher
 
@@ -20,4 +20,5 @@ __all__ = [
     "Step",
     "Stream",
     "open_stream",
+    "stream_names",
 ]

@@ -13,7 +13,7 @@ which consumers must bear anyway. Several processes may share the files.
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Condition
@@ -296,3 +296,17 @@ class EmbeddedStream:
                 f"stream {self._name} in {self._path}: {error}; is its folder there, writable and "
                 "not full? The same call may be repeated, consumers drop repeats by key"
             ) from error
+
+
+def names_in(path: Path) -> tuple[str, ...]:
+    """Return the names of the streams in a file, sorted; none if there is no file."""
+    if not path.is_file():
+        return ()
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as log:
+            rows = log.execute("SELECT name FROM head ORDER BY name").fetchall()
+    except sqlite3.Error as error:
+        raise StreamUnavailable(
+            f"streams in {path}: {error}; is this the file that SLUICE_STREAMS_URL should name?"
+        ) from error
+    return tuple(name for (name,) in rows)

@@ -32,10 +32,7 @@ def open_stream(url: str, name: str, *, clock: Clock | None = None) -> Stream:
         return EmbeddedStream(Path(unquote(parts.path.removeprefix("/"))), name, clock=clock)
     if parts.scheme in SCHEMES:
         return _on_server(url, name)
-    raise StreamUnavailable(
-        f"a stream's URL begins with sqlite or {', '.join(SCHEMES)}, "
-        f"not {parts.scheme or 'nothing'!r}"
-    )
+    raise _unknown(parts.scheme)
 
 
 def _on_server(url: str, name: str) -> Stream:
@@ -46,3 +43,30 @@ def _on_server(url: str, name: str) -> Stream:
         return RedisStream(open_client(url, timeout=TIMEOUT, again=0), name)
     except NoServer as error:
         raise StreamUnavailable(f"the streams' server {error}") from error
+
+
+def stream_names(url: str) -> tuple[str, ...]:
+    """Return the names of the streams that were ever opened there, sorted.
+
+    Raises:
+        StreamUnavailable: the URL is of no known kind, or nobody answers there.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        from runtime.streams.embedded import names_in
+
+        return names_in(Path(unquote(parts.path.removeprefix("/"))))
+    if parts.scheme not in SCHEMES:
+        raise _unknown(parts.scheme)
+    from runtime.streams.redis import names_on
+
+    try:
+        return names_on(open_client(url, timeout=TIMEOUT, again=0))
+    except NoServer as error:
+        raise StreamUnavailable(f"the streams' server {error}") from error
+
+
+def _unknown(scheme: str) -> StreamUnavailable:
+    return StreamUnavailable(
+        f"a stream's URL begins with sqlite or {', '.join(SCHEMES)}, not {scheme or 'nothing'!r}"
+    )

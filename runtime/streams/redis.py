@@ -1,5 +1,6 @@
 """A stream on Redis or Valkey: one entry per message, RESP2, the commands of Redis 6.2.
 
+    sluice:streams            names of all streams, a set
     sluice:{NAME}             the stream; entries carry k (key) and p (payload)
     sluice:{NAME}:dead:GROUP  poison messages of a group
 
@@ -54,6 +55,7 @@ end
 if low_ms == nil then return 0 end
 return redis.call('XTRIM', KEYS[1], 'MINID', '=', string.format('%.0f-%.0f', low_ms, low_seq))
 """
+NAMES = "sluice:streams"
 LONGEST_WAIT = timedelta(seconds=5)  # below the client's time-out
 LONG_AGO = 10**9  # milliseconds; longer than any `idle`
 _RAW = ("XCLAIM", "XREADGROUP", "XAUTOCLAIM", "XPENDING", "XRANGE", "XINFO GROUPS")
@@ -230,6 +232,8 @@ class RedisStream:
 
     def _greet(self, connection: Any) -> None:
         connection.on_connect()
+        connection.send_command("SADD", NAMES, self._name)
+        connection.read_response()
         self._connections += 1
 
     def _dead(self, group: str) -> str:
@@ -285,6 +289,17 @@ class RedisStream:
             raise _unavailable(error) from error
         except RedisError as error:
             raise _unavailable(error) from error
+
+
+def names_on(client: Redis) -> tuple[str, ...]:
+    """Return the names of the streams on a server, sorted; the client is closed."""
+    held: Any = client
+    try:
+        return tuple(sorted(name.decode() for name in held.smembers(NAMES)))
+    except RedisError as error:
+        raise _unavailable(error) from error
+    finally:
+        client.close()
 
 
 def _unknown(group: str, stream: str) -> GroupUnknown:

@@ -114,6 +114,97 @@ def history(
         browse.history(workspace_settings(workspace), output, entity, field, as_of=as_of, last=last)
 
 
+Features = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FEATURE]...", help="view.field, or a computed feature.", show_default=False
+    ),
+]
+Symbols = Annotated[
+    list[str] | None, typer.Option("--symbol", help="May be repeated; all if not given.")
+]
+At = Annotated[
+    str | None,
+    typer.Option("--at", metavar="TIME", help="As of an instant, UTC; now if not given."),
+]
+
+
+@app.command(epilog="Example: [bold]sluice features materialize prices.close --symbol A[/bold]")
+def materialize(
+    features: Features = None,
+    symbol: Symbols = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FEATURE=BARS", help="Keep the last bars online too; repeatable."),
+    ] = None,
+    at: At = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Bring the newest known values online; without a feature, all that the active bundle reads.
+
+    What is new of their views is announced on the stream features.pit. Repeating it is harmless:
+    an older value never replaces a newer one.
+    """
+    output = Output(as_json=json)
+    with reported(output):
+        from service.features import online as commands
+
+        commands.materialize(
+            workspace_settings(workspace),
+            output,
+            features or [],
+            symbol or [],
+            windows=window or [],
+            at=at,
+        )
+
+
+@app.command(epilog="Example: [bold]sluice features online --symbol AAPL[/bold]")
+def online(
+    features: Features = None,
+    symbol: Symbols = None,
+    at: At = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Show values that are too old as well, marked.")
+    ] = False,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Read the online store with the age of each value; ends with 1 if one is too old."""
+    output = Output(as_json=json)
+    status = REFUSED
+    with reported(output):
+        from service.features import online as commands
+
+        status = commands.show(
+            workspace_settings(workspace), output, features or [], symbol or [], at=at, stale=stale
+        )
+    finish(status)
+
+
+@app.command(
+    epilog="Example: [bold]sluice features skew && echo online is what the lake says[/bold]"
+)
+def skew(
+    features: Features = None,
+    symbol: Symbols = None,
+    at: At = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Hold what is online against the lake; ends with 1 and names the cause of each difference."""
+    output = Output(as_json=json)
+    status = REFUSED
+    with reported(output):
+        from service.features import online as commands
+
+        status = commands.skew(
+            workspace_settings(workspace), output, features or [], symbol or [], at=at
+        )
+    finish(status)
+
+
 @app.command(epilog="Example: [bold]sluice features quarantine us_equities[/bold]")
 def quarantine(
     view: Annotated[str | None, typer.Argument(help="One view; all if not given.")] = None,

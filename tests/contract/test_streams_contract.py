@@ -13,7 +13,16 @@ from sqlalchemy import text
 
 from runtime.database import open_database
 from runtime.errors import DatabaseUnavailable, GroupUnknown, MessageInvalid, StreamUnavailable
-from runtime.streams import Consumer, Delivery, Inbox, Message, Step, Stream, open_stream
+from runtime.streams import (
+    Consumer,
+    Delivery,
+    Inbox,
+    Message,
+    Step,
+    Stream,
+    open_stream,
+    stream_names,
+)
 
 IDLE = timedelta(milliseconds=40)
 PATIENT = timedelta(milliseconds=500)  # where a busy machine's pause must not look like a death
@@ -184,6 +193,14 @@ def test_trimming_stops_at_the_slowest_group_and_at_what_is_pending(stream):
     assert stream.trim() == 4
     assert waits(stream, "slow") == (4, 0)
     assert keys(stream.read("slow", "a", count=10)) == [f"key {n}" for n in range(6, 10)]
+
+
+def test_a_storage_tells_the_names_of_its_streams(opened, url):
+    before = stream_names(url)
+    opened("signals.momentum").publish(messages(0, 1))
+    opened("features.pit").subscribe("desk")
+    assert before == ()
+    assert stream_names(url) == ("features.pit", "signals.momentum")
 
 
 def test_without_groups_nothing_is_trimmed(opened):
