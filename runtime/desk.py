@@ -11,17 +11,12 @@ from runtime.bundle import LoadedBundle
 from runtime.clock import Clock
 from runtime.domain import Bar
 from runtime.errors import PolicyInvalid
-from runtime.feeds import LatestReader
-from runtime.inputs import PointInTime
+from runtime.inputs import MarketReader
 from runtime.journal.store import Journal
 from runtime.kill import KillSwitch
 from runtime.market.states import Published
 from runtime.policy import Policy
 from runtime.ports import Broker, Feed
-
-
-class MarketReader(PointInTime, LatestReader, Protocol):
-    """The store's face towards an engine: windows, and how new the newest values are."""
 
 
 @runtime_checkable

@@ -5,40 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from math import isfinite
-from typing import Protocol
 
 from runtime.domain import Bar
 from runtime.errors import FeedInvalid
-from runtime.inputs import Array
+from runtime.inputs import LatestReader
 
 _PLACES = Decimal("0.000001")  # scale of prices in the books, USD
-
-
-class Latest(Protocol):
-    """Newest known values, as the feature store gives them."""
-
-    @property
-    def values(self) -> Array:
-        """Return shape (n,)."""
-        ...
-
-    @property
-    def event_times(self) -> list[datetime]:
-        """Return what each value is about, UTC."""
-        ...
-
-    @property
-    def known_at(self) -> list[datetime]:
-        """Return when each value could first be known, UTC."""
-        ...
-
-
-class LatestReader(Protocol):
-    """The part of the store's face that a feed needs."""
-
-    def latest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> Latest:
-        """Return each symbol's newest value known at `at`, however old."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

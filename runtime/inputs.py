@@ -50,6 +50,71 @@ class PointInTime(Protocol):
         ...
 
 
+class Newest(Protocol):
+    """Newest known values, as the feature store gives them."""
+
+    @property
+    def values(self) -> Array:
+        """Return shape (n,)."""
+        ...
+
+    @property
+    def event_times(self) -> list[datetime]:
+        """Return what each value is about, UTC."""
+        ...
+
+    @property
+    def known_at(self) -> list[datetime]:
+        """Return when each value could first be known, UTC."""
+        ...
+
+
+class LatestReader(Protocol):
+    """The part of the store's face that tells the newest values and their age."""
+
+    def latest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> Newest:
+        """Return each symbol's newest value known at `at`, however old."""
+        ...
+
+
+class MarketReader(PointInTime, LatestReader, Protocol):
+    """The store's face towards an engine: windows, and how new the newest values are."""
+
+
+class SharedReads:
+    """What is read at one instant, read once: bundles on identical inputs share the arrays.
+
+    Arrays are handed out read-only, so that no bundle changes what the next one sees.
+    """
+
+    def __init__(self, reader: MarketReader, at: datetime) -> None:
+        """Remember what is asked at `at`, UTC, and nothing of any other instant."""
+        self._reader, self._at = reader, at
+        self._windows: dict[tuple[str, tuple[str, ...], int], Array] = {}
+        self._latest: dict[tuple[str, tuple[str, ...]], Newest] = {}
+
+    def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
+        """Return shape (n, length), float64; HistoryMissing if a bar is not known at `at`."""
+        if at != self._at:
+            return self._reader.window(feature, symbols, length=length, at=at)
+        key = (feature, tuple(symbols), length)
+        if key not in self._windows:
+            values = self._reader.window(feature, symbols, length=length, at=at)
+            shared = np.ascontiguousarray(values, dtype=np.float64).view()
+            shared.flags.writeable = False
+            self._windows[key] = shared
+        return self._windows[key]
+
+    def latest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> Newest:
+        """Return each symbol's newest value known at `at`, however old."""
+        if at != self._at:
+            return self._reader.latest(feature, symbols, at=at)
+        key = (feature, tuple(symbols))
+        if key not in self._latest:
+            self._latest[key] = self._reader.latest(feature, symbols, at=at)
+        return self._latest[key]
+
+
 def gather(
     reader: PointInTime,
     inputs: Mapping[str, Input],

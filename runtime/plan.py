@@ -16,7 +16,7 @@ from runtime.domain import OrderType, PlannedOrder, Side, Signal
 from runtime.errors import DecisionInvalid
 from runtime.inference import Decided
 from runtime.inputs import Array
-from runtime.ticks import collared
+from runtime.ticks import tick_grid
 
 ZERO = Decimal(0)
 
@@ -99,6 +99,7 @@ def make_plan(
     if missing:
         raise DecisionInvalid(f"no price for {', '.join(missing)}; the plan needs one per symbol")
     lot, minimum = Decimal(sizing.lot), Decimal(sizing.minimum_notional)
+    grid, collar = tick_grid(day), Decimal(sizing.collar)
     sells: list[PlannedOrder] = []
     buys: list[PlannedOrder] = []
     left_out: list[LeftOut] = []
@@ -107,36 +108,25 @@ def make_plan(
         wanted = Decimal(repr(weight)) * equity / price  # 0.49 means 0.49, not the float below it
         target = (wanted / lot).to_integral_value(ROUND_DOWN) * lot
         change = ((target - held) / lot).to_integral_value(ROUND_DOWN) * lot
-        if target == ZERO:
+        if not target:
             change = -held  # an exit takes odd lots along
-        if change == ZERO:
+        if not change:
             continue
-        notional = abs(change) * price
-        if notional < minimum and target != ZERO:
+        quantity = abs(change)
+        if target and (notional := quantity * price) < minimum:
             text = f"{notional:.2f} USD is below the minimum of {minimum} USD"
             left_out.append(LeftOut(symbol=symbol, reason=text))
             continue
-        order = _order(symbol, change, price, held * price / equity, weight, sizing, day)
-        (sells if change < 0 else buys).append(order)
+        side = Side.BUY if change > 0 else Side.SELL
+        before = f"{held * price / equity:.2%}" if held else "0.00%"
+        order = PlannedOrder(
+            symbol=symbol,
+            side=side,
+            quantity=quantity,
+            order_type=OrderType.MARKET,
+            limit_price=grid.collared(price, side, collar),
+            reference_price=price,
+            reason=f"from {before} to {weight:.2%} of equity",
+        )
+        (buys if change > 0 else sells).append(order)
     return Plan(orders=(*sells, *buys), left_out=tuple(left_out))
-
-
-def _order(
-    symbol: str,
-    change: Decimal,
-    price: Decimal,
-    held_weight: Decimal,
-    weight: float,
-    sizing: SizingPolicy,
-    day: date,
-) -> PlannedOrder:
-    side = Side.BUY if change > 0 else Side.SELL
-    return PlannedOrder(
-        symbol=symbol,
-        side=side,
-        quantity=abs(change),
-        order_type=OrderType.MARKET,
-        limit_price=collared(price, side, Decimal(sizing.collar), day),
-        reference_price=price,
-        reason=f"from {held_weight:.2%} to {weight:.2%} of equity",
-    )

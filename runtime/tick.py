@@ -1,6 +1,8 @@
 """One decision: inputs, graph, plan, guardrails, routes; a record of it all and the orders.
 
-Nothing is written and nothing is sent here.
+Nothing is written and nothing is sent here. Steps: 1. what the bundle proposes; 2. whole-lot
+orders; 3. eight checks; 4. venues. Each is a function of its own, so that several bundles can
+propose while their account plans, checks and routes once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,18 +14,18 @@ import msgspec
 
 from featurestore.calendars import Session
 from featurestore.errors import PlatformError
-from featurestore.features.expression import sources_of
 from runtime.desk import Desk
 from runtime.domain import Bar, Order, OrderType, PlannedOrder, Verdict
 from runtime.errors import FeedInvalid, OrderInvalid, RuntimeFault
-from runtime.guardrails import Context, FeatureAge, Judged, MarketState, Published, judge
+from runtime.guardrails import Context, Judged, MarketState, Published, judge
 from runtime.history import History
-from runtime.inputs import Array, CurrentWeights, gather
+from runtime.inputs import SharedReads
 from runtime.journal.book import Book
 from runtime.journal.records import DecisionRecord, PlanLine, decision_id
 from runtime.market.bands import inside
-from runtime.plan import make_plan, signals
+from runtime.plan import Plan, make_plan, signals
 from runtime.policy import Policy
+from runtime.proposal import Proposal, propose
 from runtime.routing.router import child_orders, route
 
 ZERO = Decimal(0)
@@ -71,67 +73,72 @@ def decide(
 def _decide(
     desk: Desk, moment: Moment, history: History, policy: Policy
 ) -> tuple[DecisionRecord, tuple[Order, ...]]:
-    bundle, manifest = desk.bundle, desk.bundle.manifest
-    symbols, marks = manifest.symbols, moment.marks
+    bundle, marks = desk.bundle, moment.marks
     if moment.unpriced:
         raise FeedInvalid(f"there is no bar of {moment.tick} for {', '.join(moment.unpriced)}")
 
-    # 1. everything the graph may see, as known now
-    current = moment.book.weights(marks, symbols)
-    inputs = gather(desk.reader, bundle.inputs, symbols, at=moment.at, current=current)
-    features = _feature_ages(desk, moment.at)
+    # 1. what the bundle proposes, from what is known now
+    proposal = propose(
+        bundle,
+        SharedReads(desk.reader, moment.at),
+        at=moment.at,
+        current=moment.book.weights(marks, bundle.manifest.symbols),
+        freshness=desk.freshness,
+    )
 
-    # 2. the graph
-    decided = bundle.session.run(inputs)
-
-    # 3. whole-lot orders
-    held = {symbol: moment.book.position(symbol) for symbol in symbols}
+    # 2. whole-lot orders
+    positions = moment.book.quantities()
     working = tuple(record.order for record in desk.journal.open_orders())
     plan = make_plan(
-        decided.weight,
-        symbols,
+        proposal.decided.weight,
+        bundle.manifest.symbols,
         prices=marks,
-        positions=_with_working(held, working),
+        positions=_with_working(positions, working),
         equity=moment.equity,
-        sizing=manifest.sizing,
+        sizing=bundle.manifest.sizing,
         day=moment.session.day,
     )
 
-    # 4. eight checks
-    context = _context(desk, moment, history, working, decided.weight, features)
-    judged = judge(_inside_bands(plan.orders, context), context, policy)
+    # 3. eight checks
+    context = _context(desk, moment, history, proposal, marks, positions, working)
+    judged = judge(inside_bands(plan.orders, context), context, policy)
 
-    # 5. venues
-    lines: list[PlanLine] = []
-    orders: list[Order] = []
-    for one in judged:
-        line, children = _routed(desk, moment, one)
-        lines.append(line)
-        orders.extend(children)
+    # 4. venues
+    lines, orders = routed(desk, moment, judged)
+    return _record(desk, moment, policy, proposal, plan, lines), orders
 
+
+def _record(
+    desk: Desk,
+    moment: Moment,
+    policy: Policy,
+    proposal: Proposal,
+    plan: Plan,
+    lines: tuple[PlanLine, ...],
+) -> DecisionRecord:
+    manifest, decided = proposal.bundle.manifest, proposal.decided
     known = [bar.known_at for bar in moment.bars]
-    known += [feature.known_at for feature in features.values() if feature.known_at]
-    record = DecisionRecord(
-        decision_id=decision_id(desk.journal.account, bundle.hash, moment.tick),
-        bundle=bundle.hash,
+    known += [feature.known_at for feature in proposal.features.values() if feature.known_at]
+    return DecisionRecord(
+        decision_id=decision_id(desk.journal.account, proposal.bundle.hash, moment.tick),
+        bundle=proposal.bundle.hash,
         study=manifest.study,
         tick=moment.tick,
         decided_at=moment.at,
         known_at=max(known),
         snapshot_hash=manifest.snapshot.hash,
         policy_hash=policy.hash,
-        symbols=symbols,
-        inputs=inputs,
-        current=tuple(current.tolist()),
+        symbols=manifest.symbols,
+        inputs=proposal.inputs,
+        current=tuple(proposal.current.tolist()),
         scores=tuple(decided.score.tolist()),
         weights=tuple(decided.weight.tolist()),
-        signals=signals(symbols, decided),
-        plan=tuple(lines),
+        signals=signals(manifest.symbols, decided),
+        plan=lines,
         cash=moment.book.cash,
         equity=moment.equity,
         notes=tuple(f"{left.symbol} left out: {left.reason}" for left in plan.left_out),
     )
-    return record, tuple(orders)
 
 
 def _refusal(desk: Desk, moment: Moment, policy: Policy, reason: str) -> DecisionRecord:
@@ -166,42 +173,29 @@ def _with_working(held: Mapping[str, Decimal], working: Sequence[Order]) -> dict
     return standing
 
 
-def _feature_ages(desk: Desk, at: datetime) -> dict[str, FeatureAge]:
-    """Say of everything read, computed features' sources too, when its oldest symbol changed."""
-    symbols = desk.bundle.manifest.symbols
-    sources = {
-        source
-        for declared in desk.bundle.inputs.values()
-        if not isinstance(declared, CurrentWeights)
-        for source in sources_of(declared.feature)
+def _published(desk: Desk, moment: Moment) -> dict[str, Published]:
+    """Return the state of each symbol; a real venue that publishes nothing: nothing is known."""
+    if desk.market is not None:
+        return dict(desk.market(moment.at))
+    if not desk.simulated:
+        return {}
+    normal = {
+        at: Published(state=MarketState.NORMAL, at=at)
+        for at in {bar.event_time for bar in moment.bars}
     }
-    ages = {}
-    for source in sorted(sources, key=str):
-        names = symbols if source.entity is None else (source.entity,)
-        known = desk.reader.latest(source.feature, names, at=at).known_at
-        allowed = desk.freshness.get(source.view)
-        ages[source.name] = FeatureAge(
-            known_at=min(known), allowed=None if allowed is None else allowed.total_seconds()
-        )
-    return ages
+    return {bar.symbol: normal[bar.event_time] for bar in moment.bars}
 
 
 def _context(
     desk: Desk,
     moment: Moment,
     history: History,
+    proposal: Proposal,
+    marks: Mapping[str, Decimal],
+    positions: Mapping[str, Decimal],
     working: tuple[Order, ...],
-    weights: Array,
-    features: Mapping[str, FeatureAge],
 ) -> Context:
     """Gather everything the eight checks look at."""
-    symbols, book = desk.bundle.manifest.symbols, moment.book
-    states: dict[str, Published] = {}  # a real venue that publishes nothing: nothing is known
-    if desk.market is not None:
-        states = dict(desk.market(moment.at))
-    elif desk.simulated:
-        normal = MarketState.NORMAL
-        states = {bar.symbol: Published(state=normal, at=bar.event_time) for bar in moment.bars}
     return Context(
         at=moment.at,
         session=moment.session,
@@ -215,13 +209,13 @@ def _context(
         verified=True,  # a LoadedBundle exists only after complete verification
         drift_stopped=False,
         killed=desk.kill.engaged(),
-        market=states,
-        prices=moment.marks,
+        market=_published(desk, moment),
+        prices=marks,
         priced_at={bar.symbol: bar.event_time for bar in moment.bars},
         previous_prices=history.marks,
         volumes={},
-        positions={name: held.quantity for name, held in book.positions().items()},
-        cash=book.cash,
+        positions=positions,
+        cash=moment.book.cash,
         equity=moment.equity,
         valued_at=min((bar.event_time for bar in moment.bars), default=None),
         equity_before=history.equity,
@@ -232,40 +226,58 @@ def _context(
         working=working,
         orders_this_session=desk.journal.sent_at(moment.tick),
         repeats=history.repeats(),
-        features=features,
-        weights=dict(zip(symbols, weights.tolist(), strict=True)),
+        features=proposal.features,
+        weights=proposal.weights,
     )
 
 
-def _inside_bands(orders: Sequence[PlannedOrder], context: Context) -> list[PlannedOrder]:
+def inside_bands(orders: Sequence[PlannedOrder], context: Context) -> list[PlannedOrder]:
     """Pull the collar of market orders in to the published bands; no trade happens beyond them."""
     found = []
     for order in orders:
         published = context.market.get(order.symbol)
-        if order.order_type is OrderType.MARKET and published and published.bands:
+        if published and published.bands and order.order_type is OrderType.MARKET:
             limit = inside(order.limit_price, order.side, published.bands)
             order = msgspec.structs.replace(order, limit_price=limit)
         found.append(order)
     return found
 
 
-def _routed(desk: Desk, moment: Moment, judged: Judged) -> tuple[PlanLine, tuple[Order, ...]]:
+def routed(
+    desk: Desk, moment: Moment, judged: Sequence[Judged]
+) -> tuple[tuple[PlanLine, ...], tuple[Order, ...]]:
+    """Route what passed; return a line for every order of the plan, and the children."""
+    lines: list[PlanLine] = []
+    orders: list[Order] = []
+    tick = moment.tick
+    for one in judged:
+        line, children = _routed(desk, moment.at, tick, one)
+        lines.append(line)
+        orders.extend(children)
+    return tuple(lines), tuple(orders)
+
+
+def _routed(
+    desk: Desk, at: datetime, tick: str, judged: Judged
+) -> tuple[PlanLine, tuple[Order, ...]]:
     """Route an order that passed; one that cannot be routed is refused like the others."""
-    planned, sizing = judged.order, desk.bundle.manifest.sizing
+    planned, lot = judged.order, desk.bundle.manifest.sizing.lot
     if not judged.passed:
         line = PlanLine(order=planned, verdicts=judged.verdicts, route="", order_ids=())
         return line, ()
-    lot = 1 if planned.quantity % sizing.lot else sizing.lot  # an exit takes odd lots along
     try:
-        quotes = [broker.quote(planned.symbol, moment.at) for broker in desk.brokers]
-        chosen = route(planned, quotes, lot=lot)
+        chosen = route(
+            planned,
+            [broker.quote(planned.symbol, at) for broker in desk.brokers],
+            lot=1 if planned.quantity % lot else lot,  # an exit takes odd lots along
+        )
         children = child_orders(
             chosen,
             planned,
             account=desk.journal.account,
             bundle=desk.bundle.hash,
-            tick=moment.tick,
-            created_at=moment.at,
+            tick=tick,
+            created_at=at,
         )
     except (OrderInvalid, RuntimeFault) as error:
         refused = Verdict(
@@ -277,6 +289,6 @@ def _routed(desk: Desk, moment: Moment, judged: Judged) -> tuple[PlanLine, tuple
         order=planned,
         verdicts=judged.verdicts,
         route=chosen.explanation,
-        order_ids=tuple(child.order_id for child in children),
+        order_ids=tuple([child.order_id for child in children]),
     )
     return line, children

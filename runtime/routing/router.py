@@ -7,6 +7,7 @@ size and no venue has a fixed charge, so any cheaper unit left out could be swap
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from heapq import heapify, heappop, heapreplace
 from operator import itemgetter
 
 import msgspec
@@ -15,6 +16,7 @@ from runtime.domain import Order, PlannedOrder, Quote, Side, TimeInForce, order_
 from runtime.errors import OrderInvalid
 
 _EXACT = Context(prec=60)
+ZERO, BUY = Decimal(0), Side.BUY
 _SHOWN = Decimal("0.0001")
 
 
@@ -38,52 +40,104 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str  # in words
 
 
-_Level = tuple[Decimal, str, Decimal]  # USD per unit with the fee, venue, units shown
+class Ladder(msgspec.Struct, frozen=True, kw_only=True):
+    """What one venue shows to one side of a symbol, best price first."""
+
+    venue: str
+    symbol: str
+    fee_rate: Decimal  # fraction of notional, between -1 and 1; negative = a rebate
+    levels: tuple[tuple[Decimal, Decimal, int], ...]  # USD per unit, units, place among equals
+
+
+_Rung = tuple[Decimal, int, Decimal, Ladder, int]  # order, place, USD with fee, ladder, depth
+
+
+def ladders(side: Side, quotes: Sequence[Quote]) -> tuple[Ladder, ...]:
+    """Group quotes by venue and fee; of equal prices the earlier quote comes first."""
+    groups: dict[tuple[str, str, Decimal], list[tuple[Decimal, Decimal, int]]] = {}
+    buy = side is BUY
+    for place, quote in enumerate(quotes):
+        level = (quote.ask if buy else quote.bid, quote.size, place)
+        groups.setdefault((quote.venue, quote.symbol, quote.fee_rate), []).append(level)
+    for levels in groups.values():
+        levels.sort(key=itemgetter(0), reverse=not buy)  # stable: ties keep their order
+    return tuple(
+        Ladder(venue=venue, symbol=symbol, fee_rate=fee_rate, levels=tuple(levels))
+        for (venue, symbol, fee_rate), levels in groups.items()
+    )
 
 
 def route(planned: PlannedOrder, quotes: Sequence[Quote], *, lot: int = 1) -> Route:
-    """Split a planned order over the quotes.
+    """Split a planned order over quotes, several of one venue being its levels; see `split`."""
+    return split(planned, ladders(planned.side, quotes), lot=lot)
+
+
+def split(planned: PlannedOrder, shown: Sequence[Ladder], *, lot: int = 1) -> Route:
+    """Split a planned order over what venues show.
+
+    Steps: 1. the best level of each venue, as a heap; 2. take from the cheapest, then look at that
+    venue's next level; 3. what nobody shows at the limit waits at the cheapest.
 
     Args:
         planned: what the plan asks for.
-        quotes: what venues show; several of one venue are its levels. Ties go to the earlier one.
+        shown: the side that the order takes from.
         lot: units that a part must be a multiple of.
 
     Returns:
-        The cheapest split. What no venue shows at the limit goes to the cheapest one and waits.
+        The cheapest split.
 
     Raises:
-        OrderInvalid: no quote, a quote of another symbol, or a quantity that is not whole lots.
+        OrderInvalid: nothing or another symbol is shown, or the quantity is not whole lots.
     """
-    if not quotes:
+    if not shown:
         raise OrderInvalid(f"{planned.symbol}: no venue shows a quote, so it cannot be routed")
     if lot < 1 or planned.quantity % lot:
         raise OrderInvalid(f"{planned.symbol}: {planned.quantity} is not whole lots of {lot}")
-    levels, beyond = _levels(planned, quotes)
-    left = planned.quantity
+
+    # 1. the best level of each venue
+    buy, limit = planned.side is BUY, planned.limit_price
+    heap: list[_Rung] = []
+    for ladder in shown:
+        if ladder.symbol != planned.symbol:
+            raise OrderInvalid(f"{planned.symbol}: was given a quote of {ladder.symbol}")
+        price = ladder.levels[0][0]
+        if price <= limit if buy else price >= limit:
+            heap.append(_rung(ladder, 0, buy))
+    within = bool(heap)
+    home = min(heap) if within else min(_rung(ladder, 0, buy) for ladder in shown)
+    heapify(heap)
+
+    # 2. the cheapest first
+    left, cost = planned.quantity, Decimal(0)
     taken: dict[str, tuple[Decimal, Decimal]] = {}  # venue -> units shown, marginal price
-    cost = Decimal(0)
-    for price, venue, size in levels:
-        if not left:
-            break
+    while heap and left:
+        _, _, price, ladder, depth = heap[0]
+        size = ladder.levels[depth][1]
         part = min(left, size - size % lot)
         if part:
-            before = taken[venue][0] if venue in taken else 0
-            taken[venue] = (part + before, price)
+            before = taken[ladder.venue][0] if ladder.venue in taken else 0
+            taken[ladder.venue] = (part + before, price)
             cost = _EXACT.fma(part, price, cost)
             left -= part
-    home_price, home, _ = levels[0] if levels else beyond[0]
-    cost = _EXACT.fma(left, home_price, cost)
-    if left and home not in taken:
-        taken[home] = (Decimal(0), home_price)
+        deeper = ladder.levels[depth + 1][0] if depth + 1 < len(ladder.levels) else None
+        if deeper is not None and (deeper <= limit if buy else deeper >= limit):
+            heapreplace(heap, _rung(ladder, depth + 1, buy))
+        else:
+            heappop(heap)
+
+    # 3. the rest waits
+    _, _, price, ladder, _ = home
+    if left:
+        cost = _EXACT.fma(left, price, cost)
+        taken.setdefault(ladder.venue, (ZERO, price))
     legs = tuple(
         RouteLeg(
             venue=venue,
-            quantity=shown + left if venue == home else shown,
-            shown=shown,
+            quantity=units + left if venue == ladder.venue else units,
+            shown=units,
             marginal=marginal,
         )
-        for venue, (shown, marginal) in taken.items()
+        for venue, (units, marginal) in taken.items()
     )
     return Route(
         symbol=planned.symbol,
@@ -91,53 +145,38 @@ def route(planned: PlannedOrder, quotes: Sequence[Quote], *, lot: int = 1) -> Ro
         quantity=planned.quantity,
         legs=legs,
         cost=cost,
-        explanation=_explain(planned, legs, quotes, waiting=left, within=bool(levels)),
+        explanation=_explain(planned, legs, shown, waiting=left, within=within),
     )
 
 
-def _levels(planned: PlannedOrder, quotes: Sequence[Quote]) -> tuple[list[_Level], list[_Level]]:
-    """Return levels at the limit or better and those beyond it, each cheapest first."""
-    buy, symbol, limit = planned.side is Side.BUY, planned.symbol, planned.limit_price
-    within: list[_Level] = []
-    beyond: list[_Level] = []
-    for quote in quotes:
-        if quote.symbol != symbol:
-            raise OrderInvalid(f"{symbol}: was given a quote of {quote.symbol}")
-        price, fee = (quote.ask, quote.fee_rate) if buy else (quote.bid, -quote.fee_rate)
-        level = (_EXACT.fma(price, fee, price), quote.venue, quote.size)
-        if price <= limit if buy else price >= limit:
-            within.append(level)
-        else:
-            beyond.append(level)
-    for found in (within, beyond):
-        found.sort(key=itemgetter(0), reverse=not buy)  # stable: ties keep their order
-    return within, beyond
+def _rung(ladder: Ladder, depth: int, buy: bool) -> _Rung:
+    """Return one level with its price after the fee; the smallest is the one to take first."""
+    price, _, place = ladder.levels[depth]
+    fee = ladder.fee_rate if buy else ladder.fee_rate.copy_negate()
+    cost = _EXACT.fma(price, fee, price)
+    return (cost if buy else cost.copy_negate(), place, cost, ladder, depth)
 
 
 def _explain(
     planned: PlannedOrder,
     legs: Sequence[RouteLeg],
-    quotes: Sequence[Quote],
+    shown: Sequence[Ladder],
     *,
     waiting: Decimal,
     within: bool,
 ) -> str:
     """Say in words what goes where and why."""
-    names = list(dict.fromkeys(quote.venue for quote in quotes))
-    parts = ", then ".join(
-        f"{leg.quantity} to {leg.venue} at {_shown(leg.marginal)} all in" for leg in legs
-    )
-    words = f"{planned.side.value} {planned.quantity} {planned.symbol}: {parts}"
-    idle = [name for name in names if all(leg.venue != name for leg in legs)]
+    parts = [f"{leg.quantity} to {leg.venue} at {_shown(leg.marginal)} all in" for leg in legs]
+    asked = f"{planned.side.value} {planned.quantity} {planned.symbol}"
+    words = f"{asked}: {', then '.join(parts)}"
     if not within:
         return f"{words}; no venue meets the limit {planned.limit_price}, it waits at the cheapest"
     if waiting:
-        words += f"; {waiting} more than is shown, waiting at {legs[0].venue}"
-    elif len(legs) > 1:
-        words += f"; {legs[0].venue} is cheapest but shows only {legs[0].shown}"
-    elif idle:
-        words += f"; cheaper than {', '.join(idle)} for the whole size"
-    return words
+        return f"{words}; {waiting} more than is shown, waiting at {legs[0].venue}"
+    if len(legs) > 1:
+        return f"{words}; {legs[0].venue} is cheapest but shows only {legs[0].shown}"
+    idle = dict.fromkeys(one.venue for one in shown if one.venue != legs[0].venue)
+    return f"{words}; cheaper than {', '.join(idle)} for the whole size" if idle else words
 
 
 def _shown(price: Decimal) -> str:
@@ -159,7 +198,7 @@ def child_orders(
     Raises:
         OrderInvalid: the legs do not add up to the planned order.
     """
-    total = sum((leg.quantity for leg in chosen.legs), Decimal(0))
+    total = sum((leg.quantity for leg in chosen.legs), ZERO)
     if (chosen.symbol, chosen.side, total) != (planned.symbol, planned.side, planned.quantity):
         raise OrderInvalid(
             f"the route sends {chosen.side.value} {total} {chosen.symbol}, asked for was "

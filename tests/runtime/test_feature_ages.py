@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from featurestore.features import library as f
 from featurestore.universes import US_LARGE_CAPS
 from runtime.inputs import CurrentWeights, Latest, Window
-from runtime.tick import _feature_ages
+from runtime.proposal import feature_ages
 
 CLOSE = "us_equities.close"
 
@@ -20,8 +20,8 @@ def test_the_age_of_a_computed_feature_is_that_of_each_source(market):
         "held": CurrentWeights(),
     }
     bundle = SimpleNamespace(manifest=SimpleNamespace(symbols=US_LARGE_CAPS.symbols), inputs=inputs)
-    desk = SimpleNamespace(bundle=bundle, reader=market, freshness={"wti": timedelta(days=21)})
-    ages = _feature_ages(desk, datetime(2016, 12, 30, 21, tzinfo=UTC))
+    allowed = {"wti": timedelta(days=21)}
+    ages = feature_ages(bundle, market, allowed, datetime(2016, 12, 30, 21, tzinfo=UTC))
     assert set(ages) == {CLOSE, "us_index.close[SP500]", "wti.price[WTI]"}
     assert ages[CLOSE].known_at == datetime(2016, 12, 30, 21, tzinfo=UTC)
     assert ages[CLOSE].allowed is None
