@@ -1,4 +1,4 @@
-"""The right to write and to send for an account: one process at a time, by a number that only grows.
+"""The right to write and send for an account: one process at a time, by a number that only grows.
 
 Whoever begins to trade an account takes its next epoch. Every write of the order path, and the last
 point before a venue, checks inside its own transaction that no later epoch was taken; to take one
@@ -12,7 +12,7 @@ itself.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -118,6 +118,17 @@ class Epochs:
         if row is None:
             raise Superseded(f"no epoch was given for account {account}")
         return Fence(self.engine, account, int(row[0]), holder)
+
+
+def log_on(venues: Iterable[object], fence: Fence) -> None:
+    """End the sessions of earlier epochs at every venue that keeps one session at a time.
+
+    Raises:
+        Superseded: a later epoch has logged on somewhere.
+    """
+    for venue in venues:
+        if isinstance(venue, Exclusive):
+            venue.log_on(fence.epoch)
 
 
 def _lock_of(account: str) -> int:

@@ -47,6 +47,17 @@ class PaperVenue:
         """The venue's name."""
         return self.terms.name
 
+    def log_on(self, epoch: int) -> None:
+        """Serve this process alone from now on, and no process of an earlier epoch.
+
+        Whoever never logged on may ask and cancel, as the kill switch does, but place nothing once
+        somebody has.
+
+        Raises:
+            Superseded: a later epoch has logged on.
+        """
+        self._record.log_on(epoch)
+
     def close(self) -> None:
         """Let go of the file."""
         self._record.close()

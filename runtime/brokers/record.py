@@ -15,7 +15,7 @@ from typing import Any
 from runtime.brokers.matching import Matched, cents
 from runtime.brokers.terms import EXACT
 from runtime.domain import Bar, Fill, Order, OrderState, OrderType, Side, TimeInForce
-from runtime.errors import DatabaseUnavailable, OrderInvalid
+from runtime.errors import DatabaseUnavailable, OrderInvalid, Superseded
 from runtime.killing import Resting
 from runtime.ports import Statement
 
@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS executions (
   fee TEXT NOT NULL, cash TEXT NOT NULL, executed_at INTEGER NOT NULL, day TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS executions_day ON executions (day);
 CREATE TABLE IF NOT EXISTS positions (symbol TEXT PRIMARY KEY, quantity TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS logons (epoch INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS terms (after INTEGER NOT NULL, hash TEXT NOT NULL, said TEXT NOT NULL);
 """
 _EXECUTIONS = (
@@ -62,6 +63,7 @@ class VenueRecord:
         """Open the record, making it if it is not there; DatabaseUnavailable if that fails."""
         self.name = name
         self._lock = Lock()
+        self._epoch: int | None = None  # of this process's session; None = it never logged on
         try:
             self._database = sqlite3.connect(
                 path, isolation_level=None, timeout=30, check_same_thread=False
@@ -95,6 +97,22 @@ class VenueRecord:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
 
+    def log_on(self, epoch: int) -> None:
+        """End every earlier session; Superseded if a later one has begun."""
+        self._epoch = epoch
+        with self._transaction() as database:
+            self._admitted(database)
+            database.execute("INSERT OR IGNORE INTO logons VALUES (?)", (epoch,))
+
+    def _admitted(self, database: sqlite3.Connection) -> None:
+        """Refuse whoever is not the last that logged on, in the caller's transaction."""
+        last = database.execute("SELECT max(epoch) FROM logons").fetchone()[0]
+        if last is not None and last > (self._epoch or 0):
+            raise Superseded(
+                f"venue {self.name} serves epoch {last} now, not {self._epoch or 'an unnamed one'};"
+                " nothing was taken"
+            )
+
     def _rows(self, query: str, arguments: Sequence[Any] = ()) -> list[Any]:
         with self._transaction("DEFERRED") as database:
             return database.execute(query, arguments).fetchall()
@@ -117,6 +135,7 @@ class VenueRecord:
         """Take an order once; OrderInvalid if its id was used for another order."""
         asked = _asked(order)
         with self._transaction() as database:
+            self._admitted(database)
             known = database.execute(
                 "SELECT state, asked FROM orders WHERE order_id = ?", (order.order_id,)
             ).fetchone()
@@ -167,6 +186,7 @@ class VenueRecord:
     def expire_before(self, opened: datetime) -> None:
         """End what works and was created before `opened`."""
         with self._transaction() as database:
+            self._admitted(database)
             database.execute(
                 "UPDATE orders SET state = CASE tif WHEN 'ioc' THEN 'cancelled' ELSE 'expired' END "
                 "WHERE state = 'working' AND created_at < ?",
@@ -191,6 +211,7 @@ class VenueRecord:
         by_symbol = {bar.symbol: bar for bar in bars}
         made = 0
         with self._transaction() as database:
+            self._admitted(database)
             for order in _working(database, max(bar.event_time for bar in bars)):
                 bar = by_symbol.get(order.symbol)
                 matched, state = outcome(order, bar)

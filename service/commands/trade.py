@@ -11,7 +11,7 @@ from featurestore.calendars import Calendar, load_calendar
 from runtime.clock import Clock, WallClock
 from runtime.database import open_database
 from runtime.engine import Engine, SessionOutcome, fund
-from runtime.fence import Epochs, Fence
+from runtime.fence import Epochs, Fence, log_on
 from runtime.live import LATE, LiveDriver, Replica, SessionJob, Stopping
 from runtime.replay import CAPITAL
 from runtime.slots import Slots
@@ -119,6 +119,7 @@ class _Trading:
             fence=fence,
             standing=stopping.standing(fence),
         )
+        log_on(desk.brokers, fence)
         if desk.journal.book().flows == 0:
             fund(desk.journal, CAPITAL, self.clock.now())
         return Engine(self.told.beside(desk, reader))

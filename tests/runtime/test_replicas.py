@@ -13,17 +13,20 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from featurestore.calendars import Calendar, Session, load_calendar
+from runtime.brokers.paper import PaperVenue
+from runtime.brokers.terms import PRIMARY
 from runtime.clock import ReplayClock, WallClock
 from runtime.database import open_database
 from runtime.domain import OrderState
 from runtime.engine import SessionOutcome, fund
-from runtime.errors import DatabaseUnavailable, HandedOver
+from runtime.errors import DatabaseUnavailable, HandedOver, Superseded
 from runtime.fence import Epochs
 from runtime.journal.store import Journal
 from runtime.lead import FileLead
 from runtime.live import DELAY, LATE, LiveDriver, Replica, SessionJob, Stopping
 from runtime.slots import Slots
 from tests.fakes.market import CAPITAL, XNYS, open_bench
+from tests.runtime.journal.trading import make_order
 
 FRIDAY = XNYS.session(date(2017, 1, 6))
 MONDAY = XNYS.session(date(2017, 1, 9))
@@ -412,3 +415,27 @@ def test_two_journals_of_one_account_commit_one_decision_whoever_claims_it(tmp_p
     assert sum(sent) == len(journal.orders()) > 0
     for bench in (one, other):
         bench.close()
+
+
+def test_a_venue_serves_the_newest_session_alone_and_takes_cancels_from_anybody(tmp_path):
+    bench = open_bench(tmp_path)
+    fund(bench.desk.journal, CAPITAL, datetime(2017, 1, 1, tzinfo=UTC))
+    bench.desk.clock.advance(FRIDAY.close + DELAY)
+    old, new, kill = (PaperVenue(tmp_path / "venues" / "x.db", PRIMARY) for _ in range(3))
+    order = make_order(10)
+    kill.submit(order)  # nobody has logged on: a replay's venue
+    old.log_on(1)
+    new.log_on(2)
+    with pytest.raises(Superseded, match="primary serves epoch 2 now, not 1"):
+        old.log_on(1)
+    for stale in (old, kill):
+        with pytest.raises(Superseded):
+            stale.submit(make_order(10, leg=1))
+        with pytest.raises(Superseded):
+            stale.expire_before(FRIDAY.close)
+    assert new.submit(order) is OrderState.WORKING
+    assert [one.order_id for one in new.working()] == [order.order_id]
+    assert kill.cancel(order.order_id) is OrderState.CANCELLED
+    for venue in (old, new, kill):
+        venue.close()
+    bench.close()
