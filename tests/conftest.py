@@ -2,6 +2,7 @@
 
 `postgres_server`  one private server per test process (so `-n 2` has two), gone at the end
 `valkey_server`    a private Valkey likewise, in memory only; `valkey_url` empties it before a test
+`s3_bucket`        an empty bucket of a private S3 server of this test process
 `market_lake`      the embedded market history, ingested once (tests/conftest_market.py)
 `database_url`     runs the test twice, on a fresh SQLite file and on a fresh PostgreSQL database
 """
@@ -9,13 +10,22 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers import PostgresServer, ValkeyServer, private_postgres, private_valkey
+from tests.servers import (
+    MOTO,
+    PostgresServer,
+    ValkeyServer,
+    make_bucket,
+    private_postgres,
+    private_s3,
+    private_valkey,
+)
 
 # Examples are the same in every run: a red test today is red tomorrow. `thorough` is for exploring.
 settings.register_profile(
@@ -36,7 +46,14 @@ pytest_plugins = ["tests.conftest_market"]
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A private PostgreSQL for this test process."""
+    """A private PostgreSQL for this test process, or the server of SLUICE_TEST_POSTGRES_URL.
+
+    The second is for other versions; its user must be allowed to make databases.
+    """
+    elsewhere = os.environ.get("SLUICE_TEST_POSTGRES_URL")
+    if elsewhere is not None:
+        yield PostgresServer.at(elsewhere)
+        return
     with private_postgres() as server:
         yield server
 
@@ -61,6 +78,36 @@ def valkey_url(valkey_server: ValkeyServer) -> str:
     with valkey_server.client() as client:
         client.flushdb()
     return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Endpoint of a private S3 server for this test process."""
+    if not MOTO.exists():
+        pytest.skip("no .venv-s3: `just test` makes it, or `just _s3`")
+    with private_s3() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty bucket, or of an empty folder below SLUICE_TEST_S3_URL.
+
+    The environment leads the lake's driver to it, as it would in production: AWS_*.
+    """
+    elsewhere = os.environ.get("SLUICE_TEST_S3_URL")
+    if elsewhere is not None:
+        return f"{elsewhere.rstrip('/')}/{secrets.token_hex(6)}"
+    endpoint = request.getfixturevalue("s3_server")
+    for name, value in (
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ACCESS_KEY_ID", "tests"),
+        ("AWS_SECRET_ACCESS_KEY", "tests"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ALLOW_HTTP", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    return f"s3://{make_bucket(endpoint)}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

