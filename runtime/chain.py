@@ -276,13 +276,23 @@ class ChainedLog:
             after = rows[-1][0]
 
     def verify(self, anchors: Iterable[Head] = ()) -> Head:
-        """Recompute the whole chain.
+        """Recompute the whole chain and return its head; see `proved` for what it raises."""
+        head = Head(seq=0, hash=self._genesis.hex())
+        for page in self.proved(anchors):
+            head = Head(seq=page[-1][0], hash=bytes(page[-1][5]).hex())
+        return head
+
+    def proved(
+        self, anchors: Iterable[Head] = (), connection: Connection | None = None
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        """Recompute the whole chain, yielding its rows page by page once they are proved.
 
         Args:
             anchors: heads remembered outside the database (`HeadAnchor.heads`); each must be met.
+            connection: one to read on; a new one per page if none is given.
 
-        Returns:
-            The head.
+        Yields:
+            Rows (seq, kind, key, at in microseconds, payload, hash), oldest first, none empty.
 
         Raises:
             JournalBroken: names the first sequence number that is missing, changed or cut off.
@@ -292,8 +302,8 @@ class ChainedLog:
         seq, previous = 0, self._genesis
         query = f"{self._columns} WHERE seq > {self._mark} ORDER BY seq LIMIT {_PAGE}"
         while True:
-            with reading(self.engine) as connection:
-                rows = connection.exec_driver_sql(query, (seq,)).fetchall()
+            with self._connection(connection) as open_connection:
+                rows = open_connection.exec_driver_sql(query, (seq,)).fetchall()
             for row in rows:
                 seq += 1
                 if row[0] != seq:
@@ -308,6 +318,8 @@ class ChainedLog:
                     raise JournalBroken(
                         f"{self.table}: entry {seq} is not the one that was anchored outside"
                     )
+            if rows:
+                yield rows
             if len(rows) < _PAGE:
                 break
         expected.pop(0, None)
@@ -316,7 +328,6 @@ class ChainedLog:
                 f"{self.table}: entry {min(expected)} was anchored outside but the log ends at "
                 f"{seq}"
             )
-        return Head(seq=seq, hash=previous.hex())
 
 
 def _recomputed(previous: bytes, row: Sequence[Any]) -> bytes | None:

@@ -18,6 +18,8 @@ class Statement:
     positions: Mapping[str, Decimal]  # symbol -> units held at the day's end, zeros left out
     cash_flow: Decimal  # USD, sum over the day's fills, each posted to the cent
     fills: tuple[Fill, ...]  # executed on that day, in the order of execution
+    taken_back: frozenset[str] = frozenset()  # execution ids that were busted or replaced
+    split: frozenset[str] = frozenset()  # symbols whose split took effect on that day
 
 
 class Broker(Protocol):

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from runtime.domain import Fill, Signal
 from runtime.inputs import Array, CurrentWeights, Input, Latest, Window
+from runtime.journal.actions import Correction, Dividend, Event, Split, in_time
 from runtime.journal.book import book_of
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, SessionRecord
@@ -59,8 +60,8 @@ class Reading:
         """Return the books at the close of the newest session up to a day."""
         session = self._session(day)
         self.index.refresh()
-        fills = [fill for fill in self.index.fills if fill.executed_at <= session.closed_at]
-        bases = {symbol: held.basis for symbol, held in book_of(fills).positions().items()}
+        book = book_of(self._events(session.closed_at))
+        bases = {symbol: held.basis for symbol, held in book.positions().items()}
         lines = [
             _position(symbol, quantity, session, bases.get(symbol))
             for symbol, quantity in session.positions.items()
@@ -205,6 +206,20 @@ class Reading:
         if record is None:
             raise NotFound(f"there is no order {order_id}", "see /plan for the orders of today")
         return _order(record, self.index.fills_of(order_id))
+
+    def _events(self, until: datetime) -> list[Event]:
+        """Return what stands of the trades and actions up to an instant."""
+        adjusted = self.journal.adjustments()
+        wrong = {(one.venue, one.execution_id) for one in adjusted if isinstance(one, Correction)}
+        events: list[Event] = [
+            fill
+            for fill in self.index.fills
+            if fill.executed_at <= until and (fill.venue, fill.execution_id) not in wrong
+        ]
+        acted = [
+            one for one in adjusted if isinstance(one, Split | Dividend) and one.effective <= until
+        ]
+        return in_time([*events, *acted]) if adjusted else events
 
     def _latest(self, day: date | None) -> IndexedDecision:
         self.index.refresh()

@@ -6,7 +6,6 @@ FIFO posts; average cost is kept beside it. How one event changes one symbol sta
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -103,6 +102,8 @@ class Book:
         if held.splits:
             size = held.scaled(size, at)
         parts, average = held.trade(fill.side.sign, size, notional, fee, at, fill.execution_id)
+        if held.traded is None or at > held.traded:
+            held.traded = at
         self._seen.add(key)
         self._cash += parts[CASH]
         return Booking(fill.symbol, parts, average)
@@ -169,10 +170,9 @@ class Book:
         self._cash += parts[CASH]
         return Booking(symbol, parts, now.realised_average - before.realised_average)
 
-    def latest(self, symbol: str) -> datetime | None:
-        """Return when the latest event of a symbol took place, None before the first."""
-        held = self._holdings.get(symbol)
-        return None if held is None else held.latest
+    def in_order(self, action: Split | Dividend) -> bool:
+        """Say whether an action took effect after everything that is booked of its symbol."""
+        return self._held(action.symbol).in_order(action.effective)
 
     def _held(self, symbol: str) -> Holding:
         held = self._holdings.get(symbol)
@@ -182,7 +182,7 @@ class Book:
 
     def _in_order(self, action: Split | Dividend) -> Holding:
         held = self._held(action.symbol)
-        if held.latest is not None and held.latest >= action.effective:
+        if not held.in_order(action.effective):
             raise OrderInvalid(
                 f"{action.action_id} of {action.symbol} took effect at {action.effective}, before "
                 "what is booked already; restate the symbol"

@@ -64,6 +64,15 @@ def money(parts: int) -> Decimal:
     return Decimal(cents).scaleb(-2, _WIDE)
 
 
+def shown(parts: int) -> str:
+    """Return `format(money(parts), "f")`, a good deal sooner where it is whole cents."""
+    cents, rest = divmod(parts, CENT)
+    if rest:
+        return format(money(parts), "f")
+    whole, hundredths = divmod(abs(cents), 100)
+    return f"{'-' if cents < 0 else ''}{whole}.{hundredths:02d}"
+
+
 def posted(parts: int) -> int:
     """Round parts of a dollar to whole cents, halves away from zero; still in parts."""
     cents = (abs(parts) + CENT // 2) // CENT * CENT

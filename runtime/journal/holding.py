@@ -16,7 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from runtime.journal.exact import UNIT, money, posted
+from runtime.journal.exact import UNIT, money, posted, shown
 
 # Ledger accounts in the order they are posted; cash and rounding are of no one symbol.
 LEDGERS = ("cash", "securities", "fees in basis", "realised", "fees", "rounding", "dividends")
@@ -50,9 +50,23 @@ class Booking(NamedTuple):
         )
 
     @property
+    def lines(self) -> tuple[tuple[str, str, str], ...]:
+        """Return the postings as they are written."""
+        return tuple(
+            (name, "" if name in _WHOLE else self.symbol, shown(amount))
+            for name, amount in zip(LEDGERS, self.parts, strict=True)
+            if amount
+        )
+
+    @property
     def realised(self) -> Decimal:
         """Return what was realised, USD, FIFO, fees of both sides included."""
         return money(-self.parts[REALISED] - self.parts[FEES])
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Return what was realised by both methods, as it is written."""
+        return shown(-self.parts[REALISED] - self.parts[FEES]), shown(self.average_parts)
 
     @property
     def realised_average(self) -> Decimal:
@@ -80,7 +94,8 @@ class Holding:
     pool_fee: int = 0
     balances: tuple[int, ...] = NOTHING  # of each ledger account, parts
     realised_average: int = 0
-    latest: datetime | None = None  # of the events booked
+    traded: datetime | None = None  # latest fill booked
+    acted: datetime | None = None  # latest split or dividend booked
     splits: list[tuple[datetime, int, int]] = field(default_factory=list)  # effective, new, old
 
     def copy(self) -> "Holding":
@@ -92,7 +107,8 @@ class Holding:
             self.pool_fee,
             self.balances,
             self.realised_average,
-            self.latest,
+            self.traded,
+            self.acted,
             self.splits.copy(),
         )
 
@@ -151,8 +167,6 @@ class Holding:
         cash = posted(exact)
 
         # 5. post
-        if self.latest is None or at > self.latest:
-            self.latest = at
         basis_fee, fees = fee_opening - lot_fee, fee_closing + lot_fee
         parts = (cash, opened - cost, basis_fee, -gain, fees, exact - cash, 0)
         self._add(parts, average)
@@ -179,7 +193,7 @@ class Holding:
         self.units = after if self.units > 0 else -after
         self.lots = lots
         self.splits.append((at, new, old))
-        self.latest = at if self.latest is None else max(at, self.latest)
+        self.acted = at
         average = 0
         if not lots:
             average = -self.pool_cost - self.pool_fee
@@ -187,6 +201,11 @@ class Holding:
         parts = (0, -cost, -fee, cost, fee, 0, 0)
         self._add(parts, average)
         return parts, average
+
+    def in_order(self, at: datetime) -> bool:
+        """Say whether an action of that instant comes after everything that is booked."""
+        earlier = self.traded is None or self.traded < at
+        return earlier and (self.acted is None or self.acted <= at)
 
     def fraction(self) -> int:
         """Return 1e-6 units beyond whole ones, not negative."""
@@ -196,7 +215,7 @@ class Holding:
         """Book a dividend on all units; `per_unit` is in 1e-6 USD."""
         exact = self.units * per_unit
         cash = posted(exact)
-        self.latest = at if self.latest is None else max(at, self.latest)
+        self.acted = at
         parts = (cash, 0, 0, 0, 0, exact - cash, -exact)
         self._add(parts, 0)
         return parts, 0

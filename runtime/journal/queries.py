@@ -12,6 +12,7 @@ from runtime.database import reading
 from runtime.domain import Fill, Order, OrderState, OrderType, Side, TimeInForce
 from runtime.errors import JournalBroken
 from runtime.journal import blobs, wire
+from runtime.journal.actions import Action, Correction
 from runtime.journal.records import (
     EquityPoint,
     FillRecord,
@@ -33,11 +34,11 @@ class JournalQueries:
         """Read the records of one account; decisions and orders of all accounts are found by id."""
         self.engine, self.account = engine, account
         self.log = ChainedLog(engine, "journal")
-        self._sql = Sql(engine.dialect.name)
+        self.sql = Sql(engine.dialect.name)
 
     def _read(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Any]:
         with reading(self.engine) as connection:
-            return self._sql.rows(connection, statement, arguments)
+            return self.sql.rows(connection, statement, arguments)
 
     def head(self) -> Head:
         """Return where the chain stands: a pure function of what was recorded, in order."""
@@ -179,14 +180,27 @@ class JournalQueries:
         """
         by = ("f.account", self.account) if order_id is None else ("f.order_id", order_id)
         query = (
-            "SELECT f.seq, j.payload FROM journal_fills f JOIN journal j ON j.seq = f.seq "
+            "SELECT f.seq, j.kind, j.payload, a.seq FROM journal_fills f "
+            "JOIN journal j ON j.seq = f.seq LEFT JOIN journal_adjustments a "
+            "ON a.account = f.account AND a.kind = 'correction' "
+            "AND a.name = f.venue || '/' || f.execution_id "
             f"WHERE {by[0]} = ? AND f.seq > ? ORDER BY f.seq"
         )
         if limit is None:
             rows = self._read(query, (by[1], after))
         else:
             rows = self._read(f"{query} DESC LIMIT ?", (by[1], after, limit))[::-1]
-        return tuple(_fill_record(seq, payload) for seq, payload in rows)
+        return tuple(_fill_record(*row) for row in rows)
+
+    def adjustments(self) -> tuple[Action | Correction, ...]:
+        """Return this account's actions and corrections in the order they were booked."""
+        kinds = ", ".join(f"'{kind}'" for kind in wire.ADJUSTMENTS)
+        rows = self._read(
+            "SELECT a.kind, j.payload FROM journal_adjustments a JOIN journal j ON j.seq = a.seq "
+            f"WHERE a.account = ? AND a.kind IN ({kinds}) ORDER BY a.seq",
+            (self.account,),
+        )
+        return tuple(wire.decode_adjustment(kind, bytes(data)).event for kind, data in rows)
 
     def sessions(
         self, limit: int | None = None, start: date | None = None, end: date | None = None
@@ -290,12 +304,19 @@ def _decision(seq: int, value: Any, payload: Any, arrays: Any) -> JournalledDeci
     )
 
 
-def _fill_record(seq: int, payload: Any) -> FillRecord:
-    kept = wire.decode_fill(bytes(payload))
+def _fill_record(seq: int, kind: str, payload: Any, corrected: int | None) -> FillRecord:
+    kept: Any  # a fill, or a correction by another one
+    if kind == "fill":
+        kept = wire.decode_fill(bytes(payload))
+        fill = kept.fill
+    else:
+        kept = wire.decode_adjustment(kind, bytes(payload))
+        fill = kept.event.replacement
     return FillRecord(
         seq=seq,
         account=kept.account,
-        fill=kept.fill,
+        fill=fill,
+        stands=corrected is None,
         postings=wire.postings_of(kept.postings),
         realised=Decimal(kept.realised),
         realised_average=Decimal(kept.realised_average),

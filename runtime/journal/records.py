@@ -127,6 +127,7 @@ class FillRecord:
     postings: tuple[Posting, ...]  # debits positive; they sum to zero
     realised: Decimal  # USD, FIFO
     realised_average: Decimal  # USD, average cost
+    stands: bool = True  # False once the venue has taken it back or replaced it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

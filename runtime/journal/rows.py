@@ -1,7 +1,7 @@
 """What is checked before a record is chained, and the table rows that are derived from it."""
 
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from runtime.chain import micros
@@ -9,7 +9,6 @@ from runtime.domain import Fill, Order, OrderState
 from runtime.errors import JournalBroken, OrderInvalid
 from runtime.journal.book import Book
 from runtime.journal.exact import plain, text, units
-from runtime.journal.holding import Posting
 from runtime.journal.records import DecisionRecord, OrderRecord, SessionRecord
 
 
@@ -25,6 +24,16 @@ def state_after_fill(current: OrderState, filled: Decimal, quantity: Decimal) ->
     if filled == quantity:
         return OrderState.FILLED
     return current if current.terminal else OrderState.WORKING
+
+
+def state_after_correction(current: OrderState, filled: Decimal, quantity: Decimal) -> OrderState:
+    """Return where an order stands once an execution was taken back or replaced.
+
+    What a filled order lacks then is not asked for again: it ends as cancelled.
+    """
+    if filled == quantity:
+        return OrderState.FILLED
+    return OrderState.CANCELLED if current is OrderState.FILLED else current
 
 
 def day_of(fill: Fill) -> str:
@@ -145,11 +154,20 @@ def fill_row(seq: int, fill: Fill, account: str) -> tuple[object, ...]:
     )
 
 
-def posting_rows(seq: int, account: str, postings: Sequence[Posting]) -> list[tuple[object, ...]]:
-    """Return the rows of `journal_postings` of one entry."""
+def adjustment_row(
+    seq: int, account: str, kind: str, name: str, symbol: str, effective: datetime
+) -> tuple[object, ...]:
+    """Return a row of `journal_adjustments`: an action, a correction, a break or its resolution."""
+    return (seq, account, kind, name, symbol, micros(effective))
+
+
+def posting_rows(
+    seq: int, account: str, lines: Sequence[tuple[str, str, str]]
+) -> list[tuple[object, ...]]:
+    """Return the rows of `journal_postings` of one entry, from its postings as written."""
     return [
-        (seq, line, account, ledger, symbol, plain(amount))
-        for line, (ledger, symbol, amount) in enumerate(postings)
+        (seq, number, account, ledger, symbol, amount)
+        for number, (ledger, symbol, amount) in enumerate(lines)
     ]
 
 

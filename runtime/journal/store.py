@@ -83,11 +83,11 @@ class Journal(JournalQueries):
         self._lock = RLock()
         with transaction(engine) as connection:
             self.log.lock(connection)
-            self._sql.create(connection)
-        self._account = AccountBook(self._sql, account)
+            self.sql.create(connection)
+        self._account = AccountBook(self.sql, account)
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
         """Yield the writer's transaction; if it fails, the book in memory is read again."""
         with self._lock:
             try:
@@ -97,8 +97,13 @@ class Journal(JournalQueries):
                         self._fence.check(connection)
                     yield connection
             except BaseException:
-                self._account = AccountBook(self._sql, self.account)
+                self._account = AccountBook(self.sql, self.account)
                 raise
+
+    def level(self, connection: Connection) -> AccountBook:
+        """Return the account's book, level with the tables; to be used inside `writing`."""
+        self._account.refresh(connection)
+        return self._account
 
     def book(self) -> Book:
         """Return a copy of the account's book as of now."""
@@ -120,7 +125,7 @@ class Journal(JournalQueries):
             OrderInvalid: the amount is not a whole number of cents.
         """
         key = f"{self.account}/{flow.flow_id}"
-        with self._writing() as connection:
+        with self.writing() as connection:
             standing = self.log.find("flow", key, connection)
             if standing is not None:
                 if wire.decode_flow(standing.payload).amount != text(flow.amount):
@@ -134,9 +139,9 @@ class Journal(JournalQueries):
             payload = wire.encode_flow(self.account, flow, postings)
             (seq,) = self.log.extend(connection, [Draft("flow", key, flow.at, payload)])
             row = (seq, self.account, flow.flow_id, text(flow.amount))
-            self._sql.insert(connection, "journal_flows", FLOW, [row])
-            rows = posting_rows(seq, self.account, postings)
-            self._sql.insert(connection, "journal_postings", POSTING, rows)
+            self.sql.insert(connection, "journal_flows", FLOW, [row])
+            rows = posting_rows(seq, self.account, wire.lines(postings))
+            self.sql.insert(connection, "journal_postings", POSTING, rows)
             self._account.count_flow(seq)
         return True
 
@@ -161,12 +166,12 @@ class Journal(JournalQueries):
             )
         payload = wire.encode_decision(record, self.account, orders)
         stored, key = blobs.compress(arrays), f"{self.account}/{record.bundle}/{record.tick}"
-        with self._writing() as connection:
+        with self.writing() as connection:
             if self.log.find("decision", key, connection) is not None:
                 return False
             draft = Draft("decision", key, record.decided_at, payload)
             (seq,) = self.log.extend(connection, [draft])
-            self._sql.run(
+            self.sql.run(
                 connection,
                 "INSERT INTO journal_blobs (name, data) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 [(record.inputs_hash, stored)],
@@ -177,8 +182,8 @@ class Journal(JournalQueries):
             ]
             decision = decision_row(seq, record, self.account)
             try:
-                self._sql.insert(connection, "journal_decisions", DECISION, [decision])
-                self._sql.insert(connection, "journal_orders", ORDER, rows)
+                self.sql.insert(connection, "journal_decisions", DECISION, [decision])
+                self.sql.insert(connection, "journal_orders", ORDER, rows)
             except IntegrityError as error:
                 raise JournalBroken(
                     f"decision {record.decision_id} of {key}: its id, or the id of one of its "
@@ -209,7 +214,7 @@ class Journal(JournalQueries):
         first: dict[str, OrderEvent] = {}
         for event in events:
             first.setdefault(f"{event.order_id}/{event.state.value}", event)
-        with self._writing() as connection:
+        with self.writing() as connection:
             there = self._keys(connection, "order", list(first))
             fresh = {key: event for key, event in first.items() if key not in there}
             states = self._states(connection, {event.order_id for event in first.values()})
@@ -222,7 +227,7 @@ class Journal(JournalQueries):
                 for key, event in fresh.items()
             ]
             self.log.extend(connection, drafts)
-            self._sql.run(
+            self.sql.run(
                 connection,
                 "UPDATE journal_orders SET state = ?, note = ?, updated_at = ? WHERE order_id = ?",
                 rows,
@@ -243,7 +248,7 @@ class Journal(JournalQueries):
         if not fills:
             return 0
         plain = [wire.plain_fill(fill) for fill in fills]
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._account.refresh(connection)
             fresh = self._unbooked(connection, plain)
             booked = self._booked(connection, fresh)
@@ -260,12 +265,12 @@ class Journal(JournalQueries):
             for seq, one in zip(self.log.extend(connection, drafts), booked, strict=True):
                 name, at = one.fill.order_id, micros(one.fill.executed_at)
                 rows.append(fill_row(seq, one.fill, self.account))
-                postings += posting_rows(seq, self.account, one.booking.postings)
+                postings += posting_rows(seq, self.account, one.booking.lines)
                 orders[name] = (one.state.value, one.filled, at, name)
                 self._account.count_fill(one.fill, seq)
-            self._sql.insert(connection, "journal_fills", FILL, rows)
-            self._sql.insert(connection, "journal_postings", POSTING, postings)
-            self._sql.run(
+            self.sql.insert(connection, "journal_fills", FILL, rows)
+            self.sql.insert(connection, "journal_postings", POSTING, postings)
+            self.sql.run(
                 connection,
                 "UPDATE journal_orders SET state = ?, filled = ?, updated_at = ? "
                 "WHERE order_id = ?",
@@ -299,7 +304,7 @@ class Journal(JournalQueries):
         """
         payload = wire.encode_session(record)
         key = f"{record.account}/{record.day.isoformat()}"
-        with self._writing() as connection:
+        with self.writing() as connection:
             if self.log.find("session", key, connection) is not None:
                 return False
             self._account.refresh(connection)
@@ -307,7 +312,7 @@ class Journal(JournalQueries):
             draft = Draft("session", key, record.closed_at, payload)
             (seq,) = self.log.extend(connection, [draft])
             row = session_row(seq, record)
-            self._sql.insert(connection, "journal_sessions", SESSION, [row])
+            self.sql.insert(connection, "journal_sessions", SESSION, [row])
             head = self.log.head(connection) if self._anchor is not None else None
         if self._anchor is not None and head is not None:
             self._anchor.record(head)
@@ -317,16 +322,15 @@ class Journal(JournalQueries):
         """Recompute the chain, then derive every row and every book again from its entries.
 
         Args:
-            rows: False leaves it at the chain, some twenty times as fast.
+            rows: False leaves it at the chain, which is some times as fast.
 
         Raises:
             JournalBroken: names the first entry, or the row, that does not hold.
         """
         heads = self._anchor.heads() if self._anchor is not None else ()
-        head = self.log.verify(heads)
         if rows:
-            audit.verify_rows(self.engine, self.log, self._sql)
-        return head
+            return audit.verify_rows(self.engine, self.log, self.sql, heads)
+        return self.log.verify(heads)
 
     def _orders(self, connection: Connection, names: set[str]) -> Mapping[str, OrderRecord]:
         """Return orders by id; JournalBroken if one was never journalled."""
@@ -344,7 +348,7 @@ class Journal(JournalQueries):
         for start in range(0, len(listed), _IN_LIST):
             part = listed[start : start + _IN_LIST]
             query = f"SELECT {columns} FROM journal_orders WHERE order_id IN ({holders(len(part))})"
-            found += self._sql.rows(connection, query, part)
+            found += self.sql.rows(connection, query, part)
         missing = names - {row[0] for row in found}
         if missing:
             raise JournalBroken(
@@ -359,7 +363,7 @@ class Journal(JournalQueries):
         for start in range(0, len(keys), _IN_LIST):
             part = keys[start : start + _IN_LIST]
             query = f"SELECT key FROM journal WHERE kind = ? AND key IN ({holders(len(part))})"
-            found.update(row[0] for row in self._sql.rows(connection, query, (kind, *part)))
+            found.update(row[0] for row in self.sql.rows(connection, query, (kind, *part)))
         return found
 
     def _unbooked(self, connection: Connection, fills: Sequence[Fill]) -> list[Fill]:
@@ -370,7 +374,7 @@ class Journal(JournalQueries):
             for start in range(0, len(names), _IN_LIST):
                 part = names[start : start + _IN_LIST]
                 condition = f"venue = ? AND execution_id IN ({holders(len(part))})"
-                for fill in stored_fills(self._sql, connection, condition, (venue, *part)):
+                for fill in stored_fills(self.sql, connection, condition, (venue, *part)):
                     there[venue, fill.execution_id] = fill
         fresh = []
         for fill in fills:

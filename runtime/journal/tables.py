@@ -38,6 +38,10 @@ CREATE TABLE IF NOT EXISTS journal_flows (
 CREATE TABLE IF NOT EXISTS journal_postings (
   seq BIGINT NOT NULL, line INTEGER NOT NULL, account TEXT NOT NULL, ledger TEXT NOT NULL,
   symbol TEXT NOT NULL, amount {number} NOT NULL, PRIMARY KEY (seq, line));
+CREATE TABLE IF NOT EXISTS journal_adjustments (
+  seq BIGINT PRIMARY KEY, account TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+  symbol TEXT NOT NULL, effective BIGINT NOT NULL, UNIQUE (account, kind, name));
+CREATE INDEX IF NOT EXISTS journal_adjustments_account ON journal_adjustments (account, seq);
 CREATE TABLE IF NOT EXISTS journal_sessions (
   account TEXT NOT NULL, day TEXT NOT NULL, seq BIGINT NOT NULL, cash {number} NOT NULL,
   equity {number} NOT NULL, benchmark_return DOUBLE PRECISION, breaks INTEGER NOT NULL,
@@ -55,6 +59,7 @@ FILL = (
 )
 FLOW = "seq, account, flow_id, amount"
 POSTING = "seq, line, account, ledger, symbol, amount"
+ADJUSTMENT = "seq, account, kind, name, symbol, effective"
 SESSION = "account, day, seq, cash, equity, benchmark_return, breaks"
 
 
@@ -89,6 +94,13 @@ class Sql:
         """Insert rows whose values stand in the order of `columns`."""
         marks = ", ".join("?" * (columns.count(",") + 1))
         self.run(connection, f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+
+    def texts(self, columns: str, exact: Sequence[str]) -> str:
+        """Return columns for a query whose exact amounts are to come as they are written."""
+        if not self._postgres:
+            return columns
+        names = columns.split(", ")
+        return ", ".join(f"{name}::text" if name in exact else name for name in names)
 
     def _marked(self, statement: str) -> str:
         return statement.replace("?", "%s") if self._postgres else statement

@@ -1,15 +1,17 @@
 """The journal's payloads: one JSON encoding per record, and back. Exact decimals are strings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, get_type_hints
+from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
 
 from runtime.domain import Fill, Order, OrderState
 from runtime.inputs import Array
+from runtime.journal.actions import Action, Charge, Correction, Dividend, Split
+from runtime.journal.adjust import Adjusted
 from runtime.journal.exact import plain, quantity, text, units
 from runtime.journal.holding import Booking, Posting
 from runtime.journal.reconcile import Break
@@ -27,6 +29,13 @@ DecisionWire: Any = msgspec.defstruct(
 
 
 Line = tuple[str, str, str]  # ledger account, symbol, amount
+Kept = TypeVar("Kept")
+ADJUSTMENTS: dict[str, type[Action | Correction]] = {
+    "split": Split,
+    "dividend": Dividend,
+    "charge": Charge,
+    "correction": Correction,
+}
 
 
 class FillWire(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +65,16 @@ class FlowWire(msgspec.Struct, frozen=True, kw_only=True):
     amount: str
     note: str
     postings: tuple[Line, ...]
+
+
+class AdjustmentWire(msgspec.Struct, Generic[Kept], frozen=True, kw_only=True):
+    """Payload of an action or a correction: the event as it was entered and its double entry."""
+
+    account: str
+    event: Kept
+    postings: tuple[Line, ...]
+    realised: str
+    realised_average: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +108,11 @@ def lines(postings: Sequence[Posting]) -> tuple[Line, ...]:
 def postings_of(written: Sequence[Line]) -> tuple[Posting, ...]:
     """Return what `lines` wrote."""
     return tuple(Posting(account, symbol, Decimal(amount)) for account, symbol, amount in written)
+
+
+def realised(adjusted: Adjusted) -> tuple[str, str]:
+    """Return what an adjustment realised by both methods, as it is written."""
+    return plain(adjusted.realised), plain(adjusted.realised_average)
 
 
 def _plain(value: Decimal, name: str) -> Decimal:
@@ -137,9 +161,9 @@ def encode_fill(account: str, fill: Fill, booking: Booking, state: OrderState) -
             account=account,
             fill=fill,
             state=state,
-            postings=lines(booking.postings),
-            realised=plain(booking.realised),
-            realised_average=plain(booking.realised_average),
+            postings=booking.lines,
+            realised=booking.texts[0],
+            realised_average=booking.texts[1],
         )
     )
 
@@ -147,6 +171,33 @@ def encode_fill(account: str, fill: Fill, booking: Booking, state: OrderState) -
 def decode_fill(payload: bytes) -> FillWire:
     """Return what `encode_fill` wrote."""
     return msgspec.json.decode(payload, type=FillWire)
+
+
+def kind_of(event: Action | Correction) -> str:
+    """Return the kind of entry that keeps an event."""
+    return next(kind for kind, one in ADJUSTMENTS.items() if isinstance(event, one))
+
+
+def encode_adjustment(account: str, event: Action | Correction, adjusted: Adjusted) -> bytes:
+    """Return the payload of an action or a correction; OrderInvalid if an amount is not exact."""
+    if isinstance(event, Correction) and event.replacement is not None:
+        event = replace(event, replacement=plain_fill(event.replacement))
+    return _encode(
+        AdjustmentWire(
+            account=account,
+            event=event,
+            postings=lines(adjusted.postings),
+            realised=realised(adjusted)[0],
+            realised_average=realised(adjusted)[1],
+        )
+    )
+
+
+def decode_adjustment(kind: str, payload: bytes) -> AdjustmentWire[Action | Correction]:
+    """Return what `encode_adjustment` wrote under a kind."""
+    wanted: Any = AdjustmentWire[ADJUSTMENTS[kind]]  # type: ignore[valid-type]
+    decoded: AdjustmentWire[Action | Correction] = msgspec.json.decode(payload, type=wanted)
+    return decoded
 
 
 def encode_event(event: OrderEvent) -> bytes:
