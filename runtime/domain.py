@@ -76,7 +76,7 @@ def order_id(account: str, bundle: str, tick: str, symbol: str, leg: int) -> str
     Returns:
         24 hex digits of SHA-256 over the five, separated by unit separators.
     """
-    text = "\x1f".join((account, bundle, tick, symbol, str(leg)))
+    text = f"{account}\x1f{bundle}\x1f{tick}\x1f{symbol}\x1f{leg}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from runtime.domain import Bar, Quote, Side
 from runtime.errors import OrderInvalid, VenuesInvalid
 from runtime.fills import FillTerms, Latency
 
-EXACT = Context(prec=60)  # products of prices and quantities never round
+EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)  # products of prices never round
 PRICE = Decimal("0.000001")
 
 
@@ -44,21 +44,24 @@ class VenueTerms:
 
     def shown(self, close: Decimal) -> Decimal:
         """Return the whole units that the venue shows at each side of a close."""
-        return (self.depth / close).quantize(Decimal(1), rounding=ROUND_DOWN)
+        return self.depth // close
 
     def price(self, close: Decimal, side: Side) -> Decimal:
         """Return the close moved against the taker by half the spread, 6 places."""
-        moved = EXACT.multiply(close, 1 + side.sign * self.half_spread)
-        return moved.quantize(PRICE, rounding=ROUND_HALF_EVEN, context=EXACT)
+        spread = EXACT.multiply(close, self.half_spread)
+        moved = EXACT.add(close, spread) if side is Side.BUY else EXACT.subtract(close, spread)
+        return EXACT.quantize(moved, PRICE)
 
     def quote(self, bar: Bar, at: datetime) -> Quote:
         """Return what the venue shows once a bar is published."""
+        close = bar.close
+        spread = EXACT.multiply(close, self.half_spread)
         return Quote(
             venue=self.name,
             symbol=bar.symbol,
-            bid=self.price(bar.close, Side.SELL),
-            ask=self.price(bar.close, Side.BUY),
-            size=self.shown(bar.close),
+            bid=EXACT.quantize(EXACT.subtract(close, spread), PRICE),
+            ask=EXACT.quantize(EXACT.add(close, spread), PRICE),
+            size=self.depth // close,
             fee_rate=self.fee_rate,
             at=at,
         )

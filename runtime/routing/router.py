@@ -15,7 +15,7 @@ import msgspec
 from runtime.domain import Order, PlannedOrder, Quote, Side, TimeInForce, order_id
 from runtime.errors import OrderInvalid
 
-_EXACT = Context(prec=60)
+_EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 ZERO, BUY = Decimal(0), Side.BUY
 _SHOWN = Decimal("0.0001")
 
@@ -46,25 +46,30 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True):
     venue: str
     symbol: str
     fee_rate: Decimal  # fraction of notional, between -1 and 1; negative = a rebate
-    levels: tuple[tuple[Decimal, Decimal, int], ...]  # USD per unit, units, place among equals
+    levels: Sequence[tuple[Decimal, Decimal, int]]  # USD per unit, units, place among equals
 
 
 _Rung = tuple[Decimal, int, Decimal, Ladder, int]  # order, place, USD with fee, ladder, depth
 
 
-def ladders(side: Side, quotes: Sequence[Quote]) -> tuple[Ladder, ...]:
+def ladders(side: Side, quotes: Sequence[Quote]) -> list[Ladder]:
     """Group quotes by venue and fee; of equal prices the earlier quote comes first."""
     groups: dict[tuple[str, str, Decimal], list[tuple[Decimal, Decimal, int]]] = {}
     buy = side is BUY
     for place, quote in enumerate(quotes):
+        key = (quote.venue, quote.symbol, quote.fee_rate)
         level = (quote.ask if buy else quote.bid, quote.size, place)
-        groups.setdefault((quote.venue, quote.symbol, quote.fee_rate), []).append(level)
+        if key in groups:
+            groups[key].append(level)
+        else:
+            groups[key] = [level]
     for levels in groups.values():
-        levels.sort(key=itemgetter(0), reverse=not buy)  # stable: ties keep their order
-    return tuple(
-        Ladder(venue=venue, symbol=symbol, fee_rate=fee_rate, levels=tuple(levels))
+        if len(levels) > 1:
+            levels.sort(key=itemgetter(0), reverse=not buy)  # stable: ties keep their order
+    return [
+        Ladder(venue=venue, symbol=symbol, fee_rate=fee_rate, levels=levels)
         for (venue, symbol, fee_rate), levels in groups.items()
-    )
+    ]
 
 
 def route(planned: PlannedOrder, quotes: Sequence[Quote], *, lot: int = 1) -> Route:
@@ -96,29 +101,31 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder], *, lot: int = 1) -> Ro
 
     # 1. the best level of each venue
     buy, limit = planned.side is BUY, planned.limit_price
+    first: list[_Rung] = []
     heap: list[_Rung] = []
     for ladder in shown:
         if ladder.symbol != planned.symbol:
             raise OrderInvalid(f"{planned.symbol}: was given a quote of {ladder.symbol}")
-        price = ladder.levels[0][0]
+        rung, price = _rung(ladder, 0, buy), ladder.levels[0][0]
+        first.append(rung)
         if price <= limit if buy else price >= limit:
-            heap.append(_rung(ladder, 0, buy))
-    within = bool(heap)
-    home = min(heap) if within else min(_rung(ladder, 0, buy) for ladder in shown)
+            heap.append(rung)
     heapify(heap)
+    _, _, cheapest, home, _ = heap[0] if heap else min(first)
 
     # 2. the cheapest first
-    left, cost = planned.quantity, Decimal(0)
+    left, cost, within = planned.quantity, ZERO, bool(heap)
     taken: dict[str, tuple[Decimal, Decimal]] = {}  # venue -> units shown, marginal price
-    while heap and left:
+    while left and heap:
         _, _, price, ladder, depth = heap[0]
-        size = ladder.levels[depth][1]
+        venue, size = ladder.venue, ladder.levels[depth][1]
         part = min(left, size - size % lot)
         if part:
-            before = taken[ladder.venue][0] if ladder.venue in taken else 0
-            taken[ladder.venue] = (part + before, price)
+            taken[venue] = (part + taken[venue][0] if venue in taken else part, price)
             cost = _EXACT.fma(part, price, cost)
             left -= part
+            if not left:
+                break
         deeper = ladder.levels[depth + 1][0] if depth + 1 < len(ladder.levels) else None
         if deeper is not None and (deeper <= limit if buy else deeper >= limit):
             heapreplace(heap, _rung(ladder, depth + 1, buy))
@@ -126,24 +133,23 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder], *, lot: int = 1) -> Ro
             heappop(heap)
 
     # 3. the rest waits
-    _, _, price, ladder, _ = home
     if left:
-        cost = _EXACT.fma(left, price, cost)
-        taken.setdefault(ladder.venue, (ZERO, price))
-    legs = tuple(
+        cost = _EXACT.fma(left, cheapest, cost)
+        taken.setdefault(home.venue, (ZERO, cheapest))
+    legs = [
         RouteLeg(
             venue=venue,
-            quantity=units + left if venue == ladder.venue else units,
+            quantity=units + left if venue == home.venue else units,
             shown=units,
             marginal=marginal,
         )
         for venue, (units, marginal) in taken.items()
-    )
+    ]
     return Route(
         symbol=planned.symbol,
         side=planned.side,
         quantity=planned.quantity,
-        legs=legs,
+        legs=tuple(legs),
         cost=cost,
         explanation=_explain(planned, legs, shown, waiting=left, within=within),
     )
@@ -166,21 +172,20 @@ def _explain(
     within: bool,
 ) -> str:
     """Say in words what goes where and why."""
-    parts = [f"{leg.quantity} to {leg.venue} at {_shown(leg.marginal)} all in" for leg in legs]
-    asked = f"{planned.side.value} {planned.quantity} {planned.symbol}"
-    words = f"{asked}: {', then '.join(parts)}"
+    parts = [
+        f"{leg.quantity} to {leg.venue} at {_EXACT.quantize(leg.marginal, _SHOWN)} all in"
+        for leg in legs
+    ]
+    asked = "buy" if planned.side is BUY else "sell"
+    words = f"{asked} {planned.quantity} {planned.symbol}: {', then '.join(parts)}"
     if not within:
         return f"{words}; no venue meets the limit {planned.limit_price}, it waits at the cheapest"
     if waiting:
         return f"{words}; {waiting} more than is shown, waiting at {legs[0].venue}"
     if len(legs) > 1:
         return f"{words}; {legs[0].venue} is cheapest but shows only {legs[0].shown}"
-    idle = dict.fromkeys(one.venue for one in shown if one.venue != legs[0].venue)
+    idle = dict.fromkeys([one.venue for one in shown if one.venue != legs[0].venue])
     return f"{words}; cheaper than {', '.join(idle)} for the whole size" if idle else words
-
-
-def _shown(price: Decimal) -> str:
-    return str(price.quantize(_SHOWN, rounding=ROUND_HALF_EVEN, context=_EXACT))
 
 
 def child_orders(
@@ -198,26 +203,30 @@ def child_orders(
     Raises:
         OrderInvalid: the legs do not add up to the planned order.
     """
-    total = sum((leg.quantity for leg in chosen.legs), ZERO)
+    total = ZERO
+    for leg in chosen.legs:
+        total += leg.quantity
     if (chosen.symbol, chosen.side, total) != (planned.symbol, planned.side, planned.quantity):
         raise OrderInvalid(
             f"the route sends {chosen.side.value} {total} {chosen.symbol}, asked for was "
             f"{planned.side.value} {planned.quantity} {planned.symbol}"
         )
     return tuple(
-        Order(
-            order_id=order_id(account, bundle, tick, planned.symbol, number),
-            bundle=bundle,
-            tick=tick,
-            symbol=planned.symbol,
-            leg=number,
-            venue=leg.venue,
-            side=planned.side,
-            quantity=leg.quantity,
-            order_type=planned.order_type,
-            limit_price=planned.limit_price,
-            time_in_force=time_in_force,
-            created_at=created_at,
-        )
-        for number, leg in enumerate(chosen.legs)
+        [
+            Order(
+                order_id=order_id(account, bundle, tick, planned.symbol, number),
+                bundle=bundle,
+                tick=tick,
+                symbol=planned.symbol,
+                leg=number,
+                venue=leg.venue,
+                side=planned.side,
+                quantity=leg.quantity,
+                order_type=planned.order_type,
+                limit_price=planned.limit_price,
+                time_in_force=time_in_force,
+                created_at=created_at,
+            )
+            for number, leg in enumerate(chosen.legs)
+        ]
     )
