@@ -63,6 +63,7 @@ def _check(
             broken.append(str(error))
         else:
             broken += _faults(store, view, rows)
+            broken += _false_frontiers(store, view, version, rows)
     newest = rows["event_time"].max()
     if fresh_at is not None and isinstance(newest, datetime) and fresh_at - newest > view.freshness:
         broken.append(
@@ -71,6 +72,20 @@ def _check(
             f"{spoken(view.freshness)}; ingest what is new"
         )
     return ViewCheck(view=view.name, rows=rows.height, broken=tuple(broken), notes=tuple(notes))
+
+
+def _false_frontiers(
+    store: FeatureStore, view: FeatureView, version: int, rows: pl.DataFrame
+) -> list[str]:
+    """Prove the frontiers kept beside a table against its rows."""
+    files = store.lake.frontiers()
+    if files is None:
+        return []
+    fingerprint = store.lake.fingerprint(view.name, version)
+    return [
+        f"{view.name}: {path} is not what the table gives; joins that used it were wrong, delete it"
+        for path in files.false(view.name, fingerprint, rows)
+    ]
 
 
 def _faults(store: FeatureStore, view: FeatureView, rows: pl.DataFrame) -> list[str]:

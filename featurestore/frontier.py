@@ -1,4 +1,4 @@
-"""The frontier of a view in memory: one look-up table, and a join that never sorts the spine.
+"""The frontier of a view: one look-up table, and a join that never sorts the spine.
 
 1. Sort by entity and knowledge; a row stays if its event time is at or above the running maximum
    of its entity (`featurestore.pit` says why those rows, and no others, answer).
@@ -6,19 +6,27 @@
    entity and bucket how many rows lie before it.
 3. A spine row finds its bucket by one division and its row within it by bisection; buckets hold
    about one row, so that all spine rows together take a few passes over memory, in any order.
+4. What a row holds lies side by side, eight bytes a column, so that an answer is one stretch of
+   memory, or of a file that is mapped into it (`featurestore.frontier_files`).
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from featurestore.extent import Extent, extent_of
 from featurestore.grid import Index, Micros
+from featurestore.views import KEY_COLUMNS
+
+Cells: TypeAlias = NDArray[np.int64]
 
 _DAY = 86_400_000_000  # microseconds
 _CHUNK = 16_384  # spine rows looked up at a time
 _CELLS_PER_ROW = 4  # size of the look-up table, at most, in cells per row held
+_TOGETHER = 8  # columns laid out at a time: as many as fill a cache line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +41,10 @@ class Frontier:
     width: int  # microseconds
     buckets: int
     deepest: int  # rows of the fullest bucket
-    frame: pl.DataFrame  # event_time, known_at and the fields, in the same order
+    columns: dict[str, pl.DataType]  # event_time, known_at and the fields, in the order of cells
+    cells: Cells  # (m, C): the bits of each value; 0 where there is none
+    absent: dict[str, NDArray[np.bool_]]  # columns with gaps -> (m,), where there is none
+    extent: Extent  # of the observations it was made from
 
     def join(self, spine: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
         """Return what was known at each spine row, in its order.
@@ -45,14 +56,41 @@ class Frontier:
         Returns:
             event_time, known_at and the fields; null where nothing was known.
         """
+        wanted = ["event_time", "known_at", *fields]
+        if not self.known.size:
+            schema = {name: self.columns[name] for name in wanted}
+            return pl.DataFrame(schema=schema).clear(spine.height)
         places = self.find(self._codes(spine["entity"]), spine["at"].to_physical().to_numpy())
-        wanted = self.frame.select("event_time", "known_at", *fields)
-        if wanted.is_empty():
-            return wanted.clear(spine.height)
-        rows = pl.Series(places)
-        if (places < 0).any():
-            rows = rows.set(rows < 0, None)
-        return wanted.select(pl.all().gather(rows.cast(pl.get_index_type())))
+        found = self._gathered(places, wanted)
+        unknown = places < 0
+        some = bool(unknown.any())
+        frame = {}
+        for name, bits in zip(wanted, found, strict=True):
+            held = bits.view(np.float64) if self.columns[name] == pl.Float64 else bits
+            column = pl.Series(name, held).cast(self.columns[name])
+            gone = unknown | self.absent[name][places] if name in self.absent else unknown
+            if some or name in self.absent:
+                column = column.zip_with(pl.Series(~gone), pl.Series([None], dtype=column.dtype))
+            frame[name] = column
+        return pl.DataFrame(frame)
+
+    def _gathered(self, places: Index, wanted: list[str]) -> Cells:
+        """Return the bits of columns at rows, (columns, N); anything where the row is -1."""
+        order = list(self.columns)
+        picks = [order.index(name) for name in wanted]
+        every = picks == list(range(len(order)))
+        out = np.empty((len(picks), places.size), dtype=np.int64)
+        whole = np.empty((min(_CHUNK, places.size), len(order)), dtype=np.int64)
+        for i in range(0, places.size, _CHUNK):
+            rows = places[i : i + _CHUNK]
+            if 2 * len(picks) < len(order):  # a few of many columns: leave the others alone
+                for k, pick in enumerate(picks):
+                    out[k, i : i + _CHUNK] = self.cells[rows, pick]
+            else:
+                answers = whole[: rows.size]
+                np.take(self.cells, rows, axis=0, out=answers, mode="clip")
+                out[:, i : i + _CHUNK] = (answers if every else answers[:, picks]).T
+        return out
 
     def find(self, codes: Index, at: Micros) -> Index:
         """Return the row that answers each question; -1 where nothing was known.
@@ -117,8 +155,8 @@ def build_frontier(rows: pl.DataFrame) -> Frontier:
     counts = np.bincount(cells, minlength=max(1, names.len()) * buckets)
     starts = np.zeros(counts.size + 1, dtype=np.int32)
     np.cumsum(counts, out=starts[1:])
-    index = pl.Series(places).cast(pl.get_index_type())
-    columns = [c for c in rows.columns if c not in ("entity", "revision", "source", "year")]
+    columns = ["event_time", "known_at"]
+    columns += [c for c in rows.columns if c not in (*KEY_COLUMNS, "year")]
     return Frontier(
         entities={name: i for i, name in enumerate(names)},
         known=known,
@@ -128,8 +166,32 @@ def build_frontier(rows: pl.DataFrame) -> Frontier:
         width=width,
         buckets=buckets,
         deepest=int(counts.max()) if counts.size else 0,
-        frame=pl.DataFrame([rows[c].rechunk().gather(index) for c in columns]),
+        columns={name: rows[name].dtype for name in columns},
+        cells=_laid_out(rows, columns, places),
+        absent={
+            name: rows[name].is_null().to_numpy()[places]
+            for name in columns
+            if rows[name].null_count()
+        },
+        extent=extent_of(rows),
     )
+
+
+def _laid_out(rows: pl.DataFrame, columns: list[str], places: Index) -> Cells:
+    """Return the bits of some rows side by side, a few columns at a time to spare memory."""
+    cells = np.empty((places.size, len(columns)), dtype=np.int64)
+    for first in range(0, len(columns), _TOGETHER):
+        held = [_bits(rows[name]) for name in columns[first : first + _TOGETHER]]
+        for i in range(0, places.size, _CHUNK):
+            chunk = places[i : i + _CHUNK]
+            for k, bits in enumerate(held, first):
+                cells[i : i + _CHUNK, k] = bits[chunk]
+    return cells
+
+
+def _bits(column: pl.Series) -> Cells:
+    physical = column.to_physical().fill_null(0).rechunk().to_numpy()
+    return physical.view(np.int64)
 
 
 def _sorted(code: NDArray[np.uint32], rows: pl.DataFrame) -> Index:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
+from functools import partial
 
 import polars as pl
 
 from featurestore.calendars import load_calendar
 from featurestore.contract import UTC_TIME
 from featurestore.errors import ContractBroken, HistoryMissing
+from featurestore.universes import Memberships, Universe, members_at
 from featurestore.views import FeatureView, is_plain, split_feature
 
 
@@ -68,7 +70,54 @@ def spine_of_members(
     return spine
 
 
-def require_range(symbols: object, start: object, end: object) -> None:
+def asked_spine(
+    reader: Memberships,
+    first: FeatureView,
+    *,
+    spine: pl.DataFrame | None,
+    symbols: Sequence[str] | None,
+    start: date | None,
+    end: date | None,
+    universe: Universe | str | None,
+) -> tuple[pl.DataFrame, list[str]]:
+    """Return the spine that a question names, one way or the other.
+
+    Args:
+        reader: tells who was a member when.
+        first: view of the first feature; its calendar gives a range its instants.
+        spine: entity and at; or instead
+        symbols: entities, with `start` and `end`, days, inclusive; or instead of symbols
+        start: first day.
+        end: last day.
+        universe: a list of symbols, or the name of a membership view.
+
+    Returns:
+        The spine, and why it is not point in time, in words.
+
+    Raises:
+        ContractBroken: nothing, too much or nonsense was asked.
+    """
+    _require_range(symbols, start, end)
+    if symbols is not None and universe is not None:
+        raise ContractBroken("pass symbols or a universe, not both")
+    chosen = symbols if universe is None else universe
+    if spine is not None:
+        if not (chosen is None and start is None and end is None):
+            raise ContractBroken("pass a spine or symbols with start and end, not both")
+        return spine, []
+    if chosen is None or start is None or end is None:
+        raise ContractBroken(
+            "pass features, and a spine or symbols with start and end, or a universe"
+        )
+    if isinstance(chosen, str):
+        return spine_of_members(first, partial(members_at, reader, chosen), start, end), []
+    if not isinstance(chosen, Universe):
+        return spine_of(first, chosen, start, end), []
+    said = chosen.hindsight(datetime.combine(start, time(), UTC))
+    return spine_of(first, chosen.symbols, start, end), [] if said is None else [said]
+
+
+def _require_range(symbols: object, start: object, end: object) -> None:
     """Refuse what looks like a range but is none; ContractBroken says what to write."""
     if isinstance(symbols, str):
         raise ContractBroken(f"symbols is the text {symbols!r}; pass a list, [{symbols!r}]")

@@ -1,5 +1,7 @@
 """The lake: append-only Delta tables by URL, read at pinned versions."""
 
+import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from deltalake import (
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from featurestore.errors import FeatureStoreError, LakeUnavailable, SnapshotUnknown
+from featurestore.frontier_files import FrontierFiles
 
 # LZ4 reads about four times faster than zstd for a tenth more bytes.
 # A dictionary pays for keys, which repeat; measured values are written plainly.
@@ -39,6 +42,7 @@ _CONFIGURATION = {
     "delta.logRetentionDuration": "interval 36500 days",
 }
 _AFTERWARDS = PostCommitHookProperties(cleanup_expired_logs=False)
+_FRONTIERS = "_frontiers"  # beside the tables, none of which may be called so
 _FAULTS = (DeltaError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
@@ -47,14 +51,26 @@ class Lake:
     """A folder or bucket of Delta tables.
 
     `url` is a local path or an object-storage URL; `storage_options` go to its driver as they are.
+    What can be computed anew is kept beside a local lake's tables, and for one on object storage in
+    the local folder `scratch`; None = it is not kept.
     """
 
     url: str
     storage_options: Mapping[str, str] = field(default_factory=dict)
+    scratch: str | None = None
 
     def table_url(self, table: str) -> str:
         """Return where a table lies."""
         return f"{self.url.rstrip('/')}/{table}"
+
+    def frontiers(self) -> FrontierFiles | None:
+        """Return where frontiers of the views are kept for the next reader; None = nowhere."""
+        scheme, _, path = self.url.rpartition("://")
+        if scheme in ("", "file"):
+            return FrontierFiles(Path(unquote(path) if scheme else path, _FRONTIERS))
+        if self.scratch is None:
+            return None
+        return FrontierFiles(Path(self.scratch, hashlib.sha256(self.url.encode()).hexdigest()[:16]))
 
     def version(self, table: str) -> int | None:
         """Return the newest version of a table; None if nothing was ever written to it."""
@@ -128,17 +144,7 @@ class Lake:
             LakeUnavailable: a file is unreadable or damaged.
         """
         with _named_faults(table, "read"):
-            try:
-                opened = self._open(table, version)
-            except TableNotFoundError:
-                raise SnapshotUnknown(
-                    f"table {table} is not in the lake {self.url}; ingest it first"
-                ) from None
-            except DeltaError as fault:
-                raise SnapshotUnknown(
-                    f"version {version} of table {table} is not in the lake {self.url}: {fault}; "
-                    f"newest is {self.version(table)}"
-                ) from fault
+            opened = self._pinned(table, version)
             self._require_whole(table, opened)
             rows = pl.scan_delta(opened)
             if events is not None:
@@ -152,6 +158,20 @@ class Lake:
             if columns is not None:
                 rows = rows.select(columns)
             return rows.collect(engine="in-memory")
+
+    def fingerprint(self, table: str, version: int) -> str:
+        """Return a hash of which files a table version consists of, hex.
+
+        Files are never changed once they are written, so equal fingerprints mean equal rows. The
+        reverse does not hold: compaction puts the same rows into other files.
+
+        Raises:
+            SnapshotUnknown, LakeUnavailable: as `read`.
+        """
+        with _named_faults(table, "read"):
+            opened = self._pinned(table, version)
+            self._require_whole(table, opened)
+            return _fingerprint(opened)
 
     def files(self, table: str) -> int:
         """Return how many files the newest version of a table consists of."""
@@ -206,14 +226,30 @@ class Lake:
                 keep_versions=sorted({*keep, newest}),
                 post_commithook_properties=_AFTERWARDS,
             )
+            held = self.frontiers()
+            if held is not None:
+                kept = {_fingerprint(self._open(table, version)) for version in {*keep, newest}}
+                held.forget(table, but=kept)
             return len(deleted)
+
+    def _pinned(self, table: str, version: int) -> DeltaTable:
+        try:
+            return self._open(table, version)
+        except TableNotFoundError:
+            raise SnapshotUnknown(
+                f"table {table} is not in the lake {self.url}; ingest it first"
+            ) from None
+        except DeltaError as fault:
+            raise SnapshotUnknown(
+                f"version {version} of table {table} is not in the lake {self.url}: {fault}; "
+                f"newest is {self.version(table)}"
+            ) from fault
 
     def _require_whole(self, table: str, opened: DeltaTable) -> None:
         """Refuse a table whose local files are gone or cut short; drivers crash on those."""
         if "://" in self.url:
             return
-        files = pl.DataFrame(opened.get_add_actions(flatten=True)).select("path", "size_bytes")
-        for path, size in files.iter_rows():
+        for path, size in _contents(opened).iter_rows():
             file = Path(self.table_url(table), unquote(path))
             found = file.stat().st_size if file.is_file() else 0
             if found != size:
@@ -225,6 +261,16 @@ class Lake:
     def _open(self, table: str, version: int | None) -> DeltaTable:
         options = dict(self.storage_options) or None
         return DeltaTable(self.table_url(table), version=version, storage_options=options)
+
+
+def _contents(opened: DeltaTable) -> pl.DataFrame:
+    """Return path and size of every file of a table version."""
+    return pl.DataFrame(opened.get_add_actions(flatten=True)).select("path", "size_bytes")
+
+
+def _fingerprint(opened: DeltaTable) -> str:
+    files = sorted(_contents(opened).iter_rows())
+    return hashlib.sha256(json.dumps([str(opened.metadata().id), files]).encode()).hexdigest()
 
 
 @contextmanager

@@ -4,58 +4,41 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 
 from featurestore.errors import ContractBroken, HistoryMissing, HoldoutSealed, ViewUnknown
+from featurestore.extent import Extent, extent_of
 from featurestore.features.declaration import Feature
 from featurestore.features.evaluate import OnMissing
 from featurestore.features.expression import sources_of
-from featurestore.features.serving import computed_columns, computed_latest, computed_windows
+from featurestore.features.serving import (
+    computed_columns,
+    computed_history,
+    computed_latest,
+    computed_windows,
+)
 from featurestore.frontier import Frontier, build_frontier
+from featurestore.frontier_files import Loadable
 from featurestore.grid import NEVER, Array, Index, SessionGrid, build_grid
 from featurestore.historical import (
     HistoricalFeatures,
+    asked_spine,
     historical,
-    require_range,
     require_some,
-    spine_of,
-    spine_of_members,
 )
 from featurestore.horizon import earlier_end
-from featurestore.lake import Lake
-from featurestore.pit import latest_revisions
-from featurestore.revisions import believed, first_prints, revisions_of
-from featurestore.seals import Opening, seal_for
+from featurestore.revisions import believed, first_prints, latest_between, revisions_of
+from featurestore.seals import seal_for
 from featurestore.series import OwnTimes, build_series
+from featurestore.snapshots import VIEWS_TABLE, ReaderSource, Snapshot, declared_views
 from featurestore.times import instant, micros
-from featurestore.universes import Universe, members_at, universe_at
-from featurestore.views import FeatureView, decode_view, is_plain, split_feature
+from featurestore.universes import Universe, universe_at
+from featurestore.views import FeatureView, is_plain, split_feature
 
-VIEWS_TABLE = "_views"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """The lake at one moment: pinned table versions and the hash of what they hold."""
-
-    versions: dict[str, int]  # table -> Delta version
-    hash: str  # SHA-256 over the contents, hex; equal contents, equal hash
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReaderSource:
-    """All it takes to open the same reader elsewhere; plain data, cheap to send to a worker."""
-
-    lake: Lake
-    snapshot: Snapshot
-    sealed_from: datetime | None = None  # UTC; nothing known at or after this is loaded
-    truncated_at: datetime | None = None  # UTC; nothing known after this is kept
-    views: tuple[str, ...] | None = None  # None = every view of the snapshot
-    study: str | None = None  # whose own seal holds; None = the earliest of the lake
-    opening: Opening | None = None  # leave to look behind the lake's seals
+_Placed: TypeAlias = tuple[SessionGrid | OwnTimes, str, Index]  # table, field, row numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +63,7 @@ class LakeReader:
     _load: Callable[[str], pl.DataFrame] = field(repr=False)
     _tables: dict[str, SessionGrid | OwnTimes] = field(default_factory=dict, repr=False)
     _frontiers: dict[str, Frontier] = field(default_factory=dict, repr=False)
-    _watch: Callable[[str, pl.DataFrame], None] | None = field(default=None, repr=False)
+    _watch: Callable[[str, Extent], None] | None = field(default=None, repr=False)
     _watched: set[str] = field(default_factory=set, repr=False)
 
     def __reduce__(self) -> tuple[Callable[[ReaderSource], "LakeReader"], tuple[ReaderSource]]:
@@ -111,13 +94,13 @@ class LakeReader:
             )
         return self.contracts[name]
 
-    def watch(self, on_read: Callable[[str, pl.DataFrame], None]) -> None:
-        """Have every view announced with its rows, once, before anything of it is handed out."""
+    def watch(self, on_read: Callable[[str, Extent], None]) -> None:
+        """Have every view announced with its extent, once, before any of it is handed out."""
         self._watch = on_read
 
     def symbols(self, view: str) -> tuple[str, ...]:
         """Return the entities of a view, sorted."""
-        return self._table(view).entities
+        return self.table(view).entities
 
     def rows(self, view: str) -> pl.DataFrame:
         """Return every observation this reader holds of a view, all revisions, in filing order."""
@@ -134,7 +117,7 @@ class LakeReader:
         """
         view, name = split_feature(feature)
         self.view(view).field(name)
-        self._open_at(at)
+        self.opened(at)
         return believed(self._rows(view), name, at)
 
     def first_print(self, feature: str) -> pl.DataFrame:
@@ -150,22 +133,8 @@ class LakeReader:
         view, name = split_feature(feature)
         self.view(view).field(name)
         if as_of is not None:
-            self._open_at(as_of)
+            self.opened(as_of)
         return revisions_of(self._rows(view), view, entity, name, as_of)
-
-    def table(self, view: str) -> SessionGrid | OwnTimes:
-        """Return a view's observations as this reader holds them in memory."""
-        return self._table(view)
-
-    def place(
-        self, feature: str, symbols: Sequence[str]
-    ) -> tuple[SessionGrid | OwnTimes, str, Index]:
-        """Return table, field and row numbers of "view.field"; HistoryMissing names a stranger."""
-        return self._place(feature, symbols)
-
-    def opened(self, at: datetime) -> int:
-        """Return `at` in microseconds; HoldoutSealed at or behind the seal."""
-        return self._open_at(at)
 
     def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
         """Return the newest `length` bars due at `at`.
@@ -185,8 +154,7 @@ class LakeReader:
         """
         if not is_plain(feature):
             return np.asarray(computed_windows(self, feature, symbols, length=length, at=[at])[0])
-        table, name, rows = self._place(feature, symbols)
-        return self._window(table, name, symbols, rows, length, self._open_at(at))
+        return self._window(self.place(feature, symbols), symbols, length, at)
 
     def windows(
         self, feature: str, symbols: Sequence[str], *, length: int, at: Sequence[datetime]
@@ -194,10 +162,10 @@ class LakeReader:
         """Return the window of every date, shape (D, n, length); bit-equal to `window` of each."""
         if not is_plain(feature):
             return computed_windows(self, feature, symbols, length=length, at=at)
-        table, name, rows = self._place(feature, symbols)
+        placed = self.place(feature, symbols)
         out = np.empty((len(at), len(symbols), length))
         for i, each in enumerate(at):
-            out[i] = self._window(table, name, symbols, rows, length, self._open_at(each))
+            out[i] = self._window(placed, symbols, length, each)
         return out
 
     def latest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> LatestValues:
@@ -209,8 +177,8 @@ class LakeReader:
         """
         if not is_plain(feature):
             return LatestValues(**computed_latest(self, feature, symbols, at=at))
-        table, name, rows = self._place(feature, symbols)
-        values, events, known = table.latest(name, rows, self._open_at(at))
+        table, name, rows = self.place(feature, symbols)
+        values, events, known = table.latest(name, rows, self.opened(at))
         for symbol, each in zip(symbols, known, strict=True):
             if each == NEVER:
                 raise HistoryMissing(
@@ -224,33 +192,32 @@ class LakeReader:
         )
 
     def history(self, feature: str, symbols: Sequence[str], start: date, end: date) -> pl.DataFrame:
-        """Return what this reader holds about days `start` to `end`, in latest revision; for plots.
+        """Return what this reader holds about days `start` to `end`; for plots.
+
+        A field comes in its latest revision, a computed feature as it was when its bar was due.
 
         Args:
-            feature: "view.field".
+            feature: "view.field", or a computed feature by its name.
             symbols: entities.
             start: first day of event time, UTC, inclusive.
             end: last day, inclusive.
 
         Returns:
-            columns symbol, event_time, known_at and the field's name, by symbol and time.
+            columns symbol, event_time, known_at and the name of the field or feature, by symbol
+            and time.
 
         Raises:
             HoldoutSealed: `end` lies at or behind the seal.
         """
-        view, name = split_feature(feature)
-        self._place(feature, symbols)
+        first = datetime.combine(start, time(), UTC)
         last = datetime.combine(end, time(), UTC)
-        self._open_at(last)
-        rows = latest_revisions(self._rows(view))
-        within = (pl.col("event_time") >= datetime.combine(start, time(), UTC)) & (
-            pl.col("event_time") < last + timedelta(days=1)
-        )
-        return (
-            rows.filter(pl.col("entity").is_in(list(symbols)) & within)
-            .select(pl.col("entity").alias("symbol"), "event_time", "known_at", name)
-            .sort("symbol", "event_time")
-        )
+        self.opened(last)
+        days = first, last + timedelta(days=1)
+        if not is_plain(feature):
+            return computed_history(self, feature, symbols, *days)
+        view, name = split_feature(feature)
+        self.place(feature, symbols)
+        return latest_between(self._rows(view), name, symbols, *days)
 
     def get_historical_features(
         self,
@@ -281,43 +248,26 @@ class LakeReader:
             HistoryMissing, FeatureUndefined: a computed feature has no value somewhere.
         """
         wanted = [str(feature) for feature in features]
-        require_range(symbols, start, end)
-        for source in dict.fromkeys(s for feature in wanted for s in sources_of(feature)):
+        sources = dict.fromkeys(s for feature in wanted for s in sources_of(feature))
+        for source in sources:
             self.view(source.view).field(source.field)
-        reasons: list[str] = []
-        if symbols is not None and universe is not None:
-            raise ContractBroken("pass symbols or a universe, not both")
-        if spine is None:
-            chosen = symbols if universe is None else universe
-            if chosen is None or start is None or end is None or not wanted:
-                raise ContractBroken(
-                    "pass features, and a spine or symbols with start and end, or a universe"
-                )
-            first = self.view(sources_of(wanted[0])[0].view)
-            if isinstance(chosen, str):
-                members = partial(members_at, self, chosen)
-                spine = spine_of_members(first, members, start, end)
-            else:
-                names = chosen.symbols if isinstance(chosen, Universe) else chosen
-                spine = spine_of(first, names, start, end)
-                begins = datetime.combine(start, time(), UTC)
-                said = chosen.hindsight(begins) if isinstance(chosen, Universe) else None
-                reasons += [] if said is None else [said]
-        elif not (symbols is None and universe is None and start is None and end is None):
-            raise ContractBroken("pass a spine or symbols with start and end, not both")
+        if not wanted:
+            raise ContractBroken("pass features, at least one, e.g. view.field")
+        first = self.view(next(iter(sources)).view)
+        asked, reasons = asked_spine(
+            self, first, spine=spine, symbols=symbols, start=start, end=end, universe=universe
+        )
         answer = historical(
             wanted,
-            spine,
+            asked,
             self._join,
             self.snapshot.hash,
-            computed=lambda feature, keys: computed_columns(
-                self, feature, keys, on_missing=missing
-            ),
+            computed=partial(computed_columns, self, on_missing=missing),
             reasons=reasons,
         )
         latest = answer.frame["at"].max()
         if isinstance(latest, datetime):
-            self._open_at(latest)
+            self.opened(latest)
         if symbols is not None:
             require_some(answer.frame, wanted)
         return answer
@@ -334,21 +284,15 @@ class LakeReader:
         tables = {name: table.truncated(cut) for name, table in self._tables.items()}
         return LakeReader(source, self.contracts, self._load, tables)
 
-    def _window(
-        self,
-        table: SessionGrid | OwnTimes,
-        name: str,
-        symbols: Sequence[str],
-        rows: Index,
-        length: int,
-        at: int,
-    ) -> Array:
-        out = table.window(name, rows, length, at)
+    def _window(self, placed: _Placed, symbols: Sequence[str], length: int, at: datetime) -> Array:
+        table, name, rows = placed
+        then = self.opened(at)
+        out = table.window(name, rows, length, then)
         if np.isnan(out).any():
-            raise table.explain(name, symbols, out, at)
+            raise table.explain(name, symbols, out, then)
         return out
 
-    def _open_at(self, at: datetime) -> int:
+    def opened(self, at: datetime) -> int:
         """Return `at` in microseconds; HoldoutSealed at or behind the seal."""
         value = micros(at)
         seal = self.source.sealed_from
@@ -359,12 +303,11 @@ class LakeReader:
             )
         return value
 
-    def _place(
-        self, feature: str, symbols: Sequence[str]
-    ) -> tuple[SessionGrid | OwnTimes, str, Index]:
+    def place(self, feature: str, symbols: Sequence[str]) -> _Placed:
+        """Return table, field and row numbers of "view.field"; HistoryMissing names a stranger."""
         view, name = split_feature(feature)
         self.view(view).field(name)
-        table = self._table(view)
+        table = self.table(view)
         if len(set(symbols)) != len(symbols) or not symbols:
             raise ContractBroken(f"{feature}: symbols must be distinct and not empty: {symbols}")
         unknown = [symbol for symbol in symbols if symbol not in table.rows]
@@ -375,7 +318,8 @@ class LakeReader:
             )
         return table, name, np.array([table.rows[s] for s in symbols], dtype=np.intp)
 
-    def _table(self, view: str) -> SessionGrid | OwnTimes:
+    def table(self, view: str) -> SessionGrid | OwnTimes:
+        """Return a view's observations as this reader holds them in memory."""
         if view not in self._tables:
             contract = self.view(view)
             build = build_series if contract.calendar is None else build_grid
@@ -385,16 +329,45 @@ class LakeReader:
     def _join(self, view: str, keys: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
         """Join a view's fields to keys by knowledge; the view's frontier is kept for next time."""
         if view not in self._frontiers:
-            self._frontiers[view] = build_frontier(self._rows(view))
+            self._frontiers[view] = self._frontier(view)
         return self._frontiers[view].join(keys, fields)
+
+    def _frontier(self, view: str) -> Frontier:
+        """Map the frontier that another reader left, or compute it and leave it for the next.
+
+        Worlds that end early are many and short, and what promotion looks at is computed from the
+        table itself: both do without files.
+        """
+        source = self.source
+        version = source.snapshot.versions.get(view)
+        files = source.lake.frontiers()
+        plain = source.truncated_at is None and source.opening is None
+        if version is None or files is None or not plain:
+            return build_frontier(self._rows(view))
+        loadable = Loadable(
+            view=view,
+            fingerprint=source.lake.fingerprint(view, version),
+            fields=tuple(each.name for each in self.view(view).fields),
+            sealed_from=source.sealed_from,
+        )
+        found = files.find(loadable)
+        if found is None:
+            found = build_frontier(self._rows(view))
+            files.keep(found, loadable)
+        self._announce(view, found.extent)
+        return found
 
     def _rows(self, view: str) -> pl.DataFrame:
         rows = self._load(view)
-        if self._watch is not None and view not in self._watched:
-            self._watch(view, rows)
-            self._watched.add(view)
+        if view not in self._watched:
+            self._announce(view, extent_of(rows))
         cut = self.source.truncated_at
         return rows if cut is None else rows.filter(pl.col("known_at") <= cut)
+
+    def _announce(self, view: str, extent: Extent) -> None:
+        if self._watch is not None and view not in self._watched:
+            self._watch(view, extent)
+            self._watched.add(view)
 
 
 def open_reader(source: ReaderSource) -> LakeReader:
@@ -422,11 +395,3 @@ def open_reader(source: ReaderSource) -> LakeReader:
         )
 
     return LakeReader(source, {name: contracts[name] for name in wanted}, load)
-
-
-def declared_views(lake: Lake, version: int | None) -> dict[str, FeatureView]:
-    """Return the views declared up to a version of the declarations' table, by name."""
-    if version is None:
-        return {}
-    rows: list[dict[str, Any]] = lake.read(VIEWS_TABLE, version=version).sort("edition").to_dicts()
-    return {row["name"]: decode_view(row["declaration"]) for row in rows}

@@ -1,11 +1,13 @@
 """Revision history: what was believed when, first prints, and how a value came to be."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import polars as pl
 
 from featurestore.contract import IDENTITY
 from featurestore.errors import HistoryMissing
+from featurestore.pit import latest_revisions
 from featurestore.times import micros
 
 
@@ -31,6 +33,23 @@ def first_prints(rows: pl.DataFrame, field: str) -> pl.DataFrame:
     """Return each observation as it was first published; columns as for `believed`."""
     first = rows.sort(IDENTITY).unique(["entity", "event_time"], keep="first", maintain_order=True)
     return first.select("entity", "event_time", field, "revision", "known_at")
+
+
+def latest_between(
+    rows: pl.DataFrame, field: str, symbols: Sequence[str], first: datetime, end: datetime
+) -> pl.DataFrame:
+    """Return a field of some entities in its latest revision, about times from `first` to `end`.
+
+    Returns:
+        symbol, event_time, known_at and the field, by symbol and time; `end` itself is left out.
+    """
+    within = (pl.col("event_time") >= first) & (pl.col("event_time") < end)
+    return (
+        latest_revisions(rows)
+        .filter(pl.col("entity").is_in(list(symbols)) & within)
+        .select(pl.col("entity").alias("symbol"), "event_time", "known_at", field)
+        .sort("symbol", "event_time")
+    )
 
 
 def revisions_of(

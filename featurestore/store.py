@@ -16,6 +16,7 @@ from featurestore.contract import (
 )
 from featurestore.digest import combined_hash, table_hash
 from featurestore.errors import ContractBroken, SnapshotUnknown, ViewUnknown
+from featurestore.extent import Extent
 from featurestore.features.declaration import Feature
 from featurestore.features.evaluate import OnMissing
 from featurestore.historical import HistoricalFeatures
@@ -28,15 +29,9 @@ from featurestore.quarantine import (
     kept,
     set_aside,
 )
-from featurestore.reader import (
-    VIEWS_TABLE,
-    LakeReader,
-    ReaderSource,
-    Snapshot,
-    declared_views,
-    open_reader,
-)
+from featurestore.reader import LakeReader, open_reader
 from featurestore.seals import Opening, add_seal
+from featurestore.snapshots import VIEWS_TABLE, ReaderSource, Snapshot, declared_views
 from featurestore.universes import Universe
 from featurestore.views import FeatureView
 
@@ -67,8 +62,8 @@ class FeatureStore:
 
     lake: Lake
     now: Callable[[], datetime] | None = None
-    # Told reader, study ("" if none is named), view and rows before a view is handed out.
-    on_read: Callable[[LakeReader, str, str, pl.DataFrame], None] | None = None
+    # Told reader, study ("" if none is named), view and extent before a view is handed out.
+    on_read: Callable[[LakeReader, str, str, Extent], None] | None = None
 
     def apply(self, *views: FeatureView) -> tuple[str, ...]:
         """Declare views; return the names whose declaration is new or changed.

@@ -14,10 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-import polars as pl
 
+from featurestore.extent import Extent
 from featurestore.lake import Lake
-from featurestore.reader import LakeReader, Snapshot
+from featurestore.reader import LakeReader
+from featurestore.snapshots import Snapshot
 from featurestore.store import FeatureStore
 from pipelines.errors import WorkspaceMissing
 from pipelines.ledger import Lease, Ledger, open_ledger
@@ -29,6 +30,7 @@ from runtime.contract import DataSnapshot, canonical
 FILE = "workspace.json"
 DEFAULT = Path(".sluice/demo")
 ANCHOR = "ledger.head"
+SCRATCH = "scratch"  # of a lake on object storage: what can be computed anew
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +91,8 @@ class Workspace:
 
     def store(self) -> FeatureStore:
         """Open the feature store; whatever is read through it leaves a lease."""
-        return FeatureStore(Lake(self.lake_url), on_read=self._lease)
+        lake = Lake(self.lake_url, scratch=str(self.path / SCRATCH))
+        return FeatureStore(lake, on_read=self._lease)
 
     def ledger(self) -> Ledger:
         """Open the ledger, once; its head is remembered in a file beside it."""
@@ -126,9 +129,8 @@ class Workspace:
         if self.run is None and not self.notebook:
             self._reads_for = (run, notebook)
 
-    def _lease(self, reader: LakeReader, study: str, view: str, rows: pl.DataFrame) -> None:
+    def _lease(self, reader: LakeReader, study: str, view: str, extent: Extent) -> None:
         """Record what a reader of research is about to hand out."""
-        first, last = rows["event_time"].min(), rows["event_time"].max()
         seal = reader.sealed_from
         lease = Lease(
             study=study,
@@ -136,9 +138,9 @@ class Workspace:
             version=reader.snapshot.versions[view],
             snapshot_hash=reader.snapshot.hash,
             columns=tuple(field.name for field in reader.view(view).fields),
-            first=first.isoformat() if isinstance(first, datetime) else None,
-            last=last.isoformat() if isinstance(last, datetime) else None,
-            rows=rows.height,
+            first=None if extent.first is None else extent.first.isoformat(),
+            last=None if extent.last is None else extent.last.isoformat(),
+            rows=extent.rows,
             sealed_from=None if seal is None else seal.isoformat(),
             run=self._reads_for[0],
             notebook=self._reads_for[1],

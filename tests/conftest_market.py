@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from featurestore.lake import Lake
-from featurestore.reader import LakeReader, Snapshot
+from featurestore.reader import LakeReader
 from featurestore.seals import seals
+from featurestore.snapshots import Snapshot
 from featurestore.sources.embedded import ingest_embedded
 from featurestore.store import FeatureStore, IngestReport
 

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from featurestore.contract import UTC_TIME
-from featurestore.features.declaration import Array, Feature, Source
-from featurestore.features.evaluate import OnMissing, evaluate, series
+from featurestore.features.declaration import Array, Feature, Micros, Source
+from featurestore.features.evaluate import Evaluated, OnMissing, evaluate, series
 from featurestore.features.expression import parse_feature, parse_input, sources_of
 from featurestore.features.reading import Reader, clock, read
-from featurestore.grid import NEVER
-from featurestore.times import instant
+from featurestore.grid import NEVER, SessionGrid
+from featurestore.times import instant, micros
 from featurestore.views import FeatureView, is_plain
 
 
@@ -92,6 +92,73 @@ def computed_columns(
     return pl.DataFrame(
         {feature: values, f"{feature}.known_at": pl.Series(known).cast(UTC_TIME)}
     ).select(pl.when(~absent).then(pl.all()).name.keep())
+
+
+def computed_history(
+    reader: Reader, feature: str, symbols: Sequence[str], first: datetime, end: datetime
+) -> pl.DataFrame:
+    """Evaluate a feature on every bar held about times from `first` until before `end`, UTC.
+
+    Each value is what was known when its bar was due, or for observations at times of their own
+    when they were first printed; bars that allow no value are left out.
+
+    Returns:
+        columns symbol, event_time, known_at and `feature`, by symbol and time.
+
+    Raises:
+        HistoryMissing: nothing of a symbol is held.
+        HoldoutSealed: a bar is due at or behind the seal.
+    """
+    node = parse_input(feature)
+    source = node if isinstance(node, Source) else node.sources[0]
+    names = list(symbols)
+    table, _, rows = reader.place(source.feature, [source.entity] if source.entity else names)
+    begins, ends = micros(first), micros(end)
+    asked: list[tuple[list[str], Micros]] = []
+    if isinstance(table, SessionGrid):
+        held = table.closes[: table.known.shape[1]]
+        asked.append((names, table.due[: held.size][(held >= begins) & (held < ends)]))
+    else:
+        for name, row in zip(names, rows.tolist() * (len(names) // rows.size), strict=True):
+            own = table.series[row]
+            events, prints = np.unique(own.events, return_index=True)
+            due = own.known[prints[(events >= begins) & (events < ends)]]
+            asked.append(([name], np.unique(due)))
+    told = pl.concat([_told(_evaluated(reader, node, some, due), some) for some, due in asked])
+    within = (pl.col("event_time") >= first) & (pl.col("event_time") < end)
+    one = told.filter(within).unique(["symbol", "event_time"], keep="first", maintain_order=True)
+    return one.sort("symbol", "event_time").rename({"value": feature})
+
+
+def _evaluated(
+    reader: Reader, node: Feature | Source, symbols: Sequence[str], due: Micros
+) -> Evaluated:
+    """Return the newest value of a feature, or of an adjusted or named source, at each instant."""
+    if isinstance(node, Feature):
+        at = [instant(int(each)) for each in due]
+        return evaluate(reader, node, symbols, at=at, on_missing="null")
+    values = np.full((due.size, len(symbols)), np.nan)
+    known = np.full(values.shape, NEVER)
+    closes = np.zeros(due.size, dtype=np.int64)
+    for d, then in enumerate(due.tolist()):
+        reader.opened(instant(then))
+        bars = clock(reader, node, symbols[0], length=1, lag=0, at=then, wanted_by=node.name)
+        found = read(reader, node, symbols, closes=bars, at=then, daily=False)
+        values[d], known[d], closes[d] = found.values[:, 0], found.known[:, 0], bars[0]
+    return Evaluated(values=values, known=known, closes=closes)
+
+
+def _told(found: Evaluated, symbols: Sequence[str]) -> pl.DataFrame:
+    """Return symbol, event_time, known_at and value, instants without a value left out."""
+    frame = pl.DataFrame(
+        {
+            "symbol": pl.Series(list(symbols) * found.closes.size, dtype=pl.String()),
+            "event_time": pl.Series(np.repeat(found.closes, len(symbols))).cast(UTC_TIME),
+            "known_at": pl.Series(found.known.reshape(-1)).cast(UTC_TIME),
+            "value": found.values.reshape(-1),
+        }
+    )
+    return frame.filter(pl.Series(found.known.reshape(-1) != NEVER))
 
 
 def contract_hash(feature: str, view_of: Callable[[str], FeatureView]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from featurestore.errors import PlatformError
-from featurestore.reader import Snapshot
+from featurestore.snapshots import Snapshot
 from pipelines.definition import Definition, load_definition
 from pipelines.errors import NotebookInvalid, StrategyInvalid, TrialPruned
 from pipelines.evaluate import closing, evaluate

@@ -14,7 +14,7 @@ from featurestore.errors import (
     ViewUnknown,
 )
 from featurestore.lake import Lake
-from featurestore.reader import Snapshot
+from featurestore.snapshots import Snapshot
 from featurestore.store import FeatureStore
 from featurestore.views import FeatureView, Field
 

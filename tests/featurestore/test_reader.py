@@ -17,7 +17,8 @@ from featurestore.errors import (
     ViewUnknown,
 )
 from featurestore.lake import Lake
-from featurestore.reader import Snapshot, open_reader
+from featurestore.reader import open_reader
+from featurestore.snapshots import Snapshot
 from featurestore.sources.embedded import US_EQUITIES
 from featurestore.universes import US_LARGE_CAPS
 from runtime.inputs import CurrentWeights, Latest, PointInTime, Window, gather

@@ -10,8 +10,9 @@ import pytest
 from featurestore.errors import ContractBroken, HistoryMissing, HoldoutSealed
 from featurestore.horizon import world_ends
 from featurestore.lake import Lake
-from featurestore.reader import ReaderSource, open_reader
+from featurestore.reader import open_reader
 from featurestore.seals import Opening, seals
+from featurestore.snapshots import ReaderSource
 from featurestore.store import FeatureStore
 
 SEAL = datetime(2017, 1, 3, tzinfo=UTC)
