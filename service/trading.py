@@ -12,18 +12,19 @@ from types import MappingProxyType
 from featurestore.calendars import load_calendar
 from featurestore.features.serving import contract_hash, view_names
 from featurestore.lake import Lake
-from featurestore.reader import LakeReader, Snapshot
+from featurestore.reader import LakeReader
 from featurestore.seals import Opening
+from featurestore.snapshots import Snapshot
 from featurestore.store import FeatureStore
 from runtime.bundle import LoadedBundle, VerifiedBundle, load_bundle, verify_bundle
 from runtime.clock import Clock, ReplayClock
 from runtime.database import open_database
-from runtime.desk import Desk, MarketReader
+from runtime.desk import Desk
 from runtime.engine import Engine, SessionOutcome
 from runtime.errors import BundleRefused
 from runtime.feeds import LakeFeed
 from runtime.fence import Fence
-from runtime.inputs import CurrentWeights
+from runtime.inputs import CurrentWeights, MarketReader
 from runtime.journal.store import Journal
 from runtime.kill import KillSwitch
 from runtime.policy import Policy, default_policy, load_policy
