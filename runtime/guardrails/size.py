@@ -17,7 +17,7 @@ from runtime.guardrails.context import (
 )
 from runtime.policy import Policy, SizeLimits
 
-NAME = "3 size"
+NAME, ONE = "3 size", Decimal(1)
 
 
 def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
@@ -47,7 +47,8 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
             exit_of = -quantity if order.side is BUY else quantity
             if positions.get(order.symbol, ZERO) != exit_of:
                 return blocked(NAME, f"lots of {lot}", str(quantity), "not a whole lot")
-        notional = quantity * max(price, order.reference_price)
+        reference = order.reference_price
+        notional = quantity * (price if price > reference else reference)
         if notional > allowed:
             return blocked(NAME, shown, f"{notional:.2f} USD", "the order is too large")
         return of_volume(order) or passed(NAME, shown, f"{notional:.2f} USD")
@@ -69,10 +70,12 @@ def _prepare_volume(
         volume = volumes.get(order.symbol)
         if volume is None:
             return unknown if required else None
-        observed = order.quantity / volume if volume > 0 else Decimal(1)
-        if observed > share:
-            limit = f"{share:.2%} of volume"
-            return blocked(NAME, limit, f"{observed:.2%}", "too large for the market")
-        return None
+        if order.quantity <= share * volume:
+            return None
+        observed = order.quantity / volume if volume > 0 else ONE
+        if observed <= share:
+            return None
+        limit = f"{share:.2%} of volume"
+        return blocked(NAME, limit, f"{observed:.2%}", "too large for the market")
 
     return check
