@@ -12,8 +12,8 @@ from featurestore.skew import SkewReport, replay, served_values
 from featurestore.skew_metrics import Alert, SkewMetrics, firing, load_rules
 from featurestore.times import MICROSECOND, instant
 from runtime.clock import WallClock
-from runtime.database import open_database
 from service.console import OK, REFUSED, Output
+from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
 from service.features.common import open_reader, open_store
 from service.online import Brought, Wanted, bring_online, wanted_by
@@ -37,20 +37,20 @@ def materialize(
     at: str | None,
 ) -> None:
     """Bring features online; nothing named means what the active bundle reads."""
-    now = moment(at)
+    now, kept = moment(at), lengths(windows)
     if features:
         reader = open_reader(open_store(settings))
         wanted = Wanted(
             features=tuple(features),
             symbols=tuple(symbols) or _entities(reader, features),
-            windows=lengths(windows),
+            windows=kept,
         )
     elif symbols or windows:
         raise QueryInvalid("--symbol and --window go with features", "name the features too")
     else:
         bundle = active_bundle(settings)
         reader, wanted = market_reader(settings, bundle, newest=True), wanted_by(bundle)
-    engine = open_database(settings.database_url) if has_records(settings) else None
+    engine = open_runtime(settings) if has_records(settings) else None
     brought = bring_online(settings, engine, reader, wanted, at=now)
     answer = {
         "at": now.isoformat(),
