@@ -36,6 +36,7 @@ class Backtest:
     inputs_hash: tuple[str, ...]  # length D, SHA-256 of everything the decision saw
     scores: Array  # (D, n)
     weights: Array  # (D, n), as decided, before sizing
+    opening: Array  # (n,), closes of the first decision's session
     prices: Array  # (T, n), closes
     books: Books
     benchmark_books: Books
@@ -127,6 +128,7 @@ def backtest(
         inputs_hash=tuple(hashes),
         scores=scores,
         weights=weights,
+        opening=shared.prices[0],
         prices=shared.prices[1:],
         books=books,
         benchmark_books=shared.benchmark,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC
 from decimal import Decimal
 
-from pipelines.realism import Trade
+from pipelines.gap import Trade
 from runtime.journal.records import FillRecord, OrderRecord, SessionRecord
 
 

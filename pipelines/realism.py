@@ -1,45 +1,52 @@
-"""A backtest with real fills, and the gap between what it promised and what the journal shows."""
+"""A backtest whose orders are sized, routed and filled by the runtime's own functions.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+1. at a decision: whole-lot orders by `runtime.plan.make_plan`, on the equity these fills left
+2. each is split over the venues by `runtime.routing.router.route`
+3. at the next close every part meets `runtime.brokers.matching.match_bar`, as at a paper venue
+4. between fills, stops rest from one close to the next; borrowed stock is paid by the day
+
+Weights are those of the plain backtest. What does not fill is asked for again at the next decision.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TypeAlias
 
 import numpy as np
 
+from featurestore.calendars import Calendar
 from pipelines.backtest import Backtest
 from pipelines.books import CAPITAL
-from pipelines.errors import RiskInvalid, StrategyInvalid
-from pipelines.pictures import Table
-from pipelines.study import Study
-from runtime.domain import Side
-from runtime.fills import Execution, FillTerms, MarketState, Style, borrow_cost, execute, luck_of
+from pipelines.errors import StrategyInvalid
+from pipelines.gap import Trade
+from runtime.brokers.matching import Asked, match_bar
+from runtime.brokers.states import STOPPED, daily_volatility
+from runtime.brokers.terms import VenueTerms
+from runtime.contract import SizingPolicy
+from runtime.domain import Bar, PlannedOrder, Side
+from runtime.feeds import price_of
+from runtime.fills import MarketState, Style, borrow_cost
 from runtime.inputs import Array
-from runtime.plan import sized
+from runtime.market.states import Published
+from runtime.plan import make_plan
+from runtime.routing.router import route
+from runtime.stops import Stops
+from runtime.ticks import collared
 
-WITHIN = 0.10  # of the slippage seen: a trade whose gap is smaller counts as foretold
-SHARE = 0.80  # of trades that must be
+StateAt: TypeAlias = Callable[[str, float, datetime], MarketState]  # symbol, mid, instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trade:
-    """One fill: what was asked at which price, and what it got."""
+class Market:
+    """Where a backtest's orders go: the venues of a desk, and the states they meet."""
 
-    symbol: str
-    day: date  # of the fill
-    side: Side
-    asked: float  # units
-    filled: float  # units
-    reference: float  # quote currency per unit, the mid that the order met
-    price: float  # quote currency per unit
-    fee: float  # quote currency
-
-    @property
-    def slippage(self) -> float:
-        """Return price and fee against the order, a fraction of the reference."""
-        if self.filled == 0.0:
-            return 0.0
-        moved = self.side.sign * (self.price - self.reference) / self.reference
-        return moved + self.fee / (self.filled * self.reference)
+    venues: tuple[VenueTerms, ...]
+    states: StateAt
+    calendar: Calendar
+    style: Style = Style.MARKET
+    stops: Stops | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,215 +58,201 @@ class RealisticRun:
     trades: tuple[Trade, ...]
     borrow: float  # quote currency, over the whole span
     unfilled: float  # share of asked notional that did not fill
+    stopped: int  # positions that a stop let go
 
 
-def states_of(
-    result: Backtest, *, daily_volume: Array | None = None, window: int = 63
-) -> list[list[MarketState]]:
-    """Return the market of each name at each fill: its price and its volatility until then.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceStates:
+    """States from a backtest's own prices, where no reader is at hand; sees no later price."""
+
+    result: Backtest
+    daily_volume: Array | None = None  # (n,), units a day; None = unknown
+    window: int = 63  # sessions behind the volatility
+    published: Callable[[datetime], Mapping[str, Published]] | None = None  # None = no halts known
+
+    def __call__(self, symbol: str, mid: float, at: datetime) -> MarketState:
+        """Return the state of a name at the close of a session."""
+        column = self.result.symbols.index(symbol)
+        row = self.result.dates.index(at.date()) if at.date() in self.result.dates else 0
+        closes = self.result.prices[max(0, row - self.window) : row + 1, column]
+        volume = None if self.daily_volume is None else float(self.daily_volume[column])
+        line = None if self.published is None else self.published(at).get(symbol)
+        return MarketState(
+            mid=mid,
+            daily_volatility=daily_volatility(closes),
+            daily_volume=volume,
+            halted=line is not None and line.state in STOPPED,
+        )
+
+
+def realistic(result: Backtest, sizing: SizingPolicy, market: Market) -> RealisticRun:
+    """Trade a backtest's decisions again, every order as a desk would send and a venue fill it.
 
     Args:
-        result: prices stand in it; a fill sees none later than its own session.
-        daily_volume: shape (n,), units a day; None = unknown.
-        window: sessions behind the volatility.
-    """
-    returns = np.zeros(result.prices.shape)
-    returns[1:] = result.prices[1:] / result.prices[:-1] - 1.0
-    states = []
-    for row in result.fill_rows:
-        seen = returns[max(1, row - window + 1) : row + 1]
-        sigma = seen.std(axis=0) if len(seen) > 1 else np.zeros(len(result.symbols))
-        states.append(
-            [
-                MarketState(
-                    mid=float(result.prices[row, i]),
-                    daily_volatility=float(sigma[i]),
-                    daily_volume=None if daily_volume is None else float(daily_volume[i]),
-                )
-                for i in range(len(result.symbols))
-            ]
-        )
-    return states
-
-
-def realistic(
-    result: Backtest,
-    study: Study,
-    terms: FillTerms,
-    states: Sequence[Sequence[MarketState]],
-    *,
-    style: Style = Style.MARKET,
-    halted: Mapping[date, frozenset[str]] | None = None,
-) -> RealisticRun:
-    """Trade a backtest's decisions again, every order through the fill model.
-
-    Sizes follow the equity that these fills leave. What does not fill is asked for again at the
-    next decision, as part of the new target.
+        result: the decisions and the prices.
+        sizing: how weights become orders.
+        market: venues, states, calendar; with stops, positions are let go between decisions.
 
     Raises:
         StrategyInvalid: equity fell to nothing.
     """
-    prices, n = result.prices, len(result.symbols)
-    stopped = halted or {}
-    units, cash, borrowed = np.zeros(n), CAPITAL, 0.0
-    asked_notional = filled_notional = 0.0
-    equity = np.full(len(prices) + 1, CAPITAL)
-    trades: list[Trade] = []
-    ends = np.append(result.fill_rows[1:], len(prices))
-    for i, (row, end) in enumerate(zip(result.fill_rows, ends, strict=True)):
-        before = max(int(row) - 1, 0)
-        worth = cash + float(units @ prices[before])
-        if worth <= 0.0:
-            raise StrategyInvalid(f"the portfolio lost everything before {result.dates[row]}")
-        wanted = sized(result.weights[i], study.sizing) * worth / prices[before] - units
-        day = result.dates[row]
-        for at in np.flatnonzero(wanted).tolist():
-            symbol, state = result.symbols[at], states[i][at]
-            if symbol in stopped.get(day, frozenset()):
-                state = MarketState(mid=state.mid, halted=True)
-            side = Side.BUY if wanted[at] > 0 else Side.SELL
-            size = float(abs(wanted[at]))
-            done = execute(luck_of(symbol, day), side, size, style, state, terms)
-            units[at] += side.sign * done.quantity
-            cash -= side.sign * done.quantity * done.price + done.fee
-            asked_notional += size * state.mid
-            filled_notional += done.quantity * state.mid
-            trades.append(_trade(symbol, day, side, size, state, done))
-        span = max((result.dates[min(int(end), len(prices) - 1)] - day).days, 1)
-        short = float(-np.minimum(units * prices[row], 0.0).sum())
-        lent = borrow_cost(short, terms, days=span)
-        cash, borrowed = cash - lent, borrowed + lent
-        equity[row + 1 : end + 1] = cash + prices[row:end] @ units
+    account = _Account(result=result, sizing=sizing, market=market)
+    decided = {int(row): i for i, row in enumerate(result.fill_rows)}
+    equity = np.full(len(result.prices) + 1, CAPITAL)
+    for row in range(len(result.prices)):
+        if row in decided:
+            account.trade(row, decided[row])
+        elif market.stops is not None:
+            account.let_go(row, market.stops)
+        account.pay_borrow(row)
+        equity[row + 1] = account.worth(result.prices[row])
+        if equity[row + 1] <= 0.0:
+            raise StrategyInvalid(f"the portfolio lost everything by {result.dates[row]}")
+    asked = account.asked
     return RealisticRun(
         dates=result.dates,
         net=equity[1:] / equity[:-1] - 1.0,
-        trades=tuple(trades),
-        borrow=borrowed,
-        unfilled=1.0 - filled_notional / asked_notional if asked_notional else 0.0,
+        trades=tuple(account.trades),
+        borrow=account.borrowed,
+        unfilled=1.0 - account.filled / asked if asked else 0.0,
+        stopped=account.stopped,
     )
 
 
-def _trade(
-    symbol: str, day: date, side: Side, asked: float, state: MarketState, done: Execution
-) -> Trade:
-    return Trade(
-        symbol=symbol,
-        day=day,
-        side=side,
-        asked=asked,
-        filled=done.quantity,
-        reference=state.mid,
-        price=done.price,
-        fee=done.fee,
-    )
+@dataclass(slots=True, kw_only=True)
+class _Account:
+    """Units, cash and trades while a backtest is traded again."""
 
+    result: Backtest
+    sizing: SizingPolicy
+    market: Market
+    cash: float = CAPITAL
+    trades: list[Trade] = field(default_factory=list)
+    borrowed: float = 0.0  # quote currency paid for stock on loan
+    asked: float = 0.0  # notional
+    filled: float = 0.0  # notional
+    stopped: int = 0
+    units: Array = field(init=False)  # (n,)
+    entries: Array = field(init=False)  # (n,), average price of what is held
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """One trade as foretold and as it was."""
+    def __post_init__(self) -> None:
+        self.units = np.zeros(len(self.result.symbols))
+        self.entries = np.zeros(len(self.result.symbols))
 
-    foretold: Trade
-    seen: Trade
+    def worth(self, prices: Array) -> float:
+        """Return equity at prices, shape (n,)."""
+        return self.cash + float(self.units @ prices)
 
-    @property
-    def difference(self) -> float:
-        """Return how much more slippage was seen than foretold, a fraction of the reference."""
-        return self.seen.slippage - self.foretold.slippage
+    def before(self, row: int) -> Array:
+        """Return the closes of the session before a row."""
+        return self.result.prices[row - 1] if row else self.result.opening
 
-    @property
-    def relative(self) -> float:
-        """Return the difference over the slippage seen; infinite if none was seen but foretold."""
-        if self.difference == 0.0:
-            return 0.0
-        return abs(self.difference) / abs(self.seen.slippage) if self.seen.slippage else np.inf
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealityGap:
-    """Backtest against journal, trade by trade."""
-
-    pairs: tuple[Gap, ...]
-    only_foretold: tuple[Trade, ...]  # in the backtest and not in the journal
-    only_seen: tuple[Trade, ...]  # in the journal and not in the backtest
-
-    @property
-    def within(self) -> float:
-        """Return the share of trades, matched or not, whose gap is within 10 %."""
-        total = len(self.pairs) + len(self.only_foretold) + len(self.only_seen)
-        return sum(gap.relative <= WITHIN for gap in self.pairs) / total if total else 0.0
-
-    @property
-    def holds(self) -> bool:
-        """Say whether the aim is met: 80 % of trades within 10 %."""
-        return self.within >= SHARE
-
-    def table(self, count: int = 10) -> Table:
-        """Tabulate the summary and the trades with the widest gap, in basis points."""
-        widest = sorted(self.pairs, key=lambda gap: -abs(gap.difference))[:count]
-        rows = [
-            ("trades matched", f"{len(self.pairs)}", "", ""),
-            ("only in the backtest", f"{len(self.only_foretold)}", "", ""),
-            ("only in the journal", f"{len(self.only_seen)}", "", ""),
-            ("within 10 % of the slippage seen", f"{self.within:.0%}", "", ""),
-        ]
-        rows += [
-            (
-                f"{gap.seen.day} {gap.seen.side} {gap.seen.symbol}",
-                f"{1e4 * gap.foretold.slippage:.2f}",
-                f"{1e4 * gap.seen.slippage:.2f}",
-                f"{1e4 * gap.difference:+.2f}",
-            )
-            for gap in widest
-        ]
-        return Table(("Slippage, bp", "Foretold", "Seen", "Gap"), rows)
-
-
-def assumed(seen: Sequence[Trade], cost_rate: float) -> tuple[Trade, ...]:
-    """Return the trades as the plain backtest has them: at the reference, one all-in cost rate."""
-    return tuple(
-        replace(one, price=one.reference, fee=cost_rate * one.filled * one.reference)
-        for one in seen
-    )
-
-
-def reality_gap(foretold: Sequence[Trade], seen: Sequence[Trade]) -> RealityGap:
-    """Match trades by session, symbol and side; several fills of one order are one trade.
-
-    Raises:
-        RiskInvalid: neither side traded at all.
-    """
-    if not foretold and not seen:
-        raise RiskInvalid("no trade was foretold and none was seen; there is no gap to measure")
-    ours, theirs = _by_order(foretold), _by_order(seen)
-    return RealityGap(
-        pairs=tuple(
-            Gap(foretold=ours[key], seen=theirs[key]) for key in sorted(ours.keys() & theirs.keys())
-        ),
-        only_foretold=tuple(ours[key] for key in sorted(ours.keys() - theirs.keys())),
-        only_seen=tuple(theirs[key] for key in sorted(theirs.keys() - ours.keys())),
-    )
-
-
-def _by_order(trades: Sequence[Trade]) -> dict[tuple[date, str, str], Trade]:
-    """Add up fills by session, symbol and side; what never filled is left out."""
-    found: dict[tuple[date, str, str], Trade] = {}
-    for one in trades:
-        if one.filled == 0.0:
-            continue
-        key = (one.day, one.symbol, one.side.value)
-        known = found.get(key)
-        if known is None:
-            found[key] = one
-            continue
-        filled = known.filled + one.filled
-        found[key] = Trade(
-            symbol=one.symbol,
-            day=one.day,
-            side=one.side,
-            asked=max(known.asked, one.asked),
-            filled=filled,
-            reference=known.reference,
-            price=(known.filled * known.price + one.filled * one.price) / filled,
-            fee=known.fee + one.fee,
+    def trade(self, row: int, decision: int) -> None:
+        """Send the orders of a decision, filled at the close of `row`."""
+        closes, symbols = self.before(row), self.result.symbols
+        at = self.result.decided_at[decision]
+        prices = {s: price_of(float(p)) for s, p in zip(symbols, closes, strict=True)}
+        plan = make_plan(
+            self.result.weights[decision],
+            symbols,
+            prices=prices,
+            positions=dict(zip(symbols, map(_exact, self.units), strict=True)),
+            equity=_exact(self.worth(closes)),
+            sizing=self.sizing,
+            day=at.date(),
         )
-    return found
+        for planned in plan.orders:
+            bar = Bar(
+                symbol=planned.symbol, close=prices[planned.symbol], event_time=at, known_at=at
+            )
+            self._send(planned, bar, row, at)
+
+    def _send(self, planned: PlannedOrder, shown: Bar, row: int, at: datetime) -> None:
+        """Split an order over what the venues show and fill each part."""
+        lot = 1 if planned.quantity % self.sizing.lot else self.sizing.lot
+        terms = {one.name: one for one in self.market.venues}
+        quotes = [one.quote(shown, at) for one in self.market.venues]
+        for leg in route(planned, quotes, lot=lot).legs:
+            asked = Asked(
+                side=planned.side,
+                quantity=leg.quantity,
+                limit_price=planned.limit_price,
+                style=self.market.style,
+            )
+            self._fill(planned.symbol, asked, terms[leg.venue], row)
+
+    def let_go(self, row: int, stops: Stops) -> None:
+        """Let resting stops meet the close of `row`; their levels are of the session before."""
+        before, calendar = self.before(row), self.market.calendar
+        yesterday = calendar.previous(self.result.dates[row])
+        for i in np.flatnonzero(self.units).tolist():
+            symbol, held = self.result.symbols[i], float(self.units[i])
+            closing = Side.SELL if held > 0 else Side.BUY
+            known = self.market.states(symbol, float(before[i]), yesterday.close)
+            level = stops.level(
+                symbol,
+                closing,
+                float(self.entries[i]),
+                known.daily_volatility,
+                now=yesterday.close,
+            )
+            if level is None:
+                continue
+            collar = Decimal(self.sizing.collar)
+            reference = price_of(float(before[i]))
+            asked = Asked(
+                side=closing,
+                quantity=_exact(abs(held)),
+                limit_price=collared(reference, closing, collar, yesterday.day),
+                trigger=level,
+            )
+            self.stopped += self._fill(symbol, asked, self.market.venues[0], row)
+
+    def _fill(self, symbol: str, asked: Asked, terms: VenueTerms, row: int) -> bool:
+        """Let one order meet the bar of a row and book what it got; say whether it got anything."""
+        i = self.result.symbols.index(symbol)
+        mid, day = float(self.result.prices[row, i]), self.result.dates[row]
+        close = self.market.calendar.session(day).close
+        bar = Bar(symbol=symbol, close=price_of(mid), event_time=close, known_at=close)
+        done = match_bar(asked, bar, terms, self.market.states(symbol, float(bar.close), close))
+        if done.asleep:
+            return False
+        size, price, fee = float(done.quantity), float(done.price), float(done.fee)
+        change = asked.side.sign * size
+        held = float(self.units[i])
+        if held * change >= 0.0 and size:  # it grows: a new average
+            self.entries[i] = (abs(held) * self.entries[i] + size * price) / (abs(held) + size)
+        elif abs(change) > abs(held):  # it turned round
+            self.entries[i] = price
+        self.units[i] = held + change
+        self.cash -= change * price + fee
+        self.asked += float(asked.quantity) * mid
+        self.filled += size * mid
+        self.trades.append(
+            Trade(
+                symbol=symbol,
+                day=day,
+                side=asked.side,
+                asked=float(asked.quantity),
+                filled=size,
+                reference=float(bar.close),
+                price=price,
+                fee=fee,
+            )
+        )
+        return size > 0.0
+
+    def pay_borrow(self, row: int) -> None:
+        """Pay for stock on loan from this close to the next session's."""
+        model = self.market.venues[0].model
+        short = float(-np.minimum(self.units * self.result.prices[row], 0.0).sum())
+        if model is None or not short or row + 1 >= len(self.result.dates):
+            return
+        days = (self.result.dates[row + 1] - self.result.dates[row]).days
+        lent = borrow_cost(short, model, days=days)
+        self.cash, self.borrowed = self.cash - lent, self.borrowed + lent
+
+
+def _exact(value: float) -> Decimal:
+    """Return a float as the decimal that it prints as."""
+    return Decimal(repr(float(value)))

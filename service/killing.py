@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from featurestore.errors import PlatformError
-from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
+from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.clock import Clock
 from runtime.kill import KillSwitch, check_scope
 from runtime.killing import KillReport, cancel_all
@@ -104,10 +104,10 @@ def open_killing(settings: Settings, clock: Clock) -> Killing:
 
     def brokers(account: str) -> list[Broker]:
         folder = settings.workspace / "venues" / account
+        # Every record that is there, whatever the venues' file says now: to cancel needs no terms.
         return [
-            PaperVenue(path, terms)
-            for terms in (PRIMARY, ALTERNATE)
-            if (path := folder / f"{terms.name}.db").is_file()
+            PaperVenue(path, replace(PRIMARY, name=path.stem))
+            for path in sorted(folder.glob("*.db"))
         ]
 
     return Killing(KillSwitch.create(settings.workspace / "kill"), brokers, clock)

@@ -32,6 +32,7 @@ from runtime.clock import WallClock
 from runtime.database import open_database
 from runtime.journal.store import Journal
 from service.console import OK
+from service.databases import open_runtime
 from service.faults import NotFound
 from service.research.demo_tables import (
     DemoFigures,
@@ -120,7 +121,7 @@ def _fresh_workspace(settings: Settings, console: Console) -> Workspace:
     if settings != own:
         raise NotFound(
             "the demo keeps everything in its own folder, but the environment names other places",
-            "unset SLUICE_DATABASE_URL, SLUICE_LEDGER_URL, SLUICE_LAKE_URL and SLUICE_POLICY",
+            "unset SLUICE_DATABASE_URL, _LEDGER_URL, _LAKE_URL, _POLICY and _VENUES",
         )
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARK).is_file():
@@ -256,7 +257,7 @@ def _replay(
 ) -> tuple[ReplayFigures, str]:
     """Trade the sealed years with the champion; return its figures and the journal's head."""
     if not promoted:
-        journal = Journal(open_database(settings.database_url))
+        journal = Journal(open_runtime(settings))
         return ReplayFigures(), journal.head().hash
     with steps.step("replay", "The sealed years on paper, day by day") as step:
         replayed = replay_bundle(

@@ -93,6 +93,18 @@ def test_what_passed_is_replayed_over_the_sealed_years_and_balances(demo: Demo) 
     demo.journal().verify()
 
 
+def test_a_realistic_backtest_foretells_what_the_replay_s_trades_cost(demo: Demo) -> None:
+    (bundle,) = demo.figures["bundles"]
+    ended = _sluice("gap", bundle["hash"], "--json", workspace=demo.folder)
+    assert ended.returncode == 0, ended.stderr
+    gap = json.loads(ended.stdout)
+    assert gap["holds"]
+    assert gap["within"] >= 0.8 > gap["within_flat"]
+    assert gap["trades"] > 250
+    assert gap["latency"] == "range"
+    assert gap["seen_bp"] == pytest.approx(gap["foretold_bp"], rel=0.1)
+
+
 def test_the_holdout_of_a_refused_study_stays_sealed(demo: Demo) -> None:
     ledger = open_ledger(f"sqlite:///{demo.folder / 'research.db'}", clock=WallClock(), anchor=None)
     ledger.verify()

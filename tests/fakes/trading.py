@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from featurestore.calendars import Session, load_calendar
+from featurestore.errors import HistoryMissing
 from featurestore.reader import LatestValues
 from pipelines.ledger import RunOpened, TrialOpened, open_ledger
 from runtime.bundle import load_bundle
@@ -65,6 +66,8 @@ class WalkReader:
     def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
         assert feature == FEATURE
         end = self._known(at)
+        if end < length:
+            raise HistoryMissing(f"{feature}: {length} bars are not known at {at.isoformat()}")
         columns = [SYMBOLS.index(symbol) for symbol in symbols]
         return np.ascontiguousarray(self.values[end - length : end, columns].T)
 

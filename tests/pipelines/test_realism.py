@@ -1,53 +1,86 @@
 """Realistic fills in a backtest, and the gap to what a venue with the same model did."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
 import pytest
 
+from featurestore.calendars import load_calendar
 from pipelines.definition import definition_of
 from pipelines.errors import RiskInvalid
 from pipelines.evaluate import evaluate
-from pipelines.realism import Trade, assumed, realistic, reality_gap, states_of
+from pipelines.gap import Trade, assumed, reality_gap
+from pipelines.realism import Market, PriceStates, realistic
 from pipelines.workspace import Workspace
-from runtime.brokers.paper import PRIMARY, PaperVenue
+from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
+from runtime.brokers.states import LakeStates
 from runtime.clock import ReplayClock
+from runtime.contract import SizingPolicy
 from runtime.domain import Bar, Order, OrderType, Side, TimeInForce
+from runtime.feeds import price_of
 from runtime.fills import FillTerms, Latency, Style
-from tests.fakes.studies import momentum, small_study
+from runtime.market.recorded import HaltMessage, RecordedHalts
+from runtime.market.rules import market_rules
+from runtime.stops import Announced, Stops
+from tests.fakes.studies import FEATURE, momentum, small_study
 
+XNYS = load_calendar("XNYS")
+NOTHING = Decimal(0)
 FREE = FillTerms(half_spread=0.0, fee_rate=0.0, impact=0.0, latency=Latency(low=0.0, high=0.0))
 REAL = FillTerms(half_spread=0.00025, fee_rate=0.00025)
 VOLUME = np.full(20, 2e6)
+STUDY = small_study(costs=0.0)
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory, market_lake):
-    workspace = Workspace(
+def workspace(tmp_path_factory, market_lake):
+    return Workspace(
         tmp_path_factory.mktemp("realism"),
         lake_url=market_lake.fresh_url(),
         snapshot=market_lake.snapshot,
         clock=ReplayClock(datetime(2024, 5, 1, tzinfo=UTC)),
     )
-    return evaluate(definition_of(small_study(costs=0.0), momentum(21, 3)), workspace).backtest
 
 
-STUDY = small_study(costs=0.0)
+@pytest.fixture(scope="module")
+def result(workspace):
+    return evaluate(definition_of(STUDY, momentum(21, 3)), workspace).backtest
 
 
-def test_with_a_free_market_it_is_the_plain_backtest(result):
-    run = realistic(result, STUDY, FREE, states_of(result))
-    # The first order is sized a session later here: its price before the first fill is not kept.
-    np.testing.assert_allclose(run.net[25:], result.net[25:], atol=2e-4)
-    assert run.unfilled == 0.0
+@pytest.fixture(scope="module")
+def reader(workspace):
+    return workspace.research_reader(STUDY)
+
+
+def venue_of(model: FillTerms, **changes):
+    """The primary venue, filling by a model that charges the fee the venue charges."""
+    given = {"fee_rate": Decimal(repr(model.fee_rate)), "half_spread": NOTHING}
+    return replace(PRIMARY, model=model, **given | changes)
+
+
+def run(result, model=REAL, *, volume=VOLUME, published=None, **changes):
+    states = PriceStates(result=result, daily_volume=volume, published=published)
+    venues = changes.pop("venues", (venue_of(model),))
+    sizing = changes.pop("sizing", STUDY.sizing)
+    market = Market(venues=venues, states=states, calendar=XNYS, **changes)
+    return realistic(result, sizing, market)
+
+
+def test_with_a_free_market_it_is_the_plain_backtest_in_whole_shares(result):
+    free = run(result, FREE, volume=None, sizing=SizingPolicy(cost_rate=0.0, collar="0.90"))
+    # A share is at most a few thousandths of a percent of the equity, and small orders are left.
+    np.testing.assert_allclose(free.net, result.net, atol=1e-4)
+    assert free.unfilled == 0.0
+    assert all(one.filled == int(one.filled) for one in free.trades)
+    held_back = run(result, FREE, volume=None)
+    assert held_back.unfilled > 0.0, "a jump beyond the collar of 10 % fills nothing"
 
 
 def test_every_cost_takes_and_more_of_it_takes_more(result):
-    states = states_of(result, daily_volume=VOLUME)
     ends = [
-        np.prod(1.0 + realistic(result, STUDY, terms, states).net)
+        np.prod(1.0 + run(result, terms).net)
         for terms in (
             replace(REAL, impact=0.0, fee_rate=0.0, half_spread=0.0),
             replace(REAL, impact=0.0, fee_rate=0.0),
@@ -60,85 +93,141 @@ def test_every_cost_takes_and_more_of_it_takes_more(result):
     assert len(set(ends)) == 5
 
 
-def test_halts_and_queues_leave_orders_unfilled(result):
-    states = states_of(result, daily_volume=VOLUME)
+def test_queues_leave_orders_unfilled(result):
+    thin = run(result, volume=np.full(20, 1000.0), style=Style.MID_PEG)
+    assert thin.unfilled > 0.5
+
+
+def test_a_recorded_halt_stops_its_name_until_it_is_resumed_and_no_longer(result):
     day = result.dates[int(result.fill_rows[4])]
-    halted = realistic(result, STUDY, REAL, states, halted={day: frozenset(result.symbols)})
-    assert all(trade.filled == 0.0 for trade in halted.trades if trade.day == day)
+    close = XNYS.session(day).close
+    symbol = next(t.symbol for t in run(result).trades if t.day == day)
+    halt = HaltMessage(symbol=symbol, at=close - timedelta(hours=2), code="T1")
+    resume = HaltMessage(symbol=symbol, at=close + timedelta(hours=1), resumes=True)
+    rules = market_rules().halt[0]
+
+    def traded(messages):
+        halts = RecordedHalts(rules, result.symbols, messages)
+        return run(result, published=halts.published)
+
+    halted = traded([resume, halt])
+    here = [t for t in halted.trades if t.day == day]
+    assert [t.filled for t in here if t.symbol == symbol] == [0.0]
+    assert all(t.filled > 0.0 for t in here if t.symbol != symbol)
     assert halted.unfilled > 0.0
-    thin = states_of(result, daily_volume=np.full(20, 1000.0))
-    assert realistic(result, STUDY, REAL, thin, style=Style.MID_PEG).unfilled > 0.5
+    over = [halt, replace(resume, at=close - timedelta(hours=1))]
+    assert traded(over).trades == run(result).trades
+    published_later = [replace(halt, at=close + timedelta(minutes=1)), resume]
+    assert traded(published_later).trades == run(result).trades
+
+
+def test_recorded_halts_may_be_asked_about_any_instant():
+    start = datetime(2017, 1, 3, 15, tzinfo=UTC)
+    messages = [
+        HaltMessage(symbol="AAA", at=start, code="T1"),
+        HaltMessage(symbol="AAA", at=start + timedelta(hours=1), resumes=True),
+    ]
+    halts = RecordedHalts(market_rules().halt[0], ("AAA", "BBB"), messages)
+    asked = [start + timedelta(minutes=m) for m in (90, 30, -1, 30, 60)]
+    assert [set(halts.published(at)) for at in asked] == [set(), {"AAA"}, set(), {"AAA"}, set()]
 
 
 def test_states_see_no_later_price(result):
     changed = replace(result, prices=result.prices.copy())
     row = int(result.fill_rows[6])
     changed.prices[row + 1 :] *= 3.0
-    assert states_of(changed)[6] == states_of(result)[6]
-    assert states_of(changed)[8] != states_of(result)[8]
+
+    def state(of, decision):
+        at = XNYS.session(of.dates[int(of.fill_rows[decision])]).close
+        return PriceStates(result=of)(of.symbols[0], 10.0, at)
+
+    assert state(changed, 6) == state(result, 6)
+    assert state(changed, 8) != state(result, 8)
 
 
-def test_a_venue_with_the_same_model_leaves_no_gap(result, tmp_path):
-    """The backtest's orders, sent to a paper venue that fills by the same model."""
-    states = states_of(result, daily_volume=VOLUME)
-    run = realistic(result, STUDY, REAL, states)
-    by_day = {result.dates[int(row)]: i for i, row in enumerate(result.fill_rows)}
-
-    def state(bar):
-        return states[by_day[bar.event_time.date()]][result.symbols.index(bar.symbol)]
-
-    terms = replace(PRIMARY, fee_rate=Decimal("0.00025"), model=REAL)
-    venue = PaperVenue(tmp_path / "v.db", terms, states=state)
-    chosen = [trade for trade in run.trades if trade.day == result.dates[int(result.fill_rows[3])]]
-    asked_at = datetime.combine(chosen[0].day, datetime.min.time(), UTC)
-    close = asked_at.replace(hour=21)
-    for leg, trade in enumerate(chosen):
-        venue.submit(
-            Order(
-                order_id=f"{leg:024d}",
-                bundle="b",
-                tick="t",
-                symbol=trade.symbol,
-                leg=leg,
-                venue="primary",
-                side=trade.side,
-                quantity=Decimal(repr(trade.asked)),
-                order_type=OrderType.MARKET,
-                limit_price=Decimal(10_000) if trade.side is Side.BUY else Decimal("0.01"),
-                time_in_force=TimeInForce.DAY,
-                created_at=asked_at,
-            )
-        )
-    venue.on_bars(
-        [
-            Bar(
-                symbol=trade.symbol,
-                close=Decimal(repr(trade.reference)),
-                event_time=close,
-                known_at=close,
-            )
-            for trade in chosen
-        ],
-        close,
+def sent(trade: Trade, leg: int, at: datetime, venue: str) -> Order:
+    return Order(
+        order_id=f"{leg:024d}",
+        bundle="b",
+        tick="t",
+        symbol=trade.symbol,
+        leg=leg,
+        venue=venue,
+        side=trade.side,
+        quantity=Decimal(int(trade.asked)),
+        order_type=OrderType.MARKET,
+        limit_price=Decimal(10_000) if trade.side is Side.BUY else Decimal("0.01"),
+        time_in_force=TimeInForce.DAY,
+        created_at=at,
     )
-    seen = [
-        Trade(
-            symbol=fill.symbol,
-            day=fill.executed_at.date(),
-            side=fill.side,
-            asked=float(fill.quantity),
-            filled=float(fill.quantity),
-            reference=next(t.reference for t in chosen if t.symbol == fill.symbol),
-            price=float(fill.price),
-            fee=float(fill.fee),
+
+
+def test_a_venue_with_the_same_terms_and_reader_fills_every_order_as_the_backtest_did(
+    result, reader, tmp_path
+):
+    terms = venue_of(REAL, half_spread=Decimal("0.00025"))
+    states = LakeStates(reader=reader, price=FEATURE, window=63)
+    market = Market(venues=(terms,), states=states.at, calendar=XNYS)
+    # Beyond the collar nothing fills; here the orders have none.
+    foretold = [t for t in realistic(result, STUDY.sizing, market).trades if t.filled]
+    assert any(abs(t.price / t.reference - 1.0) > 0.0003 for t in foretold), "latency moves prices"
+    venue = PaperVenue(tmp_path / "v.db", terms, states=states)
+    for day in sorted({trade.day for trade in foretold}):
+        close, row = XNYS.session(day).close, result.dates.index(day)
+        for leg, trade in enumerate(t for t in foretold if t.day == day):
+            venue.submit(sent(trade, 1000 * row + leg, XNYS.session(day).open, terms.name))
+        venue.on_bars(
+            [
+                Bar(symbol=s, close=price_of(float(p)), event_time=close, known_at=close)
+                for s, p in zip(result.symbols, result.prices[row], strict=True)
+            ],
+            close,
         )
-        for _, fill in venue.executions(0)
+    fills = [fill for _, fill in venue.executions(0)]
+    assert [(f.symbol, float(f.quantity), float(f.price), float(f.fee)) for f in fills] == [
+        (t.symbol, t.filled, t.price, t.fee) for t in foretold
     ]
-    gap = reality_gap(chosen, seen)
-    assert len(gap.pairs) == len(chosen) > 3
-    assert gap.holds
-    assert gap.within == 1.0
+    assert len(fills) > 100
+    assert venue.traded_by() == [(0, terms.hash, repr(terms))]
     venue.close()
+
+
+def test_what_one_venue_does_not_show_goes_to_the_next(result):
+    shallow = replace(venue_of(REAL), depth=Decimal(1000), name="shallow")
+    deep = replace(ALTERNATE, model=REAL)
+    both = run(result, venues=(shallow, deep))
+    assert len(both.trades) > len(run(result, venues=(deep,)).trades)
+
+
+def test_a_stop_lets_a_losing_position_go_and_an_announced_event_holds_it_back(result):
+    plain = run(result)
+    tight = run(result, stops=Stops(multiple=1.0))
+    wide = run(result, stops=Stops(multiple=6.0))
+    assert plain.stopped == 0
+    assert tight.stopped > wide.stopped > 0
+    fills = {result.dates[int(row)] for row in result.fill_rows}
+    first = next(t for t in tight.trades if t.day not in fills)
+    assert first.side is Side.SELL
+    assert first.filled > 0.0
+    yesterday = XNYS.previous(first.day).close
+    event = Announced(symbol=first.symbol, at=yesterday + timedelta(days=2), known_at=yesterday)
+    told = run(result, stops=Stops(multiple=1.0, events=[event]))
+    assert (first.day, first.symbol) not in {(t.day, t.symbol) for t in told.trades}
+    surprise = replace(event, known_at=yesterday + timedelta(minutes=1))
+    unseen = run(result, stops=Stops(multiple=1.0, events=[surprise]))
+    assert first in unseen.trades
+    past = replace(event, at=yesterday - timedelta(days=1))
+    assert first in run(result, stops=Stops(multiple=1.0, events=[past])).trades
+
+
+def test_a_short_pays_for_its_loan_by_the_day(result):
+    short = replace(result, weights=-result.weights)
+    free = run(short, REAL)
+    lent = run(short, replace(REAL, borrow_rate=0.05))
+    assert free.borrow == 0.0
+    years = (result.dates[-1] - result.dates[0]).days / 360
+    assert lent.borrow == pytest.approx(0.05 * 0.98e6 * years, rel=0.35)  # equity drifts
+    assert np.prod(1.0 + lent.net) < np.prod(1.0 + free.net)
 
 
 def trade(symbol="AAA", price=100.05, **changes):

@@ -437,7 +437,9 @@ def test_a_position_that_differs_from_the_venues_is_a_break(bench):
     engine = bench.engine()
     run(bench, FRIDAY, MONDAY, engine=engine)
     venue = bench.desk.brokers[0]
-    venue._database.execute("UPDATE positions SET quantity = quantity + 1 WHERE symbol = 'AAA'")
+    venue._record._database.execute(
+        "UPDATE positions SET quantity = quantity + 1 WHERE symbol = 'AAA'"
+    )
     outcome = run(bench, date(2017, 1, 10), engine=engine)
     assert [str(one.kind) for one in outcome.breaks] == ["position"]
 

@@ -12,10 +12,14 @@ import pytest
 
 from runtime.clock import ReplayClock
 from runtime.database import open_database
+from runtime.errors import VenuesInvalid
 from runtime.journal.store import Journal
+from runtime.latency import MeasuredLatency, save_latency
 from runtime.registry import Promoted, Registry
 from runtime.signing import load_signer
 from service.accounts import LIVE
+from service.paper import latency_path
+from service.settings import read_settings
 from service.trading import active_bundle, open_desk
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest
 from tests.fakes.trading import (
@@ -59,6 +63,40 @@ def test_the_newest_promoted_bundle_decides_and_is_approved(tmp_path):
     second = _promote_second(settings)
     desk = _desk(settings)
     assert desk.bundle.hash == second.name == desk.approved()
+
+
+def test_a_desk_trades_at_the_venues_that_the_settings_name(tmp_path):
+    settings = promoted_workspace(tmp_path)
+    assert [(one.name, one.terms.model is None) for one in _desk(settings).brokers] == [
+        ("primary", False),
+        ("alternate", False),
+    ]
+    file = tmp_path / "venues.toml"
+    file.write_text(
+        '[[venue]]\nname = "plain"\nhalf_spread = 0\nfee_rate = 0\ndepth = 1\nfills = "close"\n'
+    )
+    named = read_settings({"SLUICE_VENUES": str(file)}, workspace=settings.workspace)
+    (venue,) = _desk(named).brokers
+    assert (venue.name, venue.terms.model) == ("plain", None)
+
+
+def test_what_was_measured_is_what_venues_draw_their_latencies_from(tmp_path):
+    settings = promoted_workspace(tmp_path)
+    measured = MeasuredLatency(
+        milliseconds=(3.0, 4.0, 9.0),
+        orders=3,
+        account=LIVE,
+        first=NOON,
+        last=NOON,
+        journal_head="0",
+        measured_at=NOON,
+    )
+    save_latency(latency_path(settings), measured)
+    for venue in _desk(settings).brokers:
+        assert venue.terms.model.latency.measured == (3.0, 4.0, 9.0)
+    latency_path(settings).write_text("[]")
+    with pytest.raises(VenuesInvalid, match="sluice latency --store"):
+        _desk(settings)
 
 
 @pytest.mark.parametrize("name", ["graph.onnx", "report.html"])

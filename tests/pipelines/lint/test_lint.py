@@ -78,6 +78,7 @@ def made(prices, rule=winners, rows=None, sizing=SIZING) -> Backtest:
         inputs_hash=("",) * len(rows),
         scores=weights,
         weights=weights,
+        opening=seen[0],
         prices=seen[1:],
         books=books,
         benchmark_books=keep_books(seen, shifted, lambda i, _: equal, sizing),

@@ -1,0 +1,48 @@
+"""The paper venues that settings name, one way for trading, replay, kill switch and gap."""
+
+from pathlib import Path
+
+from runtime.brokers.paper import PaperVenue
+from runtime.brokers.states import LakeStates
+from runtime.brokers.terms import PaperMarket, load_venues
+from runtime.inputs import PointInTime
+from runtime.latency import MeasuredLatency, load_latency
+from service.settings import Settings
+
+
+def latency_path(settings: Settings) -> Path:
+    """Return where a workspace keeps what `sluice latency --store` measured."""
+    return settings.workspace / "latency.json"
+
+
+def measured_latency(settings: Settings) -> MeasuredLatency | None:
+    """Return the workspace's measurement, None if it has none; VenuesInvalid if unreadable."""
+    return load_latency(latency_path(settings))
+
+
+def paper_market(settings: Settings) -> PaperMarket:
+    """Return the venues of the settings' file, or the packaged ones, with measured latencies.
+
+    Raises:
+        VenuesInvalid: the file of venues or the measurement cannot be used.
+    """
+    measured = measured_latency(settings)
+    seen = () if measured is None else measured.milliseconds
+    return load_venues(settings.venues, measured=seen)
+
+
+def states_of(market: PaperMarket, reader: PointInTime, price: str) -> LakeStates:
+    """Return the states that the venues of a market see: the lake's, by the bundle's price."""
+    return LakeStates(
+        reader=reader, price=price, window=market.volatility_window, volume=market.volume
+    )
+
+
+def open_venues(
+    market: PaperMarket, folder: Path, reader: PointInTime, price: str
+) -> tuple[PaperVenue, ...]:
+    """Open every venue's record in a folder, making those that are not there."""
+    states = states_of(market, reader, price)
+    return tuple(
+        PaperVenue(folder / f"{terms.name}.db", terms, states=states) for terms in market.venues
+    )
