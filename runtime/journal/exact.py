@@ -5,7 +5,7 @@ price times a quantity is a whole number of 1e-12 ("parts"). All sums are sums o
 Source: market-rules, section 8 (scales, refusals, rounding once at posting).
 """
 
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 
 from runtime.errors import OrderInvalid
 
@@ -13,6 +13,7 @@ PLACES = 6
 UNIT = 1_000_000  # units in 1
 PART = UNIT * UNIT  # parts in 1 USD
 CENT = PART // 100  # parts in 0.01 USD
+_UNIT = Decimal(1).scaleb(-PLACES)
 _LARGEST = 15  # decimal digits before the point
 _WIDE = Context(prec=80)  # more digits than any sum here has
 
@@ -33,6 +34,17 @@ def units(value: Decimal, name: str) -> int:
     if type(value) is Decimal and value.is_zero() and not value.is_signed():
         return 0
     raise _refusal(value, name)
+
+
+def check_units(value: Decimal, subject: str, name: str) -> None:
+    """Refuse what `units` refuses, as "subject name", at a third of its cost for the rest."""
+    try:
+        fits = type(value) is Decimal and -PLACES <= value.adjusted() < _LARGEST
+        if fits and value and not value % _UNIT:
+            return
+    except InvalidOperation:  # an infinity has no remainder
+        pass
+    units(value, f"{subject} {name}")
 
 
 def _refusal(value: Decimal, name: str) -> OrderInvalid:

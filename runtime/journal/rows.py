@@ -8,7 +8,7 @@ from runtime.chain import micros
 from runtime.domain import Fill, Order, OrderState
 from runtime.errors import JournalBroken, OrderInvalid
 from runtime.journal.book import Book
-from runtime.journal.exact import plain, text, units
+from runtime.journal.exact import check_units, plain, text
 from runtime.journal.records import DecisionRecord, OrderRecord, SessionRecord
 
 
@@ -43,8 +43,8 @@ def day_of(fill: Fill) -> str:
 
 def check_order(order: Order, record: DecisionRecord) -> None:
     """Refuse an order whose amounts are not exact or that is of another decision; OrderInvalid."""
-    units(order.quantity, f"{order.symbol} order quantity")
-    units(order.limit_price, f"{order.symbol} limit price")
+    check_units(order.quantity, order.symbol, "order quantity")
+    check_units(order.limit_price, order.symbol, "limit price")
     if (order.bundle, order.tick) != (record.bundle, record.tick):
         raise OrderInvalid(
             f"order {order.order_id} is of {order.bundle}/{order.tick}, "

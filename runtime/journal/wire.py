@@ -12,7 +12,7 @@ from runtime.domain import Fill, Order, OrderState
 from runtime.inputs import Array
 from runtime.journal.actions import Action, Charge, Correction, Dividend, Split
 from runtime.journal.adjust import Adjusted
-from runtime.journal.exact import plain, quantity, text, units
+from runtime.journal.exact import check_units, plain, quantity, text, units
 from runtime.journal.holding import Booking, Posting
 from runtime.journal.reconcile import Break
 from runtime.journal.records import CashFlow, DecisionRecord, OrderEvent, SessionRecord
@@ -139,8 +139,9 @@ def encode_decision(record: DecisionRecord, account: str, orders: tuple[Order, .
     """Return a decision's payload, its orders included; OrderInvalid if an amount is not exact."""
     for line in record.plan:
         order = line.order
-        for name in ("quantity", "limit_price", "reference_price"):
-            units(getattr(order, name), f"{order.symbol} planned {name}")
+        check_units(order.quantity, order.symbol, "planned quantity")
+        check_units(order.limit_price, order.symbol, "planned limit_price")
+        check_units(order.reference_price, order.symbol, "planned reference_price")
     kept = {name: getattr(record, name) for name in _KEPT}
     return _encode(DecisionWire(**kept, account=account, orders=orders))
 
