@@ -23,7 +23,9 @@ from runtime.errors import GroupUnknown, StreamUnavailable
 from runtime.streams.port import NO_WAIT, Buried, Delivery, Lag, Message, checked_name
 from runtime.streams.shelf import Shelf
 
-POLL = 0.005  # seconds between looks at the file while waiting; our own publishes wake at once
+# Seconds between looks at the file while waiting; our own publishes wake at once. While messages
+# flow the next one is near, so looks begin close together and drift apart as the wait goes on.
+SHORTEST_POLL, LONGEST_POLL = 0.0005, 0.005
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LOG = """
@@ -109,17 +111,19 @@ class EmbeddedStream:
         self, group: str, consumer: str, *, count: int, wait: timedelta = NO_WAIT
     ) -> list[Delivery]:
         """Hand out new messages; see the port."""
-        give_up = time.monotonic() + wait.total_seconds()
+        began = time.monotonic()
         while True:
             seen = self._news
             with self._told():
                 found = self._hand_out(group, consumer, count)
-            left = give_up - time.monotonic()
+            waited = time.monotonic() - began
+            left = wait.total_seconds() - waited
             if found or left <= 0:
                 return found
+            pause = min(LONGEST_POLL, max(SHORTEST_POLL, waited / 10))
             with self._published:
                 if self._news == seen:
-                    self._published.wait(min(left, POLL))
+                    self._published.wait(min(left, pause))
 
     def recover(self, group: str, consumer: str, *, idle: timedelta, count: int) -> list[Delivery]:
         """Hand out pending messages again; see the port."""
