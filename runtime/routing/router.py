@@ -114,23 +114,8 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder], *, lot: int = 1) -> Ro
     _, _, cheapest, home, _ = heap[0] if heap else min(first)
 
     # 2. the cheapest first
-    left, cost, within = planned.quantity, ZERO, bool(heap)
-    taken: dict[str, tuple[Decimal, Decimal]] = {}  # venue -> units shown, marginal price
-    while left and heap:
-        _, _, price, ladder, depth = heap[0]
-        venue, size = ladder.venue, ladder.levels[depth][1]
-        part = min(left, size - size % lot)
-        if part:
-            taken[venue] = (part + taken[venue][0] if venue in taken else part, price)
-            cost = _EXACT.fma(part, price, cost)
-            left -= part
-            if not left:
-                break
-        deeper = ladder.levels[depth + 1][0] if depth + 1 < len(ladder.levels) else None
-        if deeper is not None and (deeper <= limit if buy else deeper >= limit):
-            heapreplace(heap, _rung(ladder, depth + 1, buy))
-        else:
-            heappop(heap)
+    within = bool(heap)
+    taken, left, cost = _taken(planned, heap, lot)
 
     # 3. the rest waits
     if left:
@@ -155,6 +140,35 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder], *, lot: int = 1) -> Ro
     )
 
 
+def _taken(
+    planned: PlannedOrder, heap: list[_Rung], lot: int
+) -> tuple[dict[str, tuple[Decimal, Decimal]], Decimal, Decimal]:
+    """Take what is shown, the cheapest first, until the order is filled or the limit is met.
+
+    Returns:
+        venue -> (units taken, USD per unit of the dearest of them); units left over; cost, USD.
+    """
+    buy, limit, left, cost = planned.side is BUY, planned.limit_price, planned.quantity, ZERO
+    taken: dict[str, tuple[Decimal, Decimal]] = {}
+    while heap:
+        _, _, price, ladder, depth = heap[0]
+        venue, size = ladder.venue, ladder.levels[depth][1]
+        part = min(left, size - size % lot)
+        if part:
+            taken[venue] = (part + taken[venue][0] if venue in taken else part, price)
+            cost = _EXACT.fma(part, price, cost)
+            left -= part
+            if not left:
+                break
+        depth += 1
+        deeper = ladder.levels[depth][0] if depth < len(ladder.levels) else None
+        if deeper is not None and (deeper <= limit if buy else deeper >= limit):
+            heapreplace(heap, _rung(ladder, depth, buy))
+        else:
+            heappop(heap)
+    return taken, left, cost
+
+
 def _rung(ladder: Ladder, depth: int, buy: bool) -> _Rung:
     """Return one level with its price after the fee; the smallest is the one to take first."""
     price, _, place = ladder.levels[depth]
@@ -173,11 +187,11 @@ def _explain(
 ) -> str:
     """Say in words what goes where and why."""
     parts = [
-        f"{leg.quantity} to {leg.venue} at {_EXACT.quantize(leg.marginal, _SHOWN)} all in"
+        f"{leg.quantity!s} to {leg.venue} at {_EXACT.quantize(leg.marginal, _SHOWN)!s} all in"
         for leg in legs
     ]
     asked = "buy" if planned.side is BUY else "sell"
-    words = f"{asked} {planned.quantity} {planned.symbol}: {', then '.join(parts)}"
+    words = f"{asked} {planned.quantity!s} {planned.symbol}: {', then '.join(parts)}"
     if not within:
         return f"{words}; no venue meets the limit {planned.limit_price}, it waits at the cheapest"
     if waiting:
