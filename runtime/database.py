@@ -2,14 +2,15 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
+    DisconnectionError,
     InterfaceError,
     NoSuchModuleError,
 )
@@ -27,11 +28,27 @@ _SQLITE_PRAGMAS = (
 )
 
 
-def open_database(url: str) -> Engine:
+class Credentials(Protocol):
+    """Who connects; a lasting user's name in the URL gives way to it."""
+
+    @property
+    def username(self) -> str:
+        """The user."""
+        ...
+
+    @property
+    def password(self) -> str:
+        """Its password; never logged."""
+        ...
+
+
+def open_database(url: str, *, login: Callable[[], Credentials] | None = None) -> Engine:
     """Open a database and make sure that it answers.
 
     Args:
         url: "sqlite:////absolute/file.db" or "postgresql://user@host/name".
+        login: who connects, asked for each new PostgreSQL connection, so that it may change while
+            the engine lives: a connection of an earlier login is replaced before it is used again.
 
     Returns:
         An engine whose SQLite connections use WAL and synchronous=FULL, and whose transactions
@@ -58,6 +75,8 @@ def open_database(url: str) -> Engine:
                     # A commit that returned survives a crash, whatever the server's default is.
                     connect_args={"options": "-c synchronous_commit=on"},
                 )
+                if login is not None:
+                    _log_in_as(engine, login)
             case other:
                 raise DatabaseUnavailable(
                     f"{shown}: {other} is not supported; use sqlite or postgresql"
@@ -74,6 +93,22 @@ def open_database(url: str) -> Engine:
             f"{shown} does not answer: {_cause(error)}; does the server run, does the folder exist?"
         ) from error
     return engine
+
+
+def _log_in_as(engine: Engine, login: Callable[[], Credentials]) -> None:
+    """Connect as whom `login` names now, and give up pooled connections of whom it named before."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, record: Any, _args: object, named: dict[str, Any]) -> None:
+        now = login()
+        named["user"], named["password"] = now.username, now.password
+        record.info.update(user=now.username, unused=True)
+
+    @event.listens_for(engine, "checkout")
+    def check(_connection: object, record: Any, _proxy: object) -> None:
+        # Whoever was just connected may go on for once, however fast logins change.
+        if not record.info.pop("unused", False) and record.info["user"] != login().username:
+            raise DisconnectionError("the database login was replaced")
 
 
 def _open_sqlite(url: URL, shown: str) -> Engine:

@@ -101,3 +101,19 @@ class HandedOver(RuntimeFault):
 
 class VenuesInvalid(RuntimeFault):
     """The file of paper venues, or the record of measured latencies, cannot be used."""
+
+
+class SecretMissing(RuntimeFault):
+    """A secret's path or field is absent; the text names it, never a value."""
+
+
+class SecretForbidden(RuntimeFault):
+    """The source of secrets refuses who asks: a bad login, a revoked token, a missing right."""
+
+
+class SecretUnavailable(RuntimeFault):
+    """The source of secrets does not answer or is sealed; what was read before stays in use."""
+
+
+class SecretConflict(RuntimeFault):
+    """A secret was changed by somebody else meanwhile; nothing was written."""

@@ -89,7 +89,7 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
             "live": Provide(provide_live, sync_to_thread=False),
             "metrics_registry": Provide(provide_registry, sync_to_thread=False),
         },
-        state=State({STATE: live.settings.operator_token}),
+        state=State({STATE: live.operator_tokens}),
         before_send=[secured],
         exception_handlers=HANDLERS,
         lifespan=[_proving(live)],

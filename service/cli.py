@@ -9,6 +9,7 @@ from service.commands.features import app as features
 from service.commands.kill import app as kill
 from service.commands.options import Json, Workspace, finish, settings_of
 from service.commands.policy import app as policy
+from service.commands.secrets import app as secrets
 from service.commands.streams import app as streams
 from service.console import OK, Output, reported
 
@@ -29,6 +30,7 @@ app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)
 app.add_typer(streams, name="streams", rich_help_panel=LIVE)
+app.add_typer(secrets, name="secrets", rich_help_panel=LIVE)
 
 Study = Annotated[str, typer.Argument(help="Name of the study, as `sluice studies` lists it.")]
 Notebook = Annotated[Path, typer.Argument(help="The notebook.", show_default=False)]

@@ -6,9 +6,9 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runtime.clock import WallClock
-from runtime.database import open_database
 from runtime.streams import Stream, open_stream, stream_names
 from service.console import OK, REFUSED, Output
+from service.databases import open_runtime
 from service.faults import NotFound
 from service.online import open_outbox
 from service.records import open_journal
@@ -73,7 +73,7 @@ def _show_streams(console: "Console", rows: Sequence[dict[str, Any]]) -> None:
 def publish(settings: Settings, output: Output, account: str) -> None:
     """Announce what an account's journal holds and no stream carries."""
     require_records(settings)
-    engine = open_database(settings.database_url)
+    engine = open_runtime(settings)
     accounts = open_journal(settings, engine, account).accounts()
     if account not in accounts:
         raise NotFound(

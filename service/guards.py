@@ -9,7 +9,7 @@ from litestar.handlers import BaseRouteHandler
 from service.faults import ServiceFault
 
 VARIABLE = "SLUICE_OPERATOR_TOKEN"
-STATE = "operator_token"  # where the application keeps it
+STATE = "operator_tokens"  # where the application keeps how to ask for those that count now
 
 
 class WritesDisabled(ServiceFault):
@@ -29,15 +29,16 @@ async def requires_operator(
         WritesDisabled: the service has no token; the routes that only read work.
         TokenRefused: the request's token is missing or wrong.
     """
-    expected = str(connection.app.state.get(STATE, ""))
-    if not expected:
+    accepted: tuple[str, ...] = connection.app.state[STATE]()
+    if not accepted:
         raise WritesDisabled(
             "this service takes no writes: no operator token is configured",
             f"set {VARIABLE} and start it again, or use the command line on its host",
         )
     scheme, _space, shown = connection.headers.get("authorization", "").partition(" ")
-    same = hmac.compare_digest(shown.strip().encode(), expected.encode())
-    if scheme.lower() != "bearer" or not same:
+    offered = shown.strip().encode()
+    same = [hmac.compare_digest(offered, one.encode()) for one in accepted]
+    if scheme.lower() != "bearer" or not any(same):
         raise TokenRefused(
             "the operator token is missing or wrong", f"send Authorization: Bearer ${VARIABLE}"
         )

@@ -1,5 +1,6 @@
 """The live application's parts, as wiring put them together; every route reads through this."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from runtime.journal.queries import JournalQueries
@@ -31,6 +32,7 @@ class Live:
     snapshots: Snapshots
     policies: Policies
     killing: Killing
+    operator_tokens: Callable[[], tuple[str, ...]]  # those that count now; none = no writes
 
     @property
     def reading(self) -> Reading:

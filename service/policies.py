@@ -6,7 +6,6 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from runtime.clock import Clock, WallClock
-from runtime.database import open_database
 from runtime.errors import PolicyInvalid
 from runtime.policy import Policy, parse_policy, policy_text
 from runtime.policy_diff import diff
@@ -18,6 +17,7 @@ from service.control import (
     PolicyAnswer,
     PolicyEntry,
 )
+from service.databases import open_runtime
 from service.faults import NotFound
 from service.settings import Settings
 
@@ -153,7 +153,7 @@ def open_policies(
     Raises:
         DatabaseUnavailable: it does not answer.
     """
-    log = PolicyLog(engine or open_database(settings.database_url))
+    log = PolicyLog(engine or open_runtime(settings))
     return Policies(log=log, source=settings.policy, clock=clock or WallClock())
 
 

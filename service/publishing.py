@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Engine
 
 from featurestore.reader import LakeReader
-from runtime.database import open_database
 from runtime.desk import Desk
 from runtime.streams.relay import Relay
+from service.databases import open_runtime
 from service.online import bring_online_quietly, open_outbox
 from service.settings import Settings
 
@@ -43,7 +43,7 @@ class Publishing:
 @contextmanager
 def publishing(settings: Settings, account: str) -> Iterator[Publishing]:
     """Run a publisher for an account's decisions until the block ends."""
-    engine = open_database(settings.database_url)
+    engine = open_runtime(settings)
     relay = Relay(outbox=open_outbox(settings, engine, account))
     relay.start()
     try:

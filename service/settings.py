@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from featurestore.errors import PlatformError
 from featurestore.servers import SCHEMES
+
+if TYPE_CHECKING:
+    from service.secrets import Secrets
 
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 SHORTEST_TOKEN = 16  # characters
@@ -36,6 +40,8 @@ class Settings:
     host: str
     port: int
     operator_token: str = field(default="", repr=False)  # for writes over REST; "" = no writes
+    database_role: str = ""  # MOUNT/NAME of Vault's database engine; "" = the URL's own user
+    secrets: "Secrets | None" = field(default=None, repr=False, compare=False)
 
     @property
     def address(self) -> str:
@@ -54,12 +60,18 @@ class Settings:
         return self.workspace / "keys" / "trusted.json"
 
 
-def read_settings(environ: Mapping[str, str], *, workspace: Path | None = None) -> Settings:
+def read_settings(
+    environ: Mapping[str, str],
+    *,
+    workspace: Path | None = None,
+    secrets: "Secrets | None" = None,
+) -> Settings:
     """Read every SLUICE_* variable.
 
     Args:
-        environ: the environment; nothing else is looked at.
+        environ: the environment, its references to secrets looked up; nothing else is looked at.
         workspace: takes the place of SLUICE_WORKSPACE when a command line names one.
+        secrets: where the references came from, for what changes while a process runs.
 
     Raises:
         SettingsInvalid: the first value that cannot be used, by variable name.
@@ -83,6 +95,8 @@ def read_settings(environ: Mapping[str, str], *, workspace: Path | None = None) 
         host=environ.get("SLUICE_HOST", "").strip() or "127.0.0.1",
         port=_port(environ, "SLUICE_PORT", 8080),
         operator_token=_token(environ, "SLUICE_OPERATOR_TOKEN"),
+        database_role=_role(environ, "SLUICE_DATABASE_ROLE"),
+        secrets=secrets,
     )
 
 
@@ -131,6 +145,19 @@ def _token(environ: Mapping[str, str], name: str) -> str:
             " e.g. from openssl rand -hex 32"
         )
     return text
+
+
+def _role(environ: Mapping[str, str], name: str) -> str:
+    text = environ.get(name, "").strip().strip("/")
+    if text and _scheme_of_database(environ) == "sqlite":
+        raise SettingsInvalid(
+            f"{name}: SQLite has no users; set SLUICE_DATABASE_URL to postgresql://host/name"
+        )
+    return text
+
+
+def _scheme_of_database(environ: Mapping[str, str]) -> str:
+    return urlsplit(environ.get("SLUICE_DATABASE_URL", "").strip() or "sqlite:///x").scheme
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:

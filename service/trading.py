@@ -18,7 +18,6 @@ from featurestore.snapshots import Snapshot
 from featurestore.store import FeatureStore
 from runtime.bundle import LoadedBundle, VerifiedBundle, load_bundle, verify_bundle
 from runtime.clock import Clock, ReplayClock
-from runtime.database import open_database
 from runtime.desk import Desk
 from runtime.engine import Engine, SessionOutcome
 from runtime.errors import BundleRefused
@@ -33,6 +32,7 @@ from runtime.registry import Change
 from runtime.replay import ReplayResult, replay
 from runtime.signing import load_trusted
 from service.accounts import replay_account
+from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
 from service.paper import open_venues, paper_market
 from service.records import open_journal, open_registry
@@ -64,7 +64,7 @@ def active_bundle(settings: Settings) -> LoadedBundle:
         NotFound: the seat is empty.
         BundleRefused: nothing that ever sat there verifies.
     """
-    registry = open_registry(settings, open_database(settings.database_url))
+    registry = open_registry(settings, open_runtime(settings))
 
     seat = Seat(registry, lambda change: _load(settings, change))
     bundle = seat.refresh()
@@ -138,7 +138,7 @@ def open_desk(
         fence: the right to write for the account; None where no other process can, as in a replay.
         standing: what surrounds each call that changes something at a venue.
     """
-    engine = open_database(settings.database_url)
+    engine = open_runtime(settings)
     registry = open_registry(settings, engine)
     folder = settings.workspace / "venues" / account
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from runtime.errors import BundleRefused, KeyUnusable
 from runtime.inputs import Input
 from runtime.signing import TrustedKeys, load_trusted
 from service.accounts import LIVE, Accounts
+from service.databases import open_runtime
 from service.health import HealthChecks
 from service.index import Index
 from service.killing import open_killing
@@ -42,7 +43,7 @@ def open_live(
         DatabaseUnavailable: a database does not answer.
     """
     settings.workspace.mkdir(parents=True, exist_ok=True)
-    engine = open_database(settings.database_url)
+    engine = open_runtime(settings)
     journal, registry = open_journal(settings, engine, LIVE), open_registry(settings, engine)
 
     def trusted() -> TrustedKeys:
@@ -76,7 +77,18 @@ def open_live(
         snapshots=Snapshots(lambda: (journal.head(), registry.head()), monotonic),
         policies=policies,
         killing=open_killing(settings, WallClock()),
+        operator_tokens=_operator_tokens(settings),
     )
+
+
+def _operator_tokens(settings: Settings) -> Callable[[], tuple[str, ...]]:
+    """Return how to ask which tokens count: the newest and the one before, if they can change."""
+    if settings.secrets is not None:
+        changing = settings.secrets.rotating("SLUICE_OPERATOR_TOKEN")
+        if changing is not None:
+            return changing
+    fixed = (settings.operator_token,) if settings.operator_token else ()
+    return lambda: fixed
 
 
 def open_ledger_view(settings: Settings) -> LedgerView | None:

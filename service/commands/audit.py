@@ -1,6 +1,7 @@
-"""`sluice audit`: whether journal, registry and ledger are as they were written."""
+"""`sluice audit`: whether journal, registry, ledger and leases are as they were written."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,10 +14,11 @@ from runtime.database import open_database
 from runtime.errors import JournalBroken
 from service.accounts import LIVE
 from service.console import OK, REFUSED, Output
+from service.databases import open_runtime
 from service.faults import NotFound
 from service.records import anchor, open_journal, open_registry
 from service.settings import Settings, require_workspace
-from service.shelf import LEDGER
+from service.shelf import LEASES, LEDGER
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,16 +47,16 @@ def audit_records(settings: Settings, output: Output) -> int:
     require_workspace(settings)
     chains: list[Audited] = []
     if _exists(settings, settings.database_url, "journal", "registry"):
-        engine = open_database(settings.database_url)
+        engine = open_runtime(settings)
         journal = open_journal(settings, engine, LIVE)
         chains.append(_audited(settings, settings.database_url, "journal", journal.verify))
         registry = open_registry(settings, engine)
         chains.append(_audited(settings, settings.database_url, "registry", registry.verify))
     if _exists(settings, settings.ledger_url, LEDGER):
         engine = open_database(settings.ledger_url)
-        chains.append(
-            _audited(settings, settings.ledger_url, LEDGER, lambda: _ledger(settings, engine))
-        )
+        for name, table in ((LEDGER, LEDGER), ("leases", LEASES)):
+            prove = partial(_research, settings, engine, name, table)
+            chains.append(_audited(settings, settings.ledger_url, name, prove))
     if not chains:
         raise NotFound(f"{settings.workspace} holds no record yet", "run sluice demo first")
     answer = AuditAnswer(verified=all(chain.verified for chain in chains), chains=tuple(chains))
@@ -70,9 +72,9 @@ def _exists(settings: Settings, url: str, *names: str) -> bool:
     return any((settings.workspace / f"{name}.head").is_file() for name in names)
 
 
-def _ledger(settings: Settings, engine: Engine) -> Head:
-    kept = anchor(settings, settings.ledger_url, LEDGER)
-    return ChainedLog(engine, LEDGER).verify(() if kept is None else kept.heads())
+def _research(settings: Settings, engine: Engine, name: str, table: str) -> Head:
+    kept = anchor(settings, settings.ledger_url, name)
+    return ChainedLog(engine, table).verify(() if kept is None else kept.heads())
 
 
 def _audited(settings: Settings, url: str, name: str, verify: Callable[[], Head]) -> Audited:

@@ -24,9 +24,12 @@ def settings_of(workspace: Path | None) -> "Settings":
     """Read the settings, of the workspace that was typed or the environment's."""
     import os
 
+    from runtime.clock import WallClock
+    from service.secrets import Secrets
     from service.settings import read_settings
 
-    return read_settings(os.environ, workspace=workspace)
+    secrets = Secrets(environ=os.environ, clock=WallClock())
+    return read_settings(secrets.resolved(), workspace=workspace, secrets=secrets)
 
 
 def workspace_settings(workspace: Path | None) -> "Settings":

@@ -9,7 +9,6 @@ from typing import Any
 
 from featurestore.calendars import Calendar, load_calendar
 from runtime.clock import Clock, WallClock
-from runtime.database import open_database
 from runtime.engine import Engine, SessionOutcome, fund
 from runtime.fence import Epochs, Fence, log_on
 from runtime.live import LATE, LiveDriver, Replica, SessionJob, Stopping
@@ -17,6 +16,7 @@ from runtime.replay import CAPITAL
 from runtime.slots import Slots
 from service.accounts import LIVE
 from service.console import OK, Output
+from service.databases import open_runtime
 from service.hangup import reload_in_background
 from service.policies import Policies, open_policies
 from service.publishing import Publishing, publishing
@@ -58,7 +58,7 @@ def trade(
         delay=timedelta(minutes=delay_minutes),
         late=LATE if late_hours is None else timedelta(hours=late_hours),
     )
-    database = open_database(settings.database_url)
+    database = open_runtime(settings)
     with publishing(settings, LIVE) as told:
         desk = _Trading(settings, output, calendar, clock, policies, job, told)
         replica = Replica(

@@ -12,8 +12,8 @@ from pipelines.promote import Origin, PromotedBundle, promote
 from pipelines.runs.notebooks import RunProgress, run_notebook
 from pipelines.workspace import Workspace
 from runtime.clock import WallClock
-from runtime.database import open_database
 from runtime.signing import Signer, create_key, load_signer
+from service.databases import open_runtime
 from service.records import open_registry
 from service.settings import Settings
 
@@ -55,7 +55,7 @@ def promote_candidate(
         study,
         workspace,
         policy=default_policy(),
-        registry=open_registry(settings, open_database(settings.database_url)),
+        registry=open_registry(settings, open_runtime(settings)),
         signer=signing_key(settings),
         origin=origin(Path(__file__).resolve().parents[2]),
         execute=execute,
