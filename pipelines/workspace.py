@@ -73,6 +73,7 @@ class Workspace:
         self.ledger_url = ledger_url or f"sqlite:///{self.path / 'research.db'}"
         self.run, self.notebook, self.by = run, notebook, by
         self._reads_for = (run, notebook)  # whom the leases of reads name
+        self._studying = ""  # the study that this process opened last
         self._given = _Record(lake_url=lake_url, ledger_url=ledger_url)
         self._pinned = snapshot
         self._clock: Clock = clock or WallClock()
@@ -106,6 +107,7 @@ class Workspace:
     def research_reader(self, study: Study) -> LakeReader:
         """Return the reader of a study's trials: the holdout is sealed and not even loaded."""
         seal = datetime.combine(study.holdout.start, time(), UTC)
+        self._studying = study.name
         if study.name not in self._readers:
             store = self.store()
             store.seal(study.name, seal)
@@ -117,7 +119,8 @@ class Workspace:
     def exploring_reader(self) -> LakeReader:
         """Return a reader for looking around outside any study; it ends before the earliest seal.
 
-        Its leases name no study, so that no study is charged for them.
+        Its leases name the study that this process opened last, if any: none is charged for reads
+        of a process that never named it.
         """
         return self.store().reader(self.snapshot)
 
@@ -133,7 +136,7 @@ class Workspace:
         """Record what a reader of research is about to hand out."""
         seal = reader.sealed_from
         lease = Lease(
-            study=study,
+            study=study or self._studying,
             view=view,
             version=reader.snapshot.versions[view],
             snapshot_hash=reader.snapshot.hash,

@@ -15,6 +15,7 @@ from runtime.signing import TrustedKeys, verify_signature
 from service.proof import Proved
 
 LEDGER = "ledger"  # the ledger's chained table
+LEASES = "ledger_leases"  # reads of research data, a chain beside it
 TRIAL_OPENED = "trial opened"  # kind of entry; its key is "<trial key>/<attempt>"
 
 

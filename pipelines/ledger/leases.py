@@ -14,13 +14,14 @@ from sqlalchemy import Engine
 
 from pipelines.errors import LedgerBroken
 from pipelines.ledger.records import TrialRecord
-from runtime.chain import ChainedLog, Head
+from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.clock import Clock
 from runtime.contract import canonical
 from runtime.database import transaction
 from runtime.errors import JournalBroken
 
 _KIND, LEASES = "lease", "ledger_leases"
+ANCHOR = "leases.head"  # beside the ledger's own
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +49,9 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 class LeaseBook:
     """The leases of one ledger's database; any number of processes may take some."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
-        """Open the chain, making its table if it is not there."""
-        self._engine, self._clock = engine, clock
+    def __init__(self, engine: Engine, clock: Clock, anchor: HeadAnchor | None = None) -> None:
+        """Open the chain, making its table if it is not there; `anchor` remembers its head."""
+        self._engine, self._clock, self._anchor = engine, clock, anchor
         self._log = ChainedLog(engine, LEASES)
 
     def take(self, lease: Lease) -> bool:
@@ -61,6 +62,8 @@ class LeaseBook:
             entry = self._log.append(
                 connection, _KIND, lease.key, self._clock.now(), canonical(lease)
             )
+        if self._anchor is not None:
+            self._anchor.record(self._log.head())
         return entry.fresh
 
     def leases(self, study: str | None = None) -> tuple[tuple[datetime, Lease], ...]:
@@ -70,11 +73,8 @@ class LeaseBook:
         return tuple((at, lease) for at, lease in read if study in (None, lease.study))
 
     def verify(self) -> Head:
-        """Prove every link; LedgerBroken names what was changed or removed."""
-        try:
-            return self._log.verify()
-        except JournalBroken as broken:
-            raise LedgerBroken(str(broken)) from None
+        """Prove every link and the anchored heads; LedgerBroken names what does not hold."""
+        return prove_leases(self._log, self._anchor)
 
     def pinned(self) -> dict[str, set[int]]:
         """Return the table versions that leases pin: view -> versions."""
@@ -82,6 +82,27 @@ class LeaseBook:
         for _, lease in self.leases():
             versions.setdefault(lease.view, set()).add(lease.version)
         return versions
+
+
+def lease_anchor(ledger: HeadAnchor | None) -> HeadAnchor | None:
+    """Return the file that remembers the leases' head: beside the ledger's, if that has one."""
+    return None if ledger is None else HeadAnchor(ledger.path.with_name(ANCHOR))
+
+
+def prove_leases(log: ChainedLog, anchor: HeadAnchor | None) -> Head:
+    """Prove every link of the leases and the heads remembered outside; return the head.
+
+    Raises:
+        LedgerBroken: names what was changed, removed or cut off.
+    """
+    anchors = () if anchor is None else anchor.heads()
+    try:
+        head = log.verify(anchors)
+    except JournalBroken as broken:
+        raise LedgerBroken(str(broken)) from None
+    if anchor is not None and head.seq and not anchors:
+        raise LedgerBroken(f"{anchor.path} is missing: without it a cut-off tail cannot be noticed")
+    return head
 
 
 def unrecorded(

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from pipelines.errors import EvidenceMissing, LedgerBroken, LedgerRefused, StudyUnknown
 from pipelines.ledger.blobs import BlobTable
 from pipelines.ledger.families import family_of, silent_reads, silent_runs, tries
-from pipelines.ledger.leases import LEASES, Lease, unrecorded
+from pipelines.ledger.leases import LEASES, Lease, lease_anchor, prove_leases, unrecorded
 from pipelines.ledger.records import (
     Days,
     HoldoutRecord,
@@ -220,8 +220,8 @@ class LedgerReading:
     def _proved(self) -> Head:
         """Prove every link and the anchored heads; return the head."""
         anchors = () if self._anchor is None else self._anchor.heads()
+        prove_leases(self._leases, lease_anchor(self._anchor))
         try:
-            self._leases.verify()
             head = self._log.verify(anchors)
         except JournalBroken as broken:
             raise LedgerBroken(str(broken)) from None

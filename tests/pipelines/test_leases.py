@@ -95,6 +95,30 @@ def test_a_lease_that_was_changed_is_noticed(workspace, definition):
         ledger.reads.verify()
 
 
+def test_leases_cut_off_at_the_end_are_noticed_by_the_head_kept_outside(workspace, definition):
+    reader = workspace.research_reader(definition.study)
+    for view in ("us_equities", "vix"):
+        reader.rows(view)
+    ledger = workspace.ledger()
+    assert ledger.reads.verify().seq == 2
+    assert len((workspace.path / "leases.head").read_text().splitlines()) == 2
+    with ledger._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM ledger_leases WHERE seq = 2")
+    with pytest.raises(LedgerBroken, match="ledger_leases: entry 2 was anchored outside"):
+        ledger.verify()
+    (workspace.path / "leases.head").unlink()
+    with pytest.raises(LedgerBroken, match=r"leases\.head is missing"):
+        ledger.reads.verify()
+
+
+def test_a_process_that_opened_a_study_names_it_when_it_looks_around(workspace, definition):
+    workspace.exploring_reader().rows("vix")
+    workspace.research_reader(definition.study)
+    workspace.exploring_reader().rows("us_equities")
+    told = [(lease.study, lease.view) for _, lease in workspace.ledger().reads.leases()]
+    assert told == [("", "vix"), ("tiny", "us_equities")]
+
+
 def test_the_environment_says_who_reads(workspace):
     named = open_workspace(workspace.path, environ={"JUPYTERHUB_USER": "grace", "USER": "root"})
     assert named.by == "grace"
@@ -119,5 +143,5 @@ def test_a_read_past_the_workspace_s_own_readers_leaves_a_lease_as_well(workspac
         snapshot=workspace.snapshot,
     )
     ((_, lease),) = workspace.ledger().reads.leases()
-    assert (lease.study, lease.view, lease.by) == ("", "us_equities", "ada")
+    assert (lease.study, lease.view, lease.by) == ("tiny", "us_equities", "ada")
     assert lease.last < "2003"
