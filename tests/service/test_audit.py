@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.ledger import Lease, open_ledger
 from runtime.chain import Head, HeadAnchor
+from runtime.clock import ReplayClock
 from runtime.database import open_database
 from runtime.errors import DatabaseUnavailable, JournalBroken
 from runtime.registry import Promoted
@@ -55,12 +57,44 @@ def change(settings, statement: str, database: str = "runtime.db") -> None:
     connection.close()
 
 
+def read_twice(settings) -> None:
+    """Leave the leases of two reads of research data."""
+    clock = ReplayClock(datetime(2017, 3, 1, tzinfo=UTC))
+    ledger = open_ledger(
+        settings.ledger_url, clock=clock, anchor=settings.workspace / "ledger.head"
+    )
+    for view in ("us_equities", "vix"):
+        ledger.reads.take(
+            Lease(
+                study="s", view=view, version=0, snapshot_hash="00", columns=("close",), first=None,
+                last=None, rows=0, sealed_from=None, run=None, notebook="n.ipynb", by="ada",
+            )
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("SELECT 1", "2 entries, 2 heads remembered outside are met"),
+        ("UPDATE ledger_leases SET key = 'x' WHERE seq = 1", "ledger_leases: entry 1 (lease x)"),
+        ("DELETE FROM ledger_leases WHERE seq = 2", "ledger_leases: entry 2 was anchored outside"),
+    ],
+)
+def test_the_leases_of_reads_are_proved_as_well(settings, statement, message):
+    read_twice(settings)
+    change(settings, statement, "research.db")
+    done = audit(settings)
+    assert done.returncode == (0 if statement == "SELECT 1" else 1)
+    assert message in " ".join(done.stdout.split())
+
+
 def test_an_untouched_workspace_passes_and_each_chain_is_told(settings):
     done = audit(settings, "--json")
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["verified"]) == (0, True)
-    assert [chain["name"] for chain in answer["chains"]] == ["journal", "registry", "ledger"]
-    journal, registry, _ = answer["chains"]
+    names = [chain["name"] for chain in answer["chains"]]
+    assert names == ["journal", "registry", "ledger", "leases"]
+    journal, registry, *_ = answer["chains"]
     assert journal["anchored"] == 39  # one head per session of January and February 2017
     assert (registry["entries"], registry["anchored"]) == (1, 0)  # activated without the service
     assert "39 heads remembered outside are met" in " ".join(audit(settings).stdout.split())
