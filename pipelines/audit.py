@@ -8,7 +8,7 @@
 No return is computed, so an audit is no trial.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from pipelines.errors import NotebookInvalid
 from pipelines.gates.lookahead import find_peeks, sampled_times
 from pipelines.gates.observe import Difference, Observation, observe
 from pipelines.models.training import fitted_only
+from pipelines.rebuild import Rebuilder
 from pipelines.runs.parameters import cell_source, declared_parameters, read_notebook, validated
 from pipelines.study import Parameter
 from pipelines.workspace import Workspace
@@ -101,47 +102,30 @@ def _decisions(
 ) -> AuditReport:
     """Compare sampled decisions with those of definitions rebuilt without the future."""
     definition = load_definition(path, parameters)
-    study = definition.study
+    study, inputs = definition.study, definition.strategy.inputs
     reader = workspace.research_reader(study)
     times = workspace.research_panel(study).decided_at
     symbols = universe(study.universe).symbols
     held = np.full(len(symbols), 1.0 / len(symbols))
     strategy = fitted_only(definition.strategy, reader, study)
-    graph = DecisionSession(compile_strategy(strategy, len(symbols)))
+    session = DecisionSession(compile_strategy(strategy, len(symbols)))
+    rebuild = Rebuilder(definition, strategy, session)
 
     def full(at: datetime) -> Observation:
-        inputs = definition.strategy.inputs
-        return observe(reader, inputs, symbols, graph, at=at, current=held)
+        return observe(reader, inputs, symbols, session, at=at, current=held)
 
     def truncated(at: datetime) -> Observation:
-        with world_ends(at):
-            anew = load_definition(path, parameters)
-            past = reader.truncated(at)
-            strategy = fitted_only(anew.strategy, past, study)
-            session = DecisionSession(compile_strategy(strategy, len(symbols)))
-        return observe(past, anew.strategy.inputs, symbols, session, at=at, current=held)
+        past = reader.truncated(at)
+        declared, graph = rebuild(past, len(symbols))
+        return observe(past, declared, symbols, graph, at=at, current=held)
 
     def peek(at: datetime) -> Difference | None:
         return next(iter(find_peeks([at], full, truncated, symbols)), None)
 
     chosen = sampled_times(times, samples=samples, seed=seed)
-    found: Difference | None = None
-    clean = -1  # the last decision before the first peek that was seen to be clean
-    for at in chosen:
-        found = peek(at)
-        if found is not None:
-            break
-        clean = times.index(at)
+    found = _first_peek(times, chosen, peek)
     leaks: tuple[Leak, ...] = ()
     if found is not None:
-        low, high = clean + 1, times.index(found.at)
-        while low < high:
-            middle = (low + high) // 2
-            here = peek(times[middle])
-            if here is None:
-                low = middle + 1
-            else:
-                high, found = middle, here
         leaks = (
             Leak(
                 feature=f"{study.name}: {found.what}",
@@ -155,11 +139,41 @@ def _decisions(
         )
     return AuditReport(
         subject=f"decisions of {study.name}",
-        features=(*sorted(definition.strategy.inputs), "score", "weight"),
+        features=(*sorted(inputs), "score", "weight"),
         rows=len(chosen) * len(symbols),
         checked=len(chosen),
         leaks=leaks,
     )
+
+
+def _first_peek(
+    times: Sequence[datetime],
+    chosen: Sequence[datetime],
+    peek: Callable[[datetime], Difference | None],
+) -> Difference | None:
+    """Return the first peek: of the sampled dates, then by halves between them; None if clean.
+
+    Args:
+        times: every decision, ascending.
+        chosen: those that are sampled, ascending.
+        peek: looks at one date.
+    """
+    clean = -1  # the last decision before the first peek that was seen to be clean
+    for at in chosen:
+        found = peek(at)
+        if found is None:
+            clean = times.index(at)
+            continue
+        low, high = clean + 1, times.index(at)
+        while low < high:
+            middle = (low + high) // 2
+            here = peek(times[middle])
+            if here is None:
+                low = middle + 1
+            else:
+                high, found = middle, here
+        return found
+    return None
 
 
 @dataclass(frozen=True, slots=True)

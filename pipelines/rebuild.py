@@ -3,7 +3,9 @@
 1. Run the definition cells while every reader opened forgets what came later.
 2. Fingerprint what they left: code, captured values, inputs, parameters, models.
 3. The same fingerprint traces to the same graph, so the one at hand is taken.
-4. Cells that opened no reader cannot know when the world ends: once is enough for all dates.
+4. A declared model is trained in the first of these worlds and compared with the one judged. It
+   learns from dates before every decision, as known then, so a later world has no other rows.
+5. Cells that opened no reader cannot know when the world ends: once is enough for all dates.
 """
 
 import hashlib
@@ -18,8 +20,10 @@ from featurestore.horizon import times_asked, world_ends
 from pipelines.compile import compile_strategy
 from pipelines.definition import Definition, load_definition
 from pipelines.gates.integrity import Truncatable
+from pipelines.models.declared import Trained
 from pipelines.models.training import fitted_only
-from pipelines.strategy import Strategy
+from pipelines.strategy import Model, Strategy
+from pipelines.study import Study
 from runtime.inference import DecisionSession
 from runtime.inputs import Input
 
@@ -40,6 +44,7 @@ class Rebuilder:
         self._definition, self._session = definition, session
         self._known = fingerprint(strategy)
         self._same: Mapping[str, Input] | None = None  # inputs, once no world can change them
+        self._trained: dict[bytes, Mapping[str, Model]] = {}  # by how the models are declared
 
     def __call__(
         self, past: Truncatable, symbols: int
@@ -56,14 +61,51 @@ class Rebuilder:
         asked = times_asked()
         with nullcontext() if end is None else world_ends(end):
             anew = load_definition(self._definition.notebook, self._definition.strategy.parameters)
-            blind = times_asked() == asked and not anew.strategy.models
-            strategy = fitted_only(anew.strategy, past, anew.study)
+            strategy = self._fitted(anew, past)
+            blind = times_asked() == asked
             if self._known is not None and fingerprint(strategy) == self._known:
                 if blind:
                     self._same = strategy.inputs
                 return strategy.inputs, self._session
             graph = compile_strategy(strategy, symbols)
         return strategy.inputs, DecisionSession(graph)
+
+    def _fitted(self, anew: Definition, past: Truncatable) -> Strategy:
+        """Return a definition's strategy with its models trained on what a reader still knows."""
+        declared = {n: m for n, m in anew.strategy.models.items() if isinstance(m, Trained)}
+        if not declared:
+            return anew.strategy
+        end = past.truncated_at
+        later = end is None or all(m.window.end < end.date() for m in declared.values())
+        key = declaration(anew.strategy, anew.study) if later else None
+        if key is not None and key in self._trained:
+            return anew.strategy.with_models(self._trained[key])
+        asked = times_asked()
+        strategy = fitted_only(anew.strategy, past, anew.study)
+        if key is not None and times_asked() == asked:  # features opened no reader of their own
+            self._trained[key] = {name: strategy.models[name] for name in declared}
+        return strategy
+
+
+def declaration(strategy: Strategy, study: Study) -> bytes | None:
+    """Return SHA-256 over all that training depends on besides the data; None if it cannot be told.
+
+    Two strategies of one declaration, trained on the same rows, have the same models.
+    """
+    known = fingerprint(strategy)
+    if known is None:
+        return None
+    digest = hashlib.sha256(known + repr(study.declaration()).encode())
+    try:
+        for name, model in sorted(strategy.models.items()):
+            digest.update(name.encode() + b"=")
+            if isinstance(model, Trained):
+                digest.update(_digest(model.features, set()))
+                said = (model.learner, model.target, model.window, model.schedule, model.calibrated)
+                digest.update(repr(said).encode())
+    except _Unknown:
+        return None
+    return digest.digest()
 
 
 def fingerprint(strategy: Strategy) -> bytes | None:

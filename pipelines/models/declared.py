@@ -88,6 +88,6 @@ class Untrained:
     def __call__(self, values: Any) -> Any:
         """Refuse."""
         raise ModelInvalid(
-            f"model {self.name!r} is declared but not trained; submit trains it, and in a cell "
-            f"`strategy = train(study, strategy)` does"
+            f"model {self.name!r} is declared but not trained; `preview(study, strategy, on)` and "
+            f"`submit(study, strategy)` train it before they decide"
         )

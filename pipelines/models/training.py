@@ -156,6 +156,12 @@ def fit(declared: Trained, rows: TrainingSet) -> tuple[FittedModel, ExportFindin
         return _FITTED[key.digest()]
 
 
+def forget() -> None:
+    """Forget every fit of this process: the next one is made from the rows, as the first was."""
+    with _GUARD:
+        _FITTED.clear()
+
+
 def _fit(declared: Trained, rows: TrainingSet) -> tuple[FittedModel, ExportFinding]:
     learner = declared.learner
     estimator = learner.fit(

@@ -35,6 +35,52 @@ strategy = Strategy(
 )
 """
 
+LEARNED = """from pipelines.research import ForwardReturn, Learner, Trained
+
+
+def features(xp, inputs):
+    prices = inputs.prices
+    columns = [prices[:, -1] / prices[:, 0] - 1.0, prices[:, -1] / prices[:, -6] - 1.0]
+    return xp.stack(columns, axis=1)
+
+
+def decide(xp, inputs):
+    score = inputs.line(features(xp, inputs))
+    rank = xp.argsort(xp.argsort(-score, stable=True), stable=True)
+    held = xp.astype(rank < top, xp.float64)
+    return score, held / xp.sum(held)
+
+
+strategy = Strategy(
+    inputs={"prices": History(feature="us_equities.close", length=lookback + 1)},
+    models={
+        "line": Trained(
+            features=features,
+            learner=Learner(kind="ridge", settings={"alpha": 1.0}),
+            target=ForwardReturn(horizon=5),
+            window=Period(start=date(1999, 1, 4), end=date(2000, 12, 29)),
+        )
+    },
+    decide=decide,
+    parameters={"lookback": lookback, "top": top},
+)
+"""
+# The same model fitted in the cell on years that lie among the decisions.
+PEEKING = (
+    LEARNED
+    + """
+from dataclasses import replace
+from pipelines.models.training import train
+from pipelines.research import open_workspace
+
+late = Period(start=date(2000, 1, 3), end=date(2002, 3, 28))
+asked = replace(study, research=Period(start=date(2002, 6, 3), end=date(2002, 12, 31)))
+model = replace(strategy.models["line"], window=late)
+reader = open_workspace().research_reader(study)
+strategy, _ = train(strategy.with_models({"line": model}), reader, asked)
+"""
+)
+
 
 def code_cell(source: str, *tags: str) -> dict[str, object]:
     metadata = {"tags": list(tags)} if tags else {}

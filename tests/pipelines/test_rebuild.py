@@ -1,18 +1,25 @@
 """Rebuilding a definition without the future: cheap where nothing can differ, thorough else."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import numpy as np
 import pytest
 
 import pipelines.rebuild
 from featurestore.horizon import times_asked
-from pipelines.compile import compile_strategy
+from pipelines.audit import audit_notebook
+from pipelines.compile import compile_strategy, decide_with_numpy
 from pipelines.definition import load_definition
-from pipelines.rebuild import Rebuilder, fingerprint
+from pipelines.evaluate import evaluate
+from pipelines.gates.integrity import integrity_verdicts
+from pipelines.gates.policy import default_policy
+from pipelines.models.training import fitted_only
+from pipelines.rebuild import Rebuilder, declaration, fingerprint
 from pipelines.workspace import Workspace
 from runtime.inference import DecisionSession
-from tests.fakes.notebooks import STRATEGY, tiny_notebook
+from tests.fakes.notebooks import LEARNED, PEEKING, STRATEGY, tiny_notebook
 
 DATES = [datetime(2001, month, 28, 21, tzinfo=UTC) for month in (3, 6, 9, 11)]
 READS = """
@@ -138,3 +145,106 @@ def test_opening_a_reader_asks_for_the_end_of_the_world(workspace, market_lake):
     before = times_asked()
     market_lake.reader()
     assert times_asked() > before
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[object]:
+    """Every reader that a model was trained through while a definition was rebuilt."""
+    seen: list[object] = []
+
+    def counting(strategy, past, study):
+        seen.append(past.truncated_at)
+        return fitted_only(strategy, past, study)
+
+    monkeypatch.setattr(pipelines.rebuild, "fitted_only", counting)
+    return seen
+
+
+def judged(notebook, workspace):
+    """What the look-ahead gate says of a notebook, rebuilt as the judge rebuilds it."""
+    definition = load_definition(notebook, {})
+    trial = evaluate(definition, workspace)
+    session = DecisionSession(trial.graph)
+    rebuild = Rebuilder(definition, trial.strategy, session)
+    reader, policy = workspace.research_reader(definition.study), default_policy()
+    few = msgspec.structs.replace(policy.lookahead, samples=6)
+    lookahead, _ = integrity_verdicts(
+        trial.backtest,
+        definition.strategy.inputs,
+        session,
+        reader,
+        rebuild=lambda past: rebuild(past, 20),
+        twin=lambda seen: decide_with_numpy(trial.strategy, seen),
+        policy=msgspec.structs.replace(policy, lookahead=few),
+    )
+    return lookahead
+
+
+def test_a_declared_model_is_trained_once_in_the_earliest_world_and_compared(
+    workspace, tmp_path, counted, trained
+):
+    verdict = judged(tiny_notebook(tmp_path / "n.ipynb", strategy=LEARNED), workspace)
+    assert verdict.passed
+    assert [at.date().isoformat() for at in trained] == ["2001-01-31"]
+    assert counted == {"loaded": 1, "compiled": 0}
+
+
+def test_cells_that_read_are_rerun_but_the_same_declaration_trains_once(
+    workspace, tmp_path, counted, trained
+):
+    notebook = tiny_notebook(tmp_path / "n.ipynb", strategy=READS + LEARNED)
+    assert judged(notebook, workspace).passed
+    assert len(trained) == 1
+    assert counted["loaded"] == 6
+    assert counted["compiled"] == 0
+
+
+def test_a_declaration_that_depends_on_the_world_is_trained_again_and_found(
+    workspace, tmp_path, trained
+):
+    """The number of rows until now decides how strongly the model is held back."""
+    source = READS + LEARNED.replace('"alpha": 1.0', '"alpha": 1.0 * held.height')
+    verdict = judged(tiny_notebook(tmp_path / "n.ipynb", strategy=source), workspace)
+    assert not verdict.passed
+    assert len(trained) == 6
+
+
+def test_a_model_fitted_on_the_decision_years_is_found_from_notebook_to_verdict(
+    workspace, tmp_path
+):
+    notebook = tiny_notebook(tmp_path / "n.ipynb", strategy=PEEKING)
+    verdict = judged(notebook, workspace)
+    assert not verdict.passed
+    assert verdict.figures["first_peek"].startswith("2001-01-31")
+    (report,) = audit_notebook(notebook, workspace, samples=4)
+    (leak,) = report.leaks
+    assert leak.at.date().isoformat() == "2001-01-31"
+
+
+def test_the_audit_of_a_trained_notebook_is_clean_and_trains_once(workspace, tmp_path, trained):
+    notebook = tiny_notebook(tmp_path / "n.ipynb", strategy=LEARNED)
+    (report,) = audit_notebook(notebook, workspace, samples=4)
+    assert report.leaks == ()
+    assert len(trained) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("alpha", "tol"),
+        ("horizon=5", "horizon=6"),
+        ("2000, 12, 29", "2000, 11, 30"),
+        ("prices[:, -6]", "prices[:, -7]"),
+        ("Trained(", "Trained(schedule='week_end',"),
+    ],
+)
+def test_whatever_training_depends_on_changes_the_declaration(tmp_path, old, new):
+    assert old in LEARNED
+    one, other = (
+        load_definition(tiny_notebook(tmp_path / f"{i}.ipynb", strategy=text), {})
+        for i, text in enumerate((LEARNED, LEARNED.replace(old, new)))
+    )
+    known = declaration(one.strategy, one.study)
+    assert known is not None
+    assert known != declaration(other.strategy, other.study)
+    assert known != declaration(one.strategy, replace(one.study, universe="other"))
