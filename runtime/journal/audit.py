@@ -22,6 +22,7 @@ from runtime.journal.exact import text
 from runtime.journal.rows import (
     adjustment_row,
     decision_row,
+    denial_rows,
     fill_row,
     next_state,
     order_row,
@@ -33,6 +34,7 @@ from runtime.journal.rows import (
 from runtime.journal.tables import (
     ADJUSTMENT,
     DECISION,
+    DENIAL,
     FILL,
     FLOW,
     ORDER,
@@ -46,6 +48,7 @@ Row = tuple[Any, ...]
 # table -> columns, columns that sort it, how many of the first name a row, exact amounts
 _PAGED: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
     "decisions": (DECISION, "seq", 1, ()),
+    "denials": (DENIAL, "seq, line, failed", 3, ()),
     "fills": (FILL, "seq", 1, ("quantity", "price", "fee")),
     "flows": (FLOW, "seq", 1, ("amount",)),
     "adjustments": (ADJUSTMENT, "seq", 1, ()),
@@ -94,6 +97,7 @@ class _Expected:
     def _decision(self, seq: int, data: bytes) -> None:
         record, account, orders = wire.decode_decision(data, {})
         self.rows["decisions"].append(decision_row(seq, record, account))
+        self.rows["denials"] += denial_rows(seq, record)
         for line, order in enumerate(orders):
             row = list(order_row(seq, line, order, record.decision_id, account))
             row[_FILLED] = Decimal(0)

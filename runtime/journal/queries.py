@@ -62,7 +62,7 @@ class JournalQueries:
         if data is None:
             raise JournalBroken(f"stored inputs {name} of decision {decision_id} are missing")
         arrays = blobs.decode_arrays(blobs.restore(name, bytes(data)))
-        return _decision(seq, value, payload, arrays)
+        return decision_of(seq, value, payload, arrays)
 
     def decisions(
         self, limit: int = 50, before: int | None = None, bundle: str | None = None
@@ -83,7 +83,7 @@ class JournalQueries:
         rows = self._read(
             f"{_DECISIONS} WHERE {conditions} ORDER BY d.seq DESC LIMIT ?", [*arguments, limit]
         )
-        return tuple(_decision(seq, value, payload, {}) for seq, value, _, payload in rows)
+        return tuple(decision_of(seq, value, payload, {}) for seq, value, _, payload in rows)
 
     def decisions_after(self, seq: int, limit: int) -> tuple[JournalledDecision, ...]:
         """Return this account's decisions behind an entry, oldest first, without their inputs."""
@@ -91,7 +91,7 @@ class JournalQueries:
             f"{_DECISIONS} WHERE d.account = ? AND d.seq > ? ORDER BY d.seq LIMIT ?",
             (self.account, seq, limit),
         )
-        return tuple(_decision(seq, value, payload, {}) for seq, value, _, payload in rows)
+        return tuple(decision_of(seq, value, payload, {}) for seq, value, _, payload in rows)
 
     def count_after(self, seq: int) -> int:
         """Return how many decisions of this account stand behind an entry."""
@@ -293,7 +293,8 @@ def _days(
     return condition, arguments
 
 
-def _decision(seq: int, value: Any, payload: Any, arrays: Any) -> JournalledDecision:
+def decision_of(seq: int, value: Any, payload: Any, arrays: Any) -> JournalledDecision:
+    """Return the decision of a stored payload."""
     record, account, orders = wire.decode_decision(bytes(payload), arrays)
     return JournalledDecision(
         seq=seq,

@@ -107,6 +107,15 @@ def decision_row(seq: int, record: DecisionRecord, account: str) -> tuple[object
     )
 
 
+def denial_rows(seq: int, record: DecisionRecord) -> list[tuple[object, ...]]:
+    """Return the rows of `journal_denials`: the plan's orders that a check refused, and which."""
+    return [
+        (seq, number, line.order.symbol, failed)
+        for number, line in enumerate(record.plan)
+        for failed in sorted({verdict.check for verdict in line.verdicts if not verdict.passed})
+    ]
+
+
 def order_row(
     seq: int, line: int, order: Order, decision_id: str, account: str
 ) -> tuple[object, ...]:

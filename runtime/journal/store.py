@@ -37,6 +37,7 @@ from runtime.journal.rows import (
     check_order,
     check_session,
     decision_row,
+    denial_rows,
     fill_row,
     next_state,
     order_row,
@@ -44,7 +45,7 @@ from runtime.journal.rows import (
     session_row,
     state_after_fill,
 )
-from runtime.journal.tables import DECISION, FILL, FLOW, ORDER, POSTING, SESSION, holders
+from runtime.journal.tables import DECISION, DENIAL, FILL, FLOW, ORDER, POSTING, SESSION, holders
 from runtime.ports import Statement
 
 _IN_LIST = 500  # values per IN list, below every database's limit
@@ -184,6 +185,8 @@ class Journal(JournalQueries):
             try:
                 self.sql.insert(connection, "journal_decisions", DECISION, [decision])
                 self.sql.insert(connection, "journal_orders", ORDER, rows)
+                denials = denial_rows(seq, record)
+                self.sql.insert(connection, "journal_denials", DENIAL, denials)
             except IntegrityError as error:
                 raise JournalBroken(
                     f"decision {record.decision_id} of {key}: its id, or the id of one of its "

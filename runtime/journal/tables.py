@@ -27,6 +27,11 @@ CREATE TABLE IF NOT EXISTS journal_orders (
 CREATE INDEX IF NOT EXISTS journal_orders_decision ON journal_orders (decision_id);
 CREATE INDEX IF NOT EXISTS journal_orders_open ON journal_orders (account, seq)
   WHERE state IN ('pending', 'working', 'unknown');
+CREATE INDEX IF NOT EXISTS journal_orders_seq ON journal_orders (seq, symbol);
+CREATE INDEX IF NOT EXISTS journal_decisions_day ON journal_decisions (account, tick);
+CREATE TABLE IF NOT EXISTS journal_denials (
+  seq BIGINT NOT NULL, line INTEGER NOT NULL, symbol TEXT NOT NULL, failed TEXT NOT NULL,
+  PRIMARY KEY (seq, line, failed));
 CREATE TABLE IF NOT EXISTS journal_fills (
   seq BIGINT PRIMARY KEY, account TEXT NOT NULL, venue TEXT NOT NULL, execution_id TEXT NOT NULL,
   order_id TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL, quantity {number} NOT NULL,
@@ -51,6 +56,7 @@ CREATE TABLE IF NOT EXISTS journal_sessions (
 """
 
 DECISION = "seq, decision_id, account, bundle, tick, decided_at, inputs"
+DENIAL = "seq, line, symbol, failed"
 ORDER = (
     "order_id, seq, account, decision_id, bundle, tick, symbol, leg, venue, side, quantity, "
     "order_type, limit_price, time_in_force, created_at, state, filled, note, updated_at, line"
