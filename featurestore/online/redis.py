@@ -2,8 +2,9 @@
 
     sluice:{name}:layout         columns (JSON)
     sluice:{name}:edition        the layout's number, read with every MGET
-    sluice:{name}:b:SYMBOL       when it was written, between which instants all its cells are known
-                                 and fresh, then the cells (3, k); int64
+    sluice:{name}:b:SYMBOL       when it was written, from when on all its cells are known, until when
+                                 all are fresh (negated: one maximum of the two serves a read), then
+                                 the cells (3, k); int64
     sluice:{name}:w:KEY:SYMBOL   event, knowledge time, when written, then the bars as float64
     sluice:{name}:symbols        set of symbols
 
@@ -11,8 +12,8 @@ MGET answers in one step of the server and an update is one MULTI, so nothing is
 update watches what it read and begins again if another writer was faster. The braces keep all keys
 of a store on one node of a cluster.
 
-A point read sends its MGET from fragments packed once per symbol: packing 50 keys and passing the
-client's layers anew would cost more than the round trip.
+A point read sends an MGET that was packed once per list of symbols: packing 50 keys and passing
+the client's layers anew would cost more than the round trip.
 """
 
 import os
@@ -42,8 +43,10 @@ from featurestore.online.layout import Column, Layout, decode_layout
 from featurestore.online.memory import updated_windows
 from featurestore.online.port import Cells, Plans
 
+REMEMBERED = 256  # packed reads; a service asks the same few again and again
 ATTEMPTS = 200  # updates that other writers may overtake before we give up
 HEADER = 3  # words of a block before its cells
+NEVER = np.iinfo(np.int64).max  # negated last instant at which a block with an absent cell is fresh
 _WORD = 8  # bytes
 
 
@@ -56,8 +59,7 @@ class RedisOnline:
         self._plans = Plans(Layout())
         self._own = threading.local()
         self._edition_key = f"{self._prefix}:edition".encode()
-        self._packed: dict[str, bytes] = {}  # symbol -> its key as an argument on the wire
-        self._packed_edition = _argument(self._edition_key)
+        self._messages: dict[tuple[str, ...], bytes] = {}  # symbols -> their MGET on the wire
 
     def apply(self, update: Update) -> Applied:
         """Lay an update over what is held; see the port."""
@@ -93,8 +95,8 @@ class RedisOnline:
         if len(joined) == len(blocks) * width * _WORD:  # no block is wider, so none is narrower
             words = np.frombuffer(joined, np.int64).reshape(len(blocks), width)
             rows = words[:, HEADER:].reshape(len(blocks), 3, k)
-            settled = int(np.maximum.reduce(words[:, 1]))
-            deadline = int(np.minimum.reduce(words[:, 2]))
+            settled, overdue = np.maximum.reduce(words[:, 1:HEADER]).tolist()
+            deadline = -overdue
         else:
             rows, _ = _rows(blocks, k)
             settled = deadline = ABSENT
@@ -178,14 +180,11 @@ class RedisOnline:
 
     def _blocks(self, symbols: Sequence[str]) -> list[Any]:
         """Return each symbol's block and, last, the layout's edition, all of one moment."""
-        packed = self._packed
-        try:
-            arguments = [packed[symbol] for symbol in symbols]
-        except KeyError:
-            packed.update((symbol, _argument(self._key(symbol))) for symbol in symbols)
-            arguments = [packed[symbol] for symbol in symbols]
-        command = b"*%d\r\n$4\r\nMGET\r\n" % (len(symbols) + 2)
-        message = [b"".join([command, *arguments, self._packed_edition])]
+        asked = tuple(symbols)
+        packed = self._messages.get(asked)
+        if packed is None:
+            packed = self._message(asked)
+        message = [packed]
         try:
             return self._asked(message)
         except (refused.ConnectionError, refused.TimeoutError):
@@ -196,6 +195,15 @@ class RedisOnline:
             return self._asked(message)
         except RedisError as error:
             raise _unavailable(error) from error
+
+    def _message(self, symbols: tuple[str, ...]) -> bytes:
+        """Pack the MGET of some symbols, and remember it: a service asks the same few again."""
+        keys = [*(self._key(symbol) for symbol in symbols), self._edition_key]
+        packed = b"".join([b"*%d\r\n" % (len(keys) + 1), *map(_argument, [b"MGET", *keys])])
+        if len(self._messages) >= REMEMBERED:
+            self._messages.clear()
+        self._messages[symbols] = packed
+        return packed
 
     def _asked(self, message: Sequence[bytes]) -> list[Any]:
         """Send one packed command and return its answer."""
@@ -245,12 +253,12 @@ def _rows(blocks: Sequence[bytes | None], k: int) -> tuple[Packed, Micros]:
 
 
 def _headers(layout: Layout, rows: Packed, written_at: Micros) -> Micros:
-    """Return each block's header, shape (n, HEADER); ABSENT as last instant if a cell is."""
+    """Return each block's header, shape (n, HEADER); it was never fresh if a cell is absent."""
     served = list(layout.current.values())
     events, known = rows[:, EVENT, served], rows[:, KNOWN, served]
     freshness = np.array([layout.columns[place].freshness for place in served], dtype=np.int64)
-    deadline = np.where((events == ABSENT).any(axis=1), ABSENT, (events + freshness).min(axis=1))
-    return np.column_stack([written_at, known.max(axis=1), deadline])
+    overdue = np.where((events == ABSENT).any(axis=1), NEVER, -(events + freshness).min(axis=1))
+    return np.column_stack([written_at, known.max(axis=1), overdue])
 
 
 def _window(block: bytes | None) -> Window | None:
