@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from featurestore.calendars import Calendar
@@ -12,11 +12,14 @@ from runtime.clock import Clock
 from runtime.domain import Bar
 from runtime.errors import PolicyInvalid
 from runtime.inputs import MarketReader
+from runtime.joint import Joint, Member
 from runtime.journal.store import Journal
 from runtime.kill import KillSwitch
 from runtime.market.states import Published
 from runtime.policy import Policy
 from runtime.ports import Broker, Feed
+from runtime.schedule import is_due
+from runtime.shares import Shares
 
 
 @runtime_checkable
@@ -54,6 +57,10 @@ class Desk:
     # entered around every call that changes something at a venue; refuses a process superseded
     # Told once a decision is committed, before its orders leave: returns at once, never raises.
     committed: Callable[[], object] = lambda: None
+    urgent: bool = False  # the bundle took over by a roll-back: it decides now, schedule or not
+    members: tuple[Member, ...] = ()  # where several bundles trade; `bundle` is then their joint
+    joint: Joint | None = None
+    shares: Shares | None = None  # each member's own books
 
     def __post_init__(self) -> None:
         simulated = {isinstance(broker, SimulatedVenue) for broker in self.brokers}
@@ -61,6 +68,8 @@ class Desk:
             raise PolicyInvalid("a desk has paper venues only or real ones only, and at least one")
         if len({broker.name for broker in self.brokers}) != len(self.brokers):
             raise PolicyInvalid("two venues of a desk share a name")
+        if bool(self.members) is (self.joint is None or self.shares is None):
+            raise PolicyInvalid("several bundles on one desk need their joint and their books")
 
     @property
     def simulated(self) -> bool:
@@ -77,8 +86,28 @@ class Desk:
 
     def stops(self) -> "Stops":
         """Read the kill switch once."""
-        names = ("all", f"account.{self.journal.account}", f"study.{self.bundle.manifest.study}")
+        studies = dict.fromkeys(
+            (self.bundle.manifest.study, *(one.bundle.manifest.study for one in self.members))
+        )
+        names = ("all", f"account.{self.journal.account}", *(f"study.{one}" for one in studies))
         return Stops(engaged=self.kill.engaged(), names=names)
+
+    def due(self, day: date, *, invested: bool) -> bool:
+        """Say whether anybody decides at the close of a session.
+
+        Args:
+            day: the session.
+            invested: whether the account holds anything; what is stopped only sells.
+        """
+        if not self.members:
+            return self.urgent or is_due(self.bundle.manifest.schedule, self.calendar, day)
+        return any(
+            invested if member.stopped else self.member_due(member, day) for member in self.members
+        )
+
+    def member_due(self, member: Member, day: date) -> bool:
+        """Say whether one of several bundles decides at the close of a session."""
+        return member.urgent or is_due(member.bundle.manifest.schedule, self.calendar, day)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

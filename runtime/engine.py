@@ -26,8 +26,8 @@ from runtime.history import History
 from runtime.journal.reconcile import Break
 from runtime.journal.records import CashFlow, DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
-from runtime.schedule import is_due
 from runtime.tick import Moment, decide
+from runtime.together import decide_together
 from runtime.venues import Venues
 
 
@@ -57,7 +57,7 @@ class SessionOutcome:
 
 
 class Engine:
-    """Trades one bundle for one account, session by session."""
+    """Trades one bundle, or several together, for one account, session by session."""
 
     def __init__(self, desk: Desk) -> None:
         """Take up where the journal stands."""
@@ -165,12 +165,14 @@ class Engine:
     def _decide(self, moment: Moment) -> tuple[DecisionRecord | None, tuple[Order, ...]]:
         """Decide this tick unless it is not due or was decided; return what is new."""
         desk, day = self.desk, moment.session.day
-        manifest = desk.bundle.manifest
-        if not self._open(day) or not is_due(manifest.schedule, desk.calendar, day):
+        if not self._open(day) or not desk.due(day, invested=bool(moment.book.quantities())):
             return None, ()
         if desk.journal.find_decision(desk.bundle.hash, moment.tick) is not None:
             return None, ()
-        record, orders = decide(desk, moment, self.history)
+        if desk.joint is not None and desk.shares is not None:
+            desk.shares.joints.record(desk.joint, moment.at)
+        together = decide_together if desk.members else decide
+        record, orders = together(desk, moment, self.history)
         if not desk.journal.record_decision(record, orders):
             return None, ()  # another process was first; what it committed is asked about
         desk.committed()

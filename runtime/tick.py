@@ -17,7 +17,7 @@ from featurestore.errors import PlatformError
 from runtime.desk import Desk
 from runtime.domain import Bar, Order, OrderType, PlannedOrder, Verdict
 from runtime.errors import FeedInvalid, OrderInvalid, RuntimeFault
-from runtime.guardrails import Context, Judged, MarketState, Published, judge
+from runtime.guardrails import Context, FeatureAge, Judged, MarketState, Published, judge
 from runtime.history import History
 from runtime.inputs import SharedReads
 from runtime.journal.book import Book
@@ -67,7 +67,7 @@ def decide(
         policy = desk.policy_at(moment.at)
         return _decide(desk, moment, history, policy)
     except PlatformError as error:
-        return _refusal(desk, moment, policy, str(error)), ()
+        return refusal(desk, moment, policy, str(error)), ()
 
 
 def _decide(
@@ -93,14 +93,22 @@ def _decide(
         proposal.decided.weight,
         bundle.manifest.symbols,
         prices=marks,
-        positions=_with_working(positions, working),
+        positions=with_working(positions, working),
         equity=moment.equity,
         sizing=bundle.manifest.sizing,
         day=moment.session.day,
     )
 
     # 3. eight checks
-    context = _context(desk, moment, history, proposal, marks, positions, working)
+    context = gathered(
+        desk,
+        moment,
+        history,
+        features=proposal.features,
+        weights=proposal.weights,
+        positions=positions,
+        working=working,
+    )
     judged = judge(inside_bands(plan.orders, context), context, policy)
 
     # 4. venues
@@ -141,7 +149,8 @@ def _record(
     )
 
 
-def _refusal(desk: Desk, moment: Moment, policy: Policy, reason: str) -> DecisionRecord:
+def refusal(desk: Desk, moment: Moment, policy: Policy, reason: str) -> DecisionRecord:
+    """Return the record of a tick that decides nothing."""
     return DecisionRecord(
         decision_id=decision_id(desk.journal.account, desk.bundle.hash, moment.tick),
         bundle=desk.bundle.hash,
@@ -164,7 +173,7 @@ def _refusal(desk: Desk, moment: Moment, policy: Policy, reason: str) -> Decisio
     )
 
 
-def _with_working(held: Mapping[str, Decimal], working: Sequence[Order]) -> dict[str, Decimal]:
+def with_working(held: Mapping[str, Decimal], working: Sequence[Order]) -> dict[str, Decimal]:
     """Return units held once everything that works is filled."""
     standing = dict(held)
     for order in working:
@@ -186,12 +195,13 @@ def _published(desk: Desk, moment: Moment) -> dict[str, Published]:
     return {bar.symbol: normal[bar.event_time] for bar in moment.bars}
 
 
-def _context(
+def gathered(
     desk: Desk,
     moment: Moment,
     history: History,
-    proposal: Proposal,
-    marks: Mapping[str, Decimal],
+    *,
+    features: Mapping[str, FeatureAge],
+    weights: Mapping[str, float],
     positions: Mapping[str, Decimal],
     working: tuple[Order, ...],
 ) -> Context:
@@ -210,7 +220,7 @@ def _context(
         drift_stopped=False,
         killed=desk.kill.engaged(),
         market=_published(desk, moment),
-        prices=marks,
+        prices=moment.marks,
         priced_at={bar.symbol: bar.event_time for bar in moment.bars},
         previous_prices=history.marks,
         volumes={},
@@ -226,8 +236,8 @@ def _context(
         working=working,
         orders_this_session=desk.journal.sent_at(moment.tick),
         repeats=history.repeats(),
-        features=proposal.features,
-        weights=proposal.weights,
+        features=features,
+        weights=weights,
     )
 
 

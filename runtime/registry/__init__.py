@@ -9,7 +9,6 @@ from runtime.registry.changes import (
     Change,
     Comparison,
     Promoted,
-    allocation_hash,
     check_role,
 )
 from runtime.registry.store import Registry
@@ -24,6 +23,5 @@ __all__ = [
     "Comparison",
     "Promoted",
     "Registry",
-    "allocation_hash",
     "check_role",
 ]

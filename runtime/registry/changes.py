@@ -1,6 +1,5 @@
 """What the registry remembers, and what follows from a history of it; pure, nothing is read."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from runtime.contract import Signature, Stage, canonical
+from runtime.contract import Signature, Stage
 from runtime.errors import RegistryConflict
 
 CHAMPION = "champion"  # decides with the account's capital
@@ -126,19 +125,6 @@ def _fraction(text: str, what: str, most: Decimal = Decimal(1)) -> Decimal:
     if not value.is_finite() or not 0 < value <= most:
         raise RegistryConflict(f"{what} must lie above 0 and at most at {most}, was {text}")
     return value
-
-
-def allocation_hash(
-    seats: Mapping[str, tuple[str, int, bool]], fractions: Mapping[str, str], turnover: str | None
-) -> str:
-    """Return the name of what several bundles are together: SHA-256, hex.
-
-    Args:
-        seats: role -> (bundle hash, version, stopped) of every seat with capital.
-        fractions: role -> fraction of equity.
-        turnover: limit per tick.
-    """
-    return hashlib.sha256(canonical([dict(seats), dict(fractions), turnover])).hexdigest()
 
 
 def sitting(history: Iterable[Change], role: str) -> Change | None:
