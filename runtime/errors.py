@@ -117,3 +117,19 @@ class SecretUnavailable(RuntimeFault):
 
 class SecretConflict(RuntimeFault):
     """A secret was changed by somebody else meanwhile; nothing was written."""
+
+
+class AlertUnknown(RuntimeFault):
+    """No open alert has that id or key; the text lists what is open."""
+
+
+class EscalationInvalid(RuntimeFault):
+    """The file that says who hears of an alert cannot be read or contradicts itself."""
+
+
+class NoticeFailed(RuntimeFault):
+    """A notice was not delivered; it is tried again."""
+
+
+class ObjectiveInvalid(RuntimeFault):
+    """A service-level objective cannot be met or missed as it is written."""

@@ -47,6 +47,7 @@ RETRY = timedelta(minutes=1)  # between two attempts at one session
 LATE = timedelta(days=5)  # longer than any usual way from a close to the next, holidays included
 GRACE = 5.0  # seconds for which a process that was told to stop goes on sending
 BEAT = 1.0  # seconds between two looks at who leads
+STUCK = timedelta(minutes=10)  # an attempt at a session that takes longer hangs
 log = logging.getLogger(__name__)
 
 
@@ -96,6 +97,12 @@ class LiveDriver:
     wait: Callable[[float], bool] = field(default_factory=lambda: threading.Event().wait)
     # seconds -> True if the driver is to stop
     superseded: threading.Event = field(default_factory=threading.Event)  # another took over
+    attempting: datetime | None = None  # since when an attempt is under way, UTC
+
+    def is_stuck(self) -> bool:
+        """Say whether an attempt at a session takes longer than any should."""
+        since = self.attempting
+        return since is not None and self.clock.now() - since > STUCK
 
     def due(self) -> Session | None:
         """Return the newest session whose close lies at least `delay` back, None before any."""
@@ -120,7 +127,8 @@ class LiveDriver:
         """
         session = self.due()
         while session is not None and not self.superseded.is_set():
-            final = self.clock.now() + RETRY > session.close + self.patience
+            self.attempting = self.clock.now()
+            final = self.attempting + RETRY > session.close + self.patience
             try:
                 outcome = self._attempt(session, final=final)
             except Superseded as error:
@@ -145,6 +153,8 @@ class LiveDriver:
                     self._given_up(session, f"no bar of it for {missing}")
                     return outcome
                 log.warning("session %s waits for bars of %s", session.day, outcome.unpriced)
+            finally:
+                self.attempting = None
             if self.wait(RETRY.total_seconds()):
                 return None
         return None
@@ -246,6 +256,7 @@ class Replica:
     beat: float = BEAT  # seconds
     on_lead: Callable[[Fence], None] = lambda fence: None
     on_standby: Callable[[], None] = lambda: None
+    alive: Callable[[], None] = lambda: None  # told at each beat, unless a session hangs
 
     def serve(
         self,
@@ -256,6 +267,7 @@ class Replica:
         """Stand by, lead, and stand by again when the lead is lost; return when told to stop."""
         standing_by = False
         while not stopping.event.is_set():
+            self.alive()
             try:
                 leads = self.lead.take()
                 fence = self._epoch() if leads else None
@@ -300,6 +312,8 @@ class Replica:
         scheduler = start(driver, job, on_error)
         try:
             while not stopping.event.wait(self.beat):
+                if not driver.is_stuck():
+                    self.alive()
                 if driver.superseded.is_set() or not self.lead.holds():
                     log.error("epoch %s of account %s is over", fence.epoch, fence.account)
                     break
