@@ -133,3 +133,7 @@ class NoticeFailed(RuntimeFault):
 
 class ObjectiveInvalid(RuntimeFault):
     """A service-level objective cannot be met or missed as it is written."""
+
+
+class ExportImpossible(RuntimeFault):
+    """A part of the journal cannot be written to a file; the text says which and why."""
