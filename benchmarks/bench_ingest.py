@@ -1,4 +1,8 @@
-"""Ingest through the contract beside a plain Parquet write, and one session into a large table."""
+"""Ingest of ten million rows through the contract, beside a plain Parquet write of the same rows.
+
+A million at a time; the memory that each takes while the table grows; and then one session at a
+time, into the large table and into a small one.
+"""
 
 import gc
 import tempfile
@@ -12,15 +16,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks.bench_pit_join import resident_mb
 from featurestore.calendars import load_calendar
 from featurestore.lake import Lake
 from featurestore.store import FeatureStore
 from featurestore.views import FeatureView, Field
 
-SYMBOLS, BATCH_SESSIONS, BATCHES = 500, 1000, 4  # 2 million rows in all
+SYMBOLS, BATCH_SESSIONS, BATCHES = 2000, 500, 10  # ten million rows in all
 ROUNDS = 5
 LIMIT_SHARE = 1 / 3  # of a plain write's rows per second
 LIMIT_APPEND = 100.0  # ms
+SETTLED = 2  # batches after which the allocator has what it wants
+NAMES = pl.Series([f"S{i:04d}" for i in range(SYMBOLS)])
 VIEW = FeatureView(
     name="bars",
     entity="symbol",
@@ -48,7 +55,7 @@ def bars(first: int, sessions: int) -> pl.DataFrame:
     price = np.round(random.uniform(1, 500, n), 2)
     return pl.DataFrame(
         {
-            "entity": [f"S{i:03d}" for i in range(SYMBOLS)] * len(closes),
+            "entity": pl.concat([NAMES] * len(closes)),
             "event_time": time,
             "known_at": time,
             "open": price,
@@ -69,12 +76,14 @@ def run() -> list[dict[str, object]]:
 def _measured(folder: Path) -> list[dict[str, object]]:
     store = FeatureStore(Lake(str(folder / "lake")))
     store.apply(VIEW)
-    ours, plain = [], []
+    ours, plain, peaks = [], [], []
     for i in range(BATCHES):
         rows = bars(i * BATCH_SESSIONS, BATCH_SESSIONS)
-        file = folder / f"plain-{i}.parquet"
+        file = folder / "plain.parquet"
         plain.append(_timed(lambda rows=rows, file=file: rows.write_parquet(file)))
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         ours.append(_timed(lambda rows=rows: store.ingest("bars", rows)))
+        peaks.append(resident_mb(peak=True))
     n = SYMBOLS * BATCH_SESSIONS
     small = FeatureStore(Lake(str(folder / "small")))
     small.apply(VIEW)
@@ -104,6 +113,17 @@ def _measured(folder: Path) -> list[dict[str, object]]:
             "ratio": rate / (peer * LIMIT_SHARE),
             "unit": "rows per CPU s",
         },
+        *(
+            {
+                "name": f"ingest of {n:,} rows into {n * held:,}, peak memory",
+                "ours": peaks[held],
+                "peer": peaks[SETTLED],
+                "peer_name": f"the same into {n * SETTLED:,}",
+                "ratio": peaks[SETTLED] / peaks[held],
+                "unit": "MB",
+            }
+            for held in (BATCHES // 2, BATCHES - 1)
+        ),
         {
             "name": f"append one session of {SYMBOLS} rows to {total:,}",
             "ours": large,

@@ -11,6 +11,7 @@ import polars as pl
 from featurestore.contract import (
     against_lake,
     describe,
+    rises,
     row_reasons,
     shaped,
 )
@@ -35,6 +36,7 @@ from featurestore.snapshots import VIEWS_TABLE, ReaderSource, Snapshot, declared
 from featurestore.universes import Universe
 from featurestore.views import FeatureView
 
+_FILED = ["known_at", "entity", "event_time", "revision"]  # order of the rows in a file
 EXAMPLES = 5  # bad rows that a report spells out
 
 
@@ -158,7 +160,8 @@ class FeatureStore:
         set_aside(self.lake, view, bad)
         if not good.is_empty():
             filed = good.with_columns(pl.col("event_time").dt.year().alias("year"))
-            filed = filed.sort("known_at", "entity", "event_time", "revision")
+            if not rises(filed, _FILED):
+                filed = filed.sort(_FILED)
             version = self.lake.append(view.name, filed, after=version, partition_by=["year"])
         counts = bad["reason"].value_counts(sort=True).sort("count", "reason", descending=True)
         return IngestReport(

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from featurestore.calendars import load_calendar
+from featurestore.contract import row_reasons, shaped
 from featurestore.errors import (
     ContractBroken,
     LakeUnavailable,
@@ -335,3 +338,53 @@ def test_tables_are_lz4_by_year_and_sorted_by_knowledge(store):
     assert file.parent.name == "year=2020"
     assert b"LZ4" in file.read_bytes() or pl.read_parquet(file).height == 20
     assert pl.read_parquet(file)["known_at"].is_sorted()
+
+
+@given(
+    keys=st.lists(
+        st.tuples(
+            st.sampled_from(["A", "B", "", None]),
+            st.sampled_from([*CLOSES[:3], None]),
+            st.sampled_from([0, 1, -1, None]),
+        ),
+        max_size=8,
+    ),
+    order=st.sampled_from([None, [0, 1, 2], [1, 0, 2]]),
+)
+def test_every_row_gets_the_first_fault_that_it_has_whatever_the_order(keys, order):
+    if order is not None:  # rising keys take another way
+        keys = sorted((k for k in keys if None not in k), key=lambda k: [k[i] for i in order])
+    n = len(keys)
+    frame = pl.DataFrame(
+        {
+            "entity": [key[0] for key in keys],
+            "event_time": [key[1] for key in keys],
+            "known_at": [CLOSES[2]] * n,
+            "revision": [key[2] for key in keys],
+            "close": [1.0] * n,
+            "volume": [None] * n,
+        },
+        schema_overrides={
+            "entity": pl.String,
+            "event_time": pl.Datetime("us", "UTC"),
+            "known_at": pl.Datetime("us", "UTC"),
+            "revision": pl.Int64,
+            "close": pl.Float64,
+        },
+    )
+    expected = []
+    for i, (entity, event, revision) in enumerate(keys):
+        expected.append(
+            "entity missing"
+            if not entity
+            else "event_time missing"
+            if event is None
+            else "revision invalid"
+            if revision is None or revision < 0
+            else "duplicate key"
+            if keys[i] in keys[:i]
+            else None
+        )
+    found = row_reasons(VIEW, shaped(VIEW, frame), now=None)
+    assert found["reason"].to_list() == expected
+    assert found["field"].null_count() == n
