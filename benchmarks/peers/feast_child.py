@@ -15,7 +15,7 @@ from time import process_time
 from typing import Any
 
 import pandas as pd
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Float64
 
 
@@ -39,7 +39,7 @@ def opened(job: dict[str, Any]) -> FeatureStore:
             entity_key_serialization_version=3,
         )
     )
-    symbol = Entity(name="symbol", join_keys=["entity"])
+    symbol = Entity(name="symbol", join_keys=["entity"], value_type=ValueType.STRING)
     source = FileSource(name="rows", path=job["rows"], timestamp_field="known_at")
     view = FeatureView(
         name="wide",

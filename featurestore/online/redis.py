@@ -2,8 +2,8 @@
 
     sluice:{name}:layout         columns (JSON)
     sluice:{name}:edition        the layout's number, read with every MGET
-    sluice:{name}:b:SYMBOL       when it was written, from when on all its cells are known, until when
-                                 all are fresh (negated: one maximum of the two serves a read), then
+    sluice:{name}:b:SYMBOL       when it was written, from when on all its cells are known, until
+                                 when all are fresh (negated, so that one maximum serves both), then
                                  the cells (3, k); int64
     sluice:{name}:w:KEY:SYMBOL   event, knowledge time, when written, then the bars as float64
     sluice:{name}:symbols        set of symbols
@@ -79,7 +79,8 @@ class RedisOnline:
 
     def read(self, features: Sequence[str], symbols: Sequence[str]) -> Cells:
         """Return cells; see the port."""
-        *blocks, edition = self._blocks(symbols)
+        blocks = self._blocks(symbols)
+        edition = blocks.pop()
         if edition is not None and int(edition) != self._plans.layout.edition:
             self._plans = Plans(self.layout())
         plan = self._plans.of(features)
