@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 from featurestore.calendars import Calendar
@@ -19,6 +20,7 @@ from runtime.market.states import Published
 from runtime.policy import Policy
 from runtime.ports import Broker, Feed
 from runtime.schedule import is_due
+from runtime.shadow import Shadows
 from runtime.shares import Shares
 
 
@@ -61,6 +63,10 @@ class Desk:
     members: tuple[Member, ...] = ()  # where several bundles trade; `bundle` is then their joint
     joint: Joint | None = None
     shares: Shares | None = None  # each member's own books
+    shadows: Shadows | None = None  # challengers of the champion
+    # Told what the account closes with before anybody decides; returns why somebody has to leave
+    # his seat, and has taken him out of it, or "" if all may stay.
+    watch: Callable[[date, Decimal, float | None, Mapping[str, Decimal]], str] | None = None
 
     def __post_init__(self) -> None:
         simulated = {isinstance(broker, SimulatedVenue) for broker in self.brokers}

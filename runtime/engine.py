@@ -19,13 +19,19 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+import numpy as np
+
 from featurestore.calendars import Session
 from runtime.desk import Desk, SimulatedVenue
 from runtime.domain import Bar, Order
+from runtime.errors import BundleStopped
 from runtime.history import History
+from runtime.inputs import SharedReads
+from runtime.journal.breaks import POSITIONS, Breaks, break_id
 from runtime.journal.reconcile import Break
 from runtime.journal.records import CashFlow, DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
+from runtime.registry import CHAMPION
 from runtime.tick import Moment, decide
 from runtime.together import decide_together
 from runtime.venues import Venues
@@ -64,6 +70,8 @@ class Engine:
         self.desk = desk
         self.history = History.of(desk.bundle.manifest, desk.calendar, desk.journal)
         self.venues = Venues(desk)
+        self.breaks = Breaks(desk.journal)
+        self._compared: tuple[tuple[date, ...], tuple[Break, ...]] = (), ()
 
     def run_session(self, session: Session, *, final: bool = True) -> SessionOutcome:
         """Run one session at the clock's time; a session that is closed already changes nothing.
@@ -99,7 +107,9 @@ class Engine:
         valued = self._open(day) and complete
         benchmark_return = history.mark(day, moment.marks) if valued else None
 
-        # 6. decide, if due, once; commit before sending
+        # 6. whoever left his stop bands is out; decide, if due, once; commit before sending
+        if valued:
+            self._stop_breached(moment, benchmark_return, final=final)
         record, orders = self._decide(moment) if final or complete else (None, ())
 
         # 7. send what no venue has acknowledged
@@ -108,6 +118,7 @@ class Engine:
         # 8. close the session in the journal
         if valued:
             self._close(moment, breaks, benchmark_return)
+            self._shadow(moment, record)
         return SessionOutcome(
             day=day,
             decision=record,
@@ -135,21 +146,21 @@ class Engine:
         held = self.desk.journal.book().positions()
         return (*universe, *(symbol for symbol in held if symbol not in universe))
 
-    def _reconcile(self, day: date) -> tuple[tuple[Break, ...], tuple[str, ...]]:
-        """Return today's breaks, and all that are unresolved in words."""
+    def _reconcile(self, day: date) -> tuple[tuple[Break, ...], tuple[Break, ...]]:
+        """Return today's breaks, and all that nobody has resolved."""
         days = (*self.history.broken_days, day)
-        found = self.venues.reconcile(days)
-        self.history.broken_days = tuple(d for d in self.history.broken_days if found[d])
-        words = tuple(
-            f"{one.kind} break of {one.day} at {one.venue}: "
-            f"{one.symbol or 'cash'} ours {one.ours or 'nothing'}, theirs {one.theirs or 'nothing'}"
-            for breaks in found.values()
-            for one in breaks
-        )
-        return found[day], words
+        compared = self.venues.reconcile(days)
+        self.history.broken_days = tuple(d for d in self.history.broken_days if compared[d])
+        found = tuple(one for breaks in compared.values() for one in breaks)
+        self._compared = days, found
+        if not found:
+            return (), ()
+        explained, account = self.breaks.explained(), self.desk.journal.account
+        left = tuple(one for one in found if break_id(account, one) not in explained)
+        return compared[day], left
 
     def _moment(
-        self, session: Session, at: datetime, bars: Sequence[Bar], unresolved: tuple[str, ...]
+        self, session: Session, at: datetime, bars: Sequence[Bar], unresolved: tuple[Break, ...]
     ) -> Moment:
         book = self.desk.journal.book()
         marks = {bar.symbol: bar.close for bar in bars}
@@ -159,7 +170,8 @@ class Engine:
             bars=bars,
             book=book,
             equity=book.equity(marks),
-            breaks=unresolved,
+            breaks=tuple(one.words() for one in unresolved),
+            broken=frozenset(one.symbol for one in unresolved if one.kind in POSITIONS),
         )
 
     def _decide(self, moment: Moment) -> tuple[DecisionRecord | None, tuple[Order, ...]]:
@@ -179,10 +191,47 @@ class Engine:
         self.history.decided(record)
         return record, orders
 
+    def _stop_breached(
+        self, moment: Moment, benchmark_return: float | None, *, final: bool
+    ) -> None:
+        """Let whoever left his stop bands be taken out before he decides again.
+
+        Raises:
+            BundleStopped: somebody was; the session is run again with who took over. If it cannot
+                be run again, it goes on, and check 1 refuses the orders of who was taken out.
+        """
+        watch = self.desk.watch
+        if watch is not None:
+            why = watch(moment.session.day, moment.equity, benchmark_return, moment.marks)
+            if why and not final:
+                raise BundleStopped(why)
+
+    def _shadow(self, moment: Moment, record: DecisionRecord | None) -> None:
+        """Let challengers decide in shadow, after everything the account itself does."""
+        shadows = self.desk.shadows
+        if shadows is None:
+            return
+        decided = None
+        if record is not None and record.symbols:
+            decided = record.inputs.get(f"weight {CHAMPION}")
+            if not self.desk.members:
+                decided = np.array(record.weights)
+        shadows.run(
+            SharedReads(self.desk.reader, moment.at),
+            at=moment.at,
+            day=moment.session.day,
+            marks=moment.marks,
+            decided=decided,
+        )
+
     def _close(
         self, moment: Moment, breaks: tuple[Break, ...], benchmark_return: float | None
     ) -> None:
         book, marks = moment.book, moment.marks
+        days, found = self._compared
+        if found or len(days) > 1 or self.history.disputed:
+            self.breaks.settle(found, days, moment.at, marks)
+            self.history.disputed = bool(found)
         record = SessionRecord(
             account=self.desk.journal.account,
             day=moment.session.day,

@@ -35,6 +35,10 @@ class RegistryConflict(RuntimeFault):
     """A promotion or roll-back contradicts the registry's history."""
 
 
+class BundleStopped(RuntimeFault):
+    """A bundle left its stop bands and was taken out; who took over decides when asked again."""
+
+
 class DatabaseUnavailable(RuntimeFault):
     """The database could not be opened or does not answer."""
 
@@ -133,6 +137,10 @@ class NoticeFailed(RuntimeFault):
 
 class ObjectiveInvalid(RuntimeFault):
     """A service-level objective cannot be met or missed as it is written."""
+
+
+class BreakUnknown(RuntimeFault):
+    """No open break is called so, or it was to be resolved without a name and a reason."""
 
 
 class ExportImpossible(RuntimeFault):
