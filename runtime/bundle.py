@@ -7,7 +7,7 @@ graph, golden rows. The first failure is a refusal that names the file and the r
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +25,9 @@ from runtime.contract import (
     manifest_hash,
 )
 from runtime.errors import BundleRefused
-from runtime.golden import read_golden, replay_golden
 from runtime.inference import DecisionSession
 from runtime.inputs import CurrentWeights, Input, Window
+from runtime.proving import Question, open_graph, prove_apart
 from runtime.schedule import SCHEDULES
 from runtime.signing import Signer, TrustedKeys, verify_signature
 
@@ -226,30 +226,40 @@ def _check_stage(stage: Stage, manifest: Manifest) -> None:
 
 
 def load_bundle(
-    path: Path, trusted: TrustedKeys, promotion: Signature | None = None
+    path: Path,
+    trusted: TrustedKeys,
+    promotion: Signature | None = None,
+    *,
+    prove: Callable[[Question], None] = prove_apart,
 ) -> LoadedBundle:
     """Verify a bundle, load its graph and replay its golden rows; see `verify_bundle`.
+
+    Args:
+        path: its folder, or its .tar.zst.
+        trusted: signer -> public key, hex.
+        promotion: the signature that counts, as the registry keeps it; None = the folder's own.
+        prove: takes the first look at the graph, before anything is loaded here.
 
     Raises:
         BundleRefused: the text begins with the offending file's name.
     """
     verified = verify_bundle(path, trusted, promotion)
-    session = DecisionSession(verified.files["graph.onnx"])
-    declared = {entry.name: entry.source for entry in verified.manifest.inputs}
-    if declared.keys() != set(session.input_names):
-        raise BundleRefused(
-            f"graph.onnx: wants the inputs {sorted(session.input_names)}, "
-            f"the manifest declares {sorted(declared)}"
-        )
-    ranks = {name: 2 if isinstance(source, Window) else 1 for name, source in declared.items()}
-    rows = read_golden(verified.files["golden.parquet"])
-    replay_golden(session, rows, ranks, len(verified.manifest.symbols))
+    question = Question(
+        graph=verified.files["graph.onnx"],
+        golden=verified.files["golden.parquet"],
+        ranks={
+            entry.name: 2 if isinstance(entry.source, Window) else 1
+            for entry in verified.manifest.inputs
+        },
+        symbols=len(verified.manifest.symbols),
+    )
+    prove(question)
     return LoadedBundle(
         location=path,
         hash=verified.hash,
         manifest=verified.manifest,
         signature=verified.signature,
-        session=session,
+        session=open_graph(question),
     )
 
 

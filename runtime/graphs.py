@@ -3,7 +3,7 @@
 onnxruntime alone loads NaN weights, graphs with external files and graphs that ask for 160 GB.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -26,6 +26,8 @@ RANDOM_OPERATORS = frozenset(
         "RandomUniformLike",
     }
 )
+ENDLESS_OPERATORS = frozenset({"Loop"})  # its condition is computed, so nothing bounds its time
+_SCHEMA_DOMAINS = {"ai.onnx": "", "ai.onnx.ml": "ai.onnx.ml"}
 _FLOATS = frozenset(
     {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 )
@@ -47,13 +49,14 @@ def check_graph(graph: bytes) -> None:
     except Exception as error:  # protobuf's DecodeError has no stable import path
         raise _refused(f"is not an ONNX model ({error})") from error
     _check_header(model)
+    versions = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
     nodes = list(_nodes(model.graph))
     if not nodes:
         raise _refused("has no operator")
     if len(nodes) > MAX_NODES:
         raise _refused(f"{len(nodes)} operators, at most {MAX_NODES} are accepted")
     for node in nodes:
-        _check_node(node)
+        _check_node(node, versions)
     for tensor in _initialisers(model.graph):
         _check_tensor(tensor, f"initialiser {tensor.name!r}", scalar_mask=False)
     _check_inferred(model)
@@ -84,10 +87,17 @@ def _check_inferred(model: ModelProto) -> None:
         _check_size(dims, f"result {value.name!r}")
 
 
-def _check_node(node: NodeProto) -> None:
+def _check_node(node: NodeProto, versions: Mapping[str, int]) -> None:
     where = f"operator {node.op_type} {node.name!r}"
     if node.domain not in DOMAINS:
         raise _refused(f"{where} is of the unknown domain {node.domain!r}")
+    if node.op_type in ENDLESS_OPERATORS:
+        raise _refused(f"{where} may repeat without an end; unroll it")
+    domain = node.domain or "ai.onnx"
+    try:
+        onnx.defs.get_schema(node.op_type, versions.get(domain, 0), _SCHEMA_DOMAINS[domain])
+    except onnx.defs.SchemaError:
+        raise _refused(f"{where} is not known in {domain} version {versions.get(domain)}") from None
     if node.op_type in RANDOM_OPERATORS:
         raise _refused(f"{where} draws random numbers; a decision must be repeatable")
     for attribute in node.attribute:

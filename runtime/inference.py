@@ -1,5 +1,6 @@
 """The decision graph at work: one warmed onnxruntime session, one thread, every output checked."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,12 +9,12 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from runtime.errors import BundleRefused, DecisionInvalid
-from runtime.graphs import check_graph
 from runtime.inputs import Array
 
 OUTPUTS = ("score", "weight")
 GROSS_LIMIT = 1.0 + 1e-9  # sum of |weight|; the slack is rounding of a sum that is meant to be one
 
+_INNARDS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(?:cc|h):\d+ .*?\) |Name:'' ")
 _ORT_FAULTS = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
@@ -39,9 +40,21 @@ class DecisionSession:
     A single thread computes in a fixed order, so the same inputs give the same bits.
     """
 
-    def __init__(self, graph: bytes) -> None:
-        """Check our limits on the graph, then load it; BundleRefused says what is wrong."""
-        check_graph(graph)
+    def __init__(self, graph: bytes, *, checked: bool = False) -> None:
+        """Load a graph.
+
+        Args:
+            graph: serialised ONNX model.
+            checked: our limits on graphs were applied elsewhere; `runtime.proving` does so in a
+                child, and this process never parses the graph but by onnxruntime.
+
+        Raises:
+            BundleRefused: what is wrong with it.
+        """
+        if not checked:
+            from runtime.graphs import check_graph  # brings in onnx, which deciding never needs
+
+            check_graph(graph)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -54,7 +67,9 @@ class DecisionSession:
                 graph, sess_options=options, providers=["CPUExecutionProvider"]
             )
         except _ORT_FAULTS as error:
-            raise BundleRefused(f"graph.onnx: onnxruntime does not load it ({error})") from error
+            raise BundleRefused(
+                f"graph.onnx: onnxruntime does not load it ({_said(error)})"
+            ) from error
         self.input_names = tuple(value.name for value in self._session.get_inputs())
         outputs = tuple(value.name for value in self._session.get_outputs())
         if sorted(outputs) != sorted(OUTPUTS):
@@ -77,7 +92,7 @@ class DecisionSession:
         try:
             score, weight = self._session.run(OUTPUTS, inputs)
         except _ORT_FAULTS as error:
-            raise DecisionInvalid(f"the graph failed on these inputs: {error}") from error
+            raise DecisionInvalid(f"the graph failed on these inputs: {_said(error)}") from error
         _check_output("score", score, symbols)
         _check_output("weight", weight, symbols)
         gross = float(np.abs(weight).sum())
@@ -101,6 +116,11 @@ class DecisionSession:
             if len(value) != symbols:
                 raise DecisionInvalid(f"input {name} has {len(value)} rows, others have {symbols}")
         return symbols
+
+
+def _said(error: Exception) -> str:
+    """Return onnxruntime's words on one line, without its own file names and signatures."""
+    return _INNARDS.sub("", " ".join(str(error).split()))
 
 
 def _check_output(name: str, value: Array, symbols: int) -> None:

@@ -45,11 +45,19 @@ class _Question(msgspec.Struct, frozen=True):
     trusted: dict[str, str]
 
 
-def prove_here(folder: Path, trusted: TrustedKeys) -> Proved:
-    """Prove a bundle in this process; BundleRefused names the file that does not verify."""
-    from runtime.bundle import load_bundle, verify_bundle
+def prove_here(folder: Path, trusted: TrustedKeys, *, limited: bool = False) -> Proved:
+    """Prove a bundle in this process; BundleRefused names the file that does not verify.
 
-    load_bundle(folder, trusted)
+    Args:
+        folder: of the bundle.
+        trusted: signer -> public key, hex.
+        limited: this process is a limited child already and may look at the graph itself.
+    """
+    from runtime.bundle import load_bundle, verify_bundle
+    from runtime.proving import prove_apart as prove_graph_apart
+    from runtime.proving import prove_within
+
+    load_bundle(folder, trusted, prove=prove_within if limited else prove_graph_apart)
     verified = verify_bundle(folder, trusted)
     return Proved(
         hash=verified.hash,
@@ -123,9 +131,12 @@ def _heading(cell: dict[str, Any]) -> str:
 
 def main() -> int:
     """Answer one question from stdin on stdout; returns the exit status."""
+    from runtime.proving import limit_this_process
+
     question = msgspec.json.decode(sys.stdin.buffer.read(), type=_Question)
+    limit_this_process()
     try:
-        proved = prove_here(Path(question.folder), question.trusted)
+        proved = prove_here(Path(question.folder), question.trusted, limited=True)
     except BundleRefused as error:
         sys.stderr.write(str(error))
         return REFUSED

@@ -138,7 +138,11 @@ def hidden_in_a_branch(model: onnx.ModelProto) -> None:
             ),
             "20000000000 values",
         ),
-        (lambda m: setattr(m.graph.node[3], "op_type", "NoSuchOperator"), "does not load"),
+        (lambda m: setattr(m.graph.node[3], "op_type", "NoSuchOperator"), "not known in ai.onnx"),
+        (lambda m: setattr(m.graph.node[3], "op_type", "Loop"), "without an end"),
+        (lambda m: setattr(m.opset_import[0], "version", 900), "does not load"),
+        (lambda m: setattr(m.opset_import[0], "version", 0), "not known in ai.onnx version 0"),
+        (lambda m: m.graph.node[3].input.append("one"), "does not load"),
     ],
 )
 def test_graphs_outside_our_limits_are_refused(change, words):
