@@ -38,6 +38,7 @@ class History:
     losing_streak: int = 0  # sessions
     last_day: date | None = None
     broken_days: tuple[date, ...] = ()  # sessions that closed with a break
+    disputed: bool = True  # whether a break may be open on record; True until it was looked at
     closes: deque[Close] = field(default_factory=lambda: deque(maxlen=CLOSES))
     _marked: tuple[date, float] | None = None  # the benchmark's last step
     _recent: deque[tuple[Repeat, ...]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))

@@ -41,6 +41,7 @@ class Moment:
     book: Book
     equity: Decimal  # USD at the bars' closes
     breaks: tuple[str, ...]  # unresolved, in words
+    broken: frozenset[str] = frozenset()  # symbols of which a venue says to hold other units
 
     @property
     def tick(self) -> str:
@@ -233,6 +234,7 @@ def gathered(
         losing_streak=history.losing_streak,
         closes=tuple(history.closes),
         breaks=moment.breaks,
+        broken=moment.broken,
         working=working,
         orders_this_session=desk.journal.sent_at(moment.tick),
         repeats=history.repeats(),

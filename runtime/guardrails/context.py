@@ -54,6 +54,7 @@ class Context:
     losing_streak: int  # sessions
     closes: tuple[Close, ...]  # closed sessions, oldest first
     breaks: tuple[str, ...]  # unresolved reconciliation breaks, in words
+    broken: frozenset[str] = frozenset()  # symbols with an unexplained position break
     working: tuple[Order, ...]  # journalled and not terminal
     orders_this_session: int
     repeats: Mapping[tuple[str, Side, Decimal], int]  # how often in the last ten decisions

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from runtime.domain import Verdict
+from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import Check, Context, Standing, age, blocked, passed, unlimited
 from runtime.guardrails.protections import resting
 from runtime.policy import LossLimits, Policy
@@ -14,7 +14,18 @@ EXEMPT = passed(NAME, "any", "reduces", "takes risk off, exempt from checks 5 an
 def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
     """Block after a daily loss, drawdown or losing streak, on breaks, and without a valuation."""
     account = cache(lambda: _account(context, policy.loss))
-    return lambda order: EXEMPT if standing.reduces(order) else account()
+
+    def check(order: PlannedOrder) -> Verdict:
+        if standing.reduces(order):
+            return EXEMPT
+        return _disagreed(order) if order.symbol in context.broken else account()
+
+    return check
+
+
+def _disagreed(order: PlannedOrder) -> Verdict:
+    reason = f"a venue holds other units of {order.symbol} than we do; no policy allows that"
+    return blocked(NAME, "positions that agree", order.symbol, reason)
 
 
 def _account(context: Context, limits: LossLimits) -> Verdict:

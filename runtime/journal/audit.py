@@ -66,6 +66,7 @@ class _Expected:
         self.books: dict[str, Book] = {}
         self.histories = {key: SymbolHistory() for key in restated}  # by account and symbol
         self.orders: dict[str, list[Any]] = {}
+        self.disputes: dict[tuple[str, str], wire.BreakWire] = {}  # by account and break
         self.rows: dict[str, list[Row]] = {name: [] for name in _PAGED}
 
     def book(self, account: str) -> Book:
@@ -89,6 +90,14 @@ class _Expected:
                 self.rows["flows"].append((seq, flow.account, flow.flow_id, flow.amount))
             case "session":
                 self.rows["sessions"].append(session_row(seq, wire.decode_session(data)))
+            case "break":
+                opened = wire.decode_break(data)
+                self.disputes[opened.account, opened.break_id] = opened
+                self._dispute(seq, kind, at, opened, opened, Decimal(opened.amount))
+            case "resolution":
+                closed = wire.decode_resolution(data)
+                opened = self.disputes[closed.account, closed.break_id]
+                self._dispute(seq, kind, at, closed, opened, -Decimal(opened.amount))
             case _ if kind in wire.ADJUSTMENTS:
                 self._adjustment(seq, kind, at, data)
             case other:
@@ -164,6 +173,20 @@ class _Expected:
         current, asked = OrderState(row[_STATE]), Decimal(row[_QUANTITY])
         row[_STATE] = state_after_correction(current, filled, asked).value
         row[_FILLED], row[_UPDATED] = filled, at
+
+    def _dispute(
+        self,
+        seq: int,
+        kind: str,
+        at: int,
+        kept: wire.BreakWire | wire.ResolutionWire,
+        opened: wire.BreakWire,
+        amount: Decimal,
+    ) -> None:
+        symbol = opened.found.symbol
+        self._postings(seq, kept.account, kept.postings, wire.suspense(symbol, amount))
+        row = adjustment_row(seq, kept.account, kind, kept.break_id, symbol, instant(at))
+        self.rows["adjustments"].append(row)
 
     def _postings(
         self, seq: int, account: str, kept: Sequence[wire.Line], derived: Sequence[wire.Line]

@@ -7,12 +7,14 @@ Source: market-rules, section 10.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
+from datetime import UTC, date
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 
 from runtime.domain import Fill
 from runtime.ports import Statement
+
+_ZERO = Decimal("0.00")
 
 
 class BreakClass(StrEnum):
@@ -25,6 +27,8 @@ class BreakClass(StrEnum):
     PRICE = "price"
     FEE = "fee"
     TIMING = "timing"  # same execution, other time
+    BUSTED = "late/busted"  # one side has taken it back, or it is of an earlier day
+    CORPORATE_ACTION = "corporate action"  # a position, and only one side knows of a split
     TERMS = "terms"  # same execution, other order, symbol or side
     POSITION = "position"
     CASH = "cash"
@@ -42,6 +46,15 @@ class Break:
     execution_id: str  # "" for positions and cash
     ours: str
     theirs: str
+    amount: Decimal = Decimal("0.00")  # USD, what the venue claims beyond us; 0 for positions
+
+    def words(self) -> str:
+        """Return the break as a sentence's part."""
+        mine, yours = self.ours or "nothing", self.theirs or "nothing"
+        what = self.symbol or "cash"
+        return (
+            f"{self.kind} break of {self.day} at {self.venue}: {what} ours {mine}, theirs {yours}"
+        )
 
 
 def reconcile(ours: Statement, theirs: Statement | None) -> tuple[Break, ...]:
@@ -53,7 +66,13 @@ def reconcile(ours: Statement, theirs: Statement | None) -> tuple[Break, ...]:
     """
 
     def found(
-        kind: BreakClass, mine: object, yours: object, *, symbol: str = "", execution: str = ""
+        kind: BreakClass,
+        mine: object,
+        yours: object,
+        *,
+        symbol: str = "",
+        execution: str = "",
+        amount: Decimal = _ZERO,
     ) -> Break:
         return Break(
             kind=kind,
@@ -63,6 +82,7 @@ def reconcile(ours: Statement, theirs: Statement | None) -> tuple[Break, ...]:
             execution_id=execution,
             ours=str(mine),
             theirs=str(yours),
+            amount=amount,
         )
 
     if theirs is None or (theirs.venue, theirs.day) != (ours.venue, ours.day):
@@ -76,19 +96,32 @@ def reconcile(ours: Statement, theirs: Statement | None) -> tuple[Break, ...]:
         symbol = (left or right)[0].symbol
         if max(len(left), len(right)) > 1:
             counts = (f"{len(left)} times", f"{len(right)} times")
-            breaks.append(found(BreakClass.DUPLICATE, *counts, symbol=symbol, execution=name))
+            twice = (len(right) - len(left)) * _cash((left or right)[0]) if left and right else 0
+            breaks.append(
+                found(
+                    BreakClass.DUPLICATE,
+                    *counts,
+                    symbol=symbol,
+                    execution=name,
+                    amount=twice + _ZERO,
+                )
+            )
         if not left or not right:
-            kind = BreakClass.MISSING_HERE if not left else BreakClass.MISSING_THERE
-            shown = _words((left or right)[0])
-            pair = ("", shown) if not left else (shown, "")
-            breaks.append(found(kind, *pair, symbol=symbol, execution=name))
+            one = (left or right)[0]
+            pair = ("", _words(one)) if not left else (_words(one), "")
+            amount = _cash(one) if not left else -_cash(one)
+            kind = _missing(one, ours, theirs, here=not left)
+            breaks.append(found(kind, *pair, symbol=symbol, execution=name, amount=amount))
             continue
-        for kind, a, b in _differences(left[0], right[0]):
-            breaks.append(found(kind, a, b, symbol=symbol, execution=name))
+        for kind, a, b, amount in _differences(left[0], right[0]):
+            breaks.append(found(kind, a, b, symbol=symbol, execution=name, amount=amount))
     for symbol, a, b in _unequal(ours.positions, theirs.positions):
-        breaks.append(found(BreakClass.POSITION, a, b, symbol=symbol))
+        acted = (symbol in ours.split) != (symbol in theirs.split)
+        kind = BreakClass.CORPORATE_ACTION if acted else BreakClass.POSITION
+        breaks.append(found(kind, a, b, symbol=symbol))
     if ours.cash_flow != theirs.cash_flow:
-        breaks.append(found(BreakClass.CASH, ours.cash_flow, theirs.cash_flow))
+        difference = theirs.cash_flow - ours.cash_flow
+        breaks.append(found(BreakClass.CASH, ours.cash_flow, theirs.cash_flow, amount=difference))
     return tuple(breaks)
 
 
@@ -99,7 +132,30 @@ def _by_id(statement: Statement) -> dict[str, list[Fill]]:
     return grouped
 
 
-def _differences(a: Fill, b: Fill) -> list[tuple[BreakClass, object, object]]:
+def _missing(fill: Fill, ours: Statement, theirs: Statement, *, here: bool) -> BreakClass:
+    """Say of which kind an execution is that only one side has."""
+    other = ours if here else theirs
+    if fill.execution_id in other.taken_back or fill.executed_at.astimezone(UTC).date() < ours.day:
+        return BreakClass.BUSTED
+    return BreakClass.MISSING_HERE if here else BreakClass.MISSING_THERE
+
+
+def _cash(fill: Fill) -> Decimal:
+    """Return what an execution pays, USD, whole cents, negative for a purchase."""
+    exact = -fill.side.sign * fill.quantity * fill.price - fill.fee
+    return exact.quantize(Decimal("0.01"), ROUND_HALF_UP) + _ZERO
+
+
+def _differences(a: Fill, b: Fill) -> list[tuple[BreakClass, object, object, Decimal]]:
+    """Return what differs and what the venue claims for it beyond us, USD."""
+    sign, cent = -a.side.sign, Decimal("0.01")
+    claims = {
+        BreakClass.TERMS: _cash(b) - _cash(a),
+        BreakClass.QUANTITY: sign * (b.quantity - a.quantity) * a.price,
+        BreakClass.PRICE: sign * a.quantity * (b.price - a.price),
+        BreakClass.FEE: a.fee - b.fee,
+        BreakClass.TIMING: _ZERO,
+    }
     pairs: list[tuple[BreakClass, object, object]] = [
         (
             BreakClass.TERMS,
@@ -111,7 +167,11 @@ def _differences(a: Fill, b: Fill) -> list[tuple[BreakClass, object, object]]:
         (BreakClass.FEE, a.fee, b.fee),
         (BreakClass.TIMING, a.executed_at, b.executed_at),
     ]
-    return [(kind, mine, yours) for kind, mine, yours in pairs if mine != yours]
+    return [
+        (kind, mine, yours, claims[kind].quantize(cent, ROUND_HALF_UP) + _ZERO)
+        for kind, mine, yours in pairs
+        if mine != yours
+    ]
 
 
 def _unequal(

@@ -201,6 +201,48 @@ def decode_adjustment(kind: str, payload: bytes) -> AdjustmentWire[Action | Corr
     return decoded
 
 
+class BreakWire(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload of a break."""
+
+    account: str
+    break_id: str
+    found: Break
+    amount: str
+    postings: tuple[Line, ...]
+
+
+class ResolutionWire(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload of a break's resolution."""
+
+    account: str
+    break_id: str
+    by: str
+    reason: str
+    postings: tuple[Line, ...]
+
+
+def suspense(symbol: str, amount: Decimal) -> tuple[Line, ...]:
+    """Return the sides of an amount in dispute, none for nothing."""
+    if not amount:
+        return ()
+    return (("suspense", symbol, plain(amount)), ("claims", symbol, plain(-amount)))
+
+
+def encode_break(payload: BreakWire | ResolutionWire) -> bytes:
+    """Return the bytes of a break or a resolution."""
+    return _encode(payload)
+
+
+def decode_break(payload: bytes) -> BreakWire:
+    """Return the break that `encode_break` wrote."""
+    return msgspec.json.decode(payload, type=BreakWire)
+
+
+def decode_resolution(payload: bytes) -> ResolutionWire:
+    """Return the resolution that `encode_break` wrote."""
+    return msgspec.json.decode(payload, type=ResolutionWire)
+
+
 def encode_event(event: OrderEvent) -> bytes:
     """Return the payload of a change of state; its time stands in the entry."""
     return _encode(OrderStateWire(order_id=event.order_id, state=event.state, note=event.note))
