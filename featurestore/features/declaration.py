@@ -9,18 +9,21 @@ A feature's name is its whole declaration, for instance
 so that a view.field and a computed feature can stand in the same places.
 """
 
+import ast
 import hashlib
 import inspect
 import json
+import keyword
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.errors import ContractBroken
+from featurestore.errors import ContractBroken, ViewUnknown
 from featurestore.views import split_feature
 
 Array: TypeAlias = NDArray[np.float64]
@@ -202,8 +205,6 @@ class Kind:
         Raises:
             ContractBroken: another number of inputs, an unknown parameter, or one too small.
         """
-        from featurestore.features.expression import parse_input
-
         if len(inputs) != len(self.inputs):
             raise ContractBroken(
                 f"{self.name} takes {len(self.inputs)} input(s) ({', '.join(self.inputs)}), "
@@ -213,7 +214,7 @@ class Kind:
             self._check(name, value)
         return Feature(
             kind=self,
-            inputs=tuple(parse_input(i) if isinstance(i, str) else i for i in inputs),
+            inputs=tuple(parsed(i) if isinstance(i, str) else i for i in inputs),
             parameters=tuple({**self.defaults, **parameters}.items()),
         )
 
@@ -287,3 +288,68 @@ def feature(
         return kind
 
     return enter
+
+
+FORM = (
+    "write view.field, view.field[ENTITY], view.field@actions, or "
+    "formula(input, ..., parameter=number)"
+)
+
+
+# A field may be called yield or return: such words are marked while the grammar looks at them.
+_KEYWORDS = re.compile(rf"\b({'|'.join(keyword.kwlist)})\b")
+_MARK = "__word"
+
+
+@lru_cache(maxsize=4096)
+def parsed(text: str) -> Source | Feature:
+    """Read a source or a feature from its name; parsed by the grammar of Python, never evaluated.
+
+    Raises:
+        ViewUnknown: no such formula, or not a name of that form.
+        ContractBroken: the formula refuses its inputs or parameters.
+    """
+    try:
+        return _node(ast.parse(_KEYWORDS.sub(r"\1" + _MARK, text.strip()), mode="eval").body, text)
+    except (SyntaxError, ValueError) as fault:
+        raise ViewUnknown(f"feature {text!r} cannot be read; {FORM}") from fault
+
+
+def _node(node: ast.expr, text: str) -> Source | Feature:
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+            if name not in LIBRARY:
+                raise ViewUnknown(
+                    f"no formula {name!r} in {text!r}; there are: {', '.join(sorted(LIBRARY))}"
+                )
+            inputs = [_node(each, text) for each in args]
+            return LIBRARY[name](
+                *inputs, **{_key(k, text): _number(k.value, text) for k in keywords}
+            )
+        case ast.BinOp(left=left, op=ast.MatMult(), right=ast.Name(id=view)):
+            inner = _node(left, text)
+            if isinstance(inner, Feature) or inner.actions is not None:
+                raise ContractBroken(f"{text!r}: only prices of a view can be adjusted; {FORM}")
+            return Source(inner.feature, inner.entity, view.removesuffix(_MARK))
+        case ast.Subscript(value=ast.Attribute() as column, slice=ast.Name(id=entity)):
+            inner = _node(column, text)
+            assert isinstance(inner, Source)
+            return Source(inner.feature, entity.removesuffix(_MARK))
+        case ast.Attribute(value=ast.Name(id=view), attr=name):
+            return Source(f"{view.removesuffix(_MARK)}.{name.removesuffix(_MARK)}")
+    raise ViewUnknown(f"feature {text!r} cannot be read at {ast.unparse(node)!r}; {FORM}")
+
+
+def _key(keyword: ast.keyword, text: str) -> str:
+    if keyword.arg is None:
+        raise ViewUnknown(f"feature {text!r}: every parameter has a name; {FORM}")
+    return keyword.arg
+
+
+def _number(node: ast.expr, text: str) -> Number:
+    match node:
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return -value
+    raise ViewUnknown(f"feature {text!r}: {ast.unparse(node)!r} is not a number; {FORM}")
