@@ -133,6 +133,22 @@ class Shares:
             _share(books, joint, marks)
         return _complete(books, joint)
 
+    def earning(
+        self, joint: Joint, marks: Mapping[str, Decimal], held: Mapping[str, Decimal], cash: Decimal
+    ) -> dict[str, float]:
+        """Return role -> return of the session that ends at these marks; see `at`."""
+        books = {role: book.copy() for role, book in self.books.items()}
+        if not books:
+            return {}
+        _settle(books, list(self._crosses), marks)
+        _absorb(books, joint, held, cash)
+        found = {}
+        for role, book in books.items():
+            before, given = self._last.get(role, (ZERO, ZERO))
+            if before > 0:
+                found[role] = float((book.equity(marks) - before - (book.given - given)) / before)
+        return found
+
     def working(self, leaves: Mapping[tuple[str, str], Decimal]) -> dict[str, dict[str, Decimal]]:
         """Return role -> symbol -> units that working orders may still bring it.
 

@@ -66,7 +66,7 @@ def active_bundle(settings: Settings) -> LoadedBundle:
     """
     registry = open_registry(settings, open_runtime(settings))
 
-    seat = Seat(registry, lambda change: _load(settings, change))
+    seat = Seat(registry, lambda change: load_seated(settings, change))
     bundle = seat.refresh()
     if bundle is None:
         if seat.refused:
@@ -75,22 +75,27 @@ def active_bundle(settings: Settings) -> LoadedBundle:
     return bundle
 
 
-def _load(settings: Settings, change: Change) -> LoadedBundle:
+def load_seated(settings: Settings, change: Change) -> LoadedBundle:
+    """Load the bundle that a change put into a seat, under the signature it names."""
     folder = settings.bundles / change.bundle
     return load_bundle(folder, load_trusted(settings.trusted_keys), change.promotion)
 
 
-def _verify(settings: Settings, change: Change) -> VerifiedBundle:
+def verify_seated(settings: Settings, change: Change) -> VerifiedBundle:
+    """Verify the bundle that a change put into a seat, under the signature it names."""
     folder = settings.bundles / change.bundle
     return verify_bundle(folder, load_trusted(settings.trusted_keys), change.promotion)
 
 
-def market_reader(settings: Settings, bundle: LoadedBundle, *, newest: bool = False) -> LakeReader:
+def market_reader(
+    settings: Settings, bundle: LoadedBundle, *others: LoadedBundle, newest: bool = False
+) -> LakeReader:
     """Open the data a bundle trades on.
 
     Args:
         settings: names the lake.
         bundle: pins the versions it was promoted on.
+        others: read the same data.
         newest: read what the lake holds now instead; live trading does.
 
     Raises:
@@ -100,7 +105,7 @@ def market_reader(settings: Settings, bundle: LoadedBundle, *, newest: bool = Fa
     store = FeatureStore(Lake(settings.lake_url))
     snapshot = store.snapshot() if newest else Snapshot(versions=pinned.versions, hash=pinned.hash)
     reader = store.reader(snapshot, opening=OPENING)
-    for declared in bundle.manifest.inputs:
+    for declared in (one for every in (bundle, *others) for one in every.manifest.inputs):
         if isinstance(declared.source, CurrentWeights):
             continue
         feature = declared.source.feature
@@ -144,7 +149,7 @@ def open_desk(
     folder.mkdir(parents=True, exist_ok=True)
     manifest = bundle.manifest
 
-    seat = Seat(registry, lambda change: _verify(settings, change))
+    seat = Seat(registry, lambda change: verify_seated(settings, change))
 
     def approved() -> str | None:
         """Return the bundle that may trade: the registry's, or the last before it that verifies."""
