@@ -116,3 +116,16 @@ def servers_on(port: str) -> list[int]:
         if words[0].endswith((b"/postgres", b"/valkey-server")) and port.encode() in words:
             found.append(int(folder.name))
     return found
+
+
+def test_a_server_that_somebody_else_runs_is_reached_by_its_url(postgres_server):
+    theirs = PostgresServer.at(postgres_server.url("postgres"))
+    with theirs.database() as url:
+        engine = sa.create_engine(url)
+        with engine.connect() as connection:
+            name = connection.scalar(sa.text("SELECT current_database()"))
+        engine.dispose()
+    assert name == url.rsplit("/", 1)[1]
+    with theirs.connect() as connection:
+        left = connection.execute("SELECT count(*) FROM pg_database WHERE datname = %s", (name,))
+        assert left.fetchone() == (0,)
