@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from math import isfinite
 
+import msgspec
 import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
@@ -14,6 +15,7 @@ from runtime.inputs import Array
 OUTPUTS = ("score", "weight")
 GROSS_LIMIT = 1.0 + 1e-9  # sum of |weight|; the slack is rounding of a sum that is meant to be one
 
+_FLOAT64 = np.dtype(np.float64)  # one object; another byte order is another one
 _INNARDS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(?:cc|h):\d+ .*?\) |Name:'' ")
 _ORT_FAULTS = (
     ort_errors.Fail,
@@ -26,8 +28,7 @@ _ORT_FAULTS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class Decided(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What the graph says at one tick; rows in universe order."""
 
     score: Array  # shape (n,), no unit; larger = more attractive
@@ -71,6 +72,7 @@ class DecisionSession:
                 f"graph.onnx: onnxruntime does not load it ({_said(error)})"
             ) from error
         self.input_names = tuple(value.name for value in self._session.get_inputs())
+        self._names = frozenset(self.input_names)
         outputs = tuple(value.name for value in self._session.get_outputs())
         if sorted(outputs) != sorted(OUTPUTS):
             raise BundleRefused(f"graph.onnx: outputs must be score and weight, were {outputs}")
@@ -93,21 +95,29 @@ class DecisionSession:
             score, weight = self._session.run(OUTPUTS, inputs)
         except _ORT_FAULTS as error:
             raise DecisionInvalid(f"the graph failed on these inputs: {_said(error)}") from error
-        _check_output("score", score, symbols)
-        _check_output("weight", weight, symbols)
-        gross = float(np.abs(weight).sum())
-        if gross > GROSS_LIMIT:
-            raise DecisionInvalid(f"weights add up to {gross:.9f} gross, at most 1 is allowed")
+        for name, value in (("score", score), ("weight", weight)):
+            if value.shape != (symbols,) or value.dtype is not _FLOAT64:
+                raise DecisionInvalid(
+                    f"output {name} must be float64 of shape ({symbols},), "
+                    f"was {value.dtype} {value.shape}"
+                )
+        # A sum is finite only if every term is, and one sum costs less than a look at each term.
+        total, gross = np.add.reduce(score), np.add.reduce(np.abs(weight))
+        if not (isfinite(total) and gross <= GROSS_LIMIT):
+            _check_finite("score", score)
+            _check_finite("weight", weight)
+            if gross > GROSS_LIMIT:
+                raise DecisionInvalid(f"weights add up to {gross:.9f} gross, at most 1 is allowed")
         return Decided(score=score, weight=weight)
 
     def _check_inputs(self, inputs: Mapping[str, Array]) -> int:
-        if inputs.keys() != set(self.input_names):
+        if inputs.keys() != self._names:
             raise DecisionInvalid(
                 f"the graph wants the inputs {sorted(self.input_names)}, was given {sorted(inputs)}"
             )
         symbols = -1
         for name, value in inputs.items():
-            if value.dtype != np.float64 or value.ndim not in (1, 2):
+            if value.dtype is not _FLOAT64 or value.ndim not in (1, 2):
                 raise DecisionInvalid(
                     f"input {name} must be float64 of shape (n,) or (n, length), "
                     f"was {value.dtype} {value.shape}"
@@ -123,10 +133,6 @@ def _said(error: Exception) -> str:
     return _INNARDS.sub("", " ".join(str(error).split()))
 
 
-def _check_output(name: str, value: Array, symbols: int) -> None:
-    if value.shape != (symbols,) or value.dtype != np.float64:
-        raise DecisionInvalid(
-            f"output {name} must be float64 of shape ({symbols},), was {value.dtype} {value.shape}"
-        )
+def _check_finite(name: str, value: Array) -> None:
     if not np.isfinite(value).all():
         raise DecisionInvalid(f"output {name} holds a value that is not finite")
