@@ -144,5 +144,11 @@ class Slots:
                 )
 
 
+def endings(engine: Engine) -> tuple[tuple[datetime, SlotNote], ...]:
+    """Return how every slot of every job ended, with the time it is on record at, oldest first."""
+    log = ChainedLog(engine, TABLE)
+    return tuple((entry.at, _decode(entry)) for entry in log.entries("end"))
+
+
 def _decode(entry: Entry) -> SlotNote:
     return msgspec.json.decode(entry.payload, type=SlotNote)

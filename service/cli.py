@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from service.commands.alerts import app as alerts
+from service.commands.evidence import app as evidence
 from service.commands.features import app as features
 from service.commands.kill import app as kill
 from service.commands.options import Json, Workspace, finish, settings_of
@@ -26,11 +28,13 @@ app = typer.Typer(
     epilog="Start with [bold]sluice demo[/bold]. Exit status: 0 done, 1 refused, 2 a mistake in"
     " what was typed or configured.",
 )
+app.add_typer(evidence)
 app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)
 app.add_typer(streams, name="streams", rich_help_panel=LIVE)
 app.add_typer(secrets, name="secrets", rich_help_panel=LIVE)
+app.add_typer(alerts, name="alerts", rich_help_panel=LIVE)
 
 Study = Annotated[str, typer.Argument(help="Name of the study, as `sluice studies` lists it.")]
 Notebook = Annotated[Path, typer.Argument(help="The notebook.", show_default=False)]
@@ -151,48 +155,6 @@ def studies(workspace: Workspace = None, json: Json = False) -> None:
     finish(status)
 
 
-@app.command(
-    rich_help_panel=RESEARCH, epilog="Example: [bold]sluice card 3f2a91c07b44 --check[/bold]"
-)
-def card(
-    bundle: Annotated[str, typer.Argument(help="Hash, its beginning, or the bundle's folder.")],
-    check: Annotated[
-        bool, typer.Option("--check", help="Write it anew from ledger and lake, and compare.")
-    ] = False,
-    memo: Annotated[bool, typer.Option("--memo", help="The deployment memo instead.")] = False,
-    workspace: Workspace = None,
-    json: Json = False,
-) -> None:
-    """Show a bundle's model card; with --check, ends with 1 if the evidence says otherwise."""
-    output = Output(as_json=json)
-    with reported(output):
-        from service.research.card import show_card
-
-        status = show_card(settings_of(workspace), output, bundle, check=check, memo=memo)
-    finish(status)
-
-
-@app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice gap 3f2a91c07b44[/bold]")
-def gap(
-    bundle: Annotated[str, typer.Argument(help="Hash, its beginning, or the bundle's folder.")],
-    live: Annotated[
-        bool, typer.Option("--live", help="The live account instead of the bundle's replay.")
-    ] = False,
-    workspace: Workspace = None,
-    json: Json = False,
-) -> None:
-    """Compare what trades cost in the journal with what a realistic backtest foretold, one by one.
-
-    Ends with 1 if fewer than 80 % of trades are within 10 % of the slippage seen.
-    """
-    output = Output(as_json=json)
-    with reported(output):
-        from service.research.gap import show_gap
-
-        status = show_gap(settings_of(workspace), output, bundle, live=live)
-    finish(status)
-
-
 @app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice gate momentum[/bold]")
 def gate(study: Study, workspace: Workspace = None, json: Json = False) -> None:
     """Judge a study over all its trials; ends with 1 if the verdict is refused."""
@@ -304,24 +266,6 @@ def replay(
         from service.commands.replay import replay_sessions
 
         status = replay_sessions(settings_of(workspace), output, first=first, last=last)
-    finish(status)
-
-
-@app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice latency --store[/bold]")
-def latency(
-    account: Annotated[str, typer.Option(help="Whose orders; the live account if not given.")] = "",
-    store: Annotated[
-        bool, typer.Option("--store", help="Let paper venues and backtests draw from it.")
-    ] = False,
-    workspace: Workspace = None,
-    json: Json = False,
-) -> None:
-    """Measure how long orders took from decision to acknowledgement, from the journal."""
-    output = Output(as_json=json)
-    with reported(output):
-        from service.commands.latency import show_latency
-
-        status = show_latency(settings_of(workspace), output, account=account, store=store)
     finish(status)
 
 

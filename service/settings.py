@@ -34,6 +34,7 @@ class Settings:
     # Each a file of this host, or Redis or Valkey; the URL may hold a password.
     online_url: str = field(repr=False)  # newest known feature values
     streams_url: str = field(repr=False)  # features.pit and signals.{strategy}
+    alerts: Path | None  # who hears of an alert, and when; None = the packaged default
     policy: Path | None  # guardrail limits; None = the packaged default
     venues: Path | None  # paper venues and how they fill; None = the packaged ones
     account: str  # whose books the desk shows; "" = live, else the active bundle's replay
@@ -89,6 +90,7 @@ def read_settings(
         streams_url=_store(
             environ, "SLUICE_STREAMS_URL", f"sqlite:///{quote(str(folder))}/streams.db"
         ),
+        alerts=_file(environ, "SLUICE_ALERTS"),
         policy=_file(environ, "SLUICE_POLICY"),
         venues=_file(environ, "SLUICE_VENUES"),
         account=environ.get("SLUICE_ACCOUNT", "").strip(),

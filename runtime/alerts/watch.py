@@ -8,7 +8,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from featurestore.errors import PlatformError
@@ -39,6 +39,7 @@ class Condition:
 
     name: str  # the findings' keys begin with it and a dot
     look: Callable[[datetime], Iterable[Finding]]
+    every: timedelta = timedelta(0)  # between two looks; zero = in every round
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class Watch:
     expected: tuple[str, ...] = ()  # processes that must be heard of
     conditions: Sequence[Condition] = ()
     since: datetime | None = None
+    _next: dict[str, datetime] = field(default_factory=dict)  # condition -> its next look
     _failed: dict[str, str] = field(default_factory=dict)  # receiver -> why it was not reached
 
     def round(self) -> int:
@@ -61,7 +63,9 @@ class Watch:
         self.since = self.since or now
         self._listen(now, self.since)
         for condition in self.conditions:
-            self._look(condition, now)
+            if now >= self._next.get(condition.name, now):
+                self._next[condition.name] = now + condition.every
+                self._look(condition, now)
         return self._tell(now)
 
     def _listen(self, now: datetime, since: datetime) -> None:

@@ -1,4 +1,4 @@
-"""`sluice trade`: the active bundle on paper under the wall clock, one tick after each close."""
+"""`sluice trade`: what the registry names, on paper under the wall clock, after each close."""
 
 import os
 import signal
@@ -15,14 +15,16 @@ from runtime.live import LATE, LiveDriver, Replica, SessionJob, Stopping
 from runtime.replay import CAPITAL
 from runtime.slots import Slots
 from service.accounts import LIVE
+from service.alarms import TRADE, Alarms, heart, open_book
 from service.console import OK, Output
+from service.crew import live_crew
 from service.databases import open_runtime
 from service.hangup import reload_in_background
 from service.policies import Policies, open_policies
 from service.publishing import Publishing, publishing
 from service.records import open_lead
 from service.settings import Settings, require_records
-from service.trading import active_bundle, market_reader, open_desk
+from service.trading import market_reader, open_desk
 
 
 def trade(
@@ -34,7 +36,8 @@ def trade(
     that is closed in the journal already is not run again, so a restart is harmless.
     """
     require_records(settings)
-    bundle = active_bundle(settings)
+    crew = live_crew(settings)
+    bundle = crew.bundle
     calendar = load_calendar(bundle.manifest.calendar)
     clock = WallClock()
     policies = open_policies(settings, clock=clock)
@@ -49,8 +52,8 @@ def trade(
     output.answer(
         {"bundle": bundle.hash, "study": bundle.manifest.study, "calendar": calendar.name},
         lambda console: console.print(
-            f"Trading [bold]{bundle.manifest.study}[/bold] ({bundle.hash[:12]}, {bundle.stage}) on "
-            f"paper, {delay_minutes} min after each {calendar.name} close  (Ctrl-C ends it)"
+            f"Trading [bold]{crew.words}[/bold] on paper, {delay_minutes} min after each "
+            f"{calendar.name} close  (Ctrl-C ends it)"
         ),
     )
     job = SessionJob(
@@ -60,7 +63,9 @@ def trade(
     )
     database = open_runtime(settings)
     with publishing(settings, LIVE) as told:
-        desk = _Trading(settings, output, calendar, clock, policies, job, told)
+        alarms = Alarms(open_book(settings), clock)
+        pulse = heart(settings, TRADE, f"{socket.gethostname()}:{os.getpid()}")
+        desk = _Trading(settings, output, calendar, clock, policies, job, told, alarms)
         replica = Replica(
             lead=open_lead(settings, database, f"trade-{LIVE}"),
             epochs=Epochs(database),
@@ -70,10 +75,12 @@ def trade(
             open_driver=desk.driver,
             on_lead=lambda fence: output.console.print(f"this process leads, epoch {fence.epoch}"),
             on_standby=lambda: output.console.print("another process leads; standing by"),
+            alive=lambda: pulse.beat(clock.now()),
         )
         stopping = Stopping()
         stopping.on_signals()
-        replica.serve(job, stopping)
+        replica.serve(job, stopping, desk.alarms.given_up)
+        pulse.beat(clock.now(), ended=True)
     return OK
 
 
@@ -88,6 +95,7 @@ class _Trading:
     policies: Policies
     job: SessionJob
     told: Publishing
+    alarms: Alarms
 
     def driver(self, fence: Fence, stopping: Stopping) -> LiveDriver:
         """Return the driver of the live account under one epoch."""
@@ -105,12 +113,12 @@ class _Trading:
 
     def _engine(self, fence: Fence, stopping: Stopping) -> Engine:
         """Open the newest bundle, data and policy; the account is paid in before its first day."""
-        active = active_bundle(self.settings)
-        reader = market_reader(self.settings, active, newest=True)
+        crew = live_crew(self.settings)
+        reader = market_reader(self.settings, *crew.bundles, newest=True)
         freshness = {name: view.freshness for name, view in reader.contracts.items()}
         desk = open_desk(
             self.settings,
-            active,
+            crew.bundle,
             reader,
             account=LIVE,
             clock=self.clock,
@@ -119,6 +127,7 @@ class _Trading:
             fence=fence,
             standing=stopping.standing(fence),
         )
+        desk = crew.man(desk, clock=self.clock, freshness=freshness)
         log_on(desk.brokers, fence)
         if desk.journal.book().flows == 0:
             fund(desk.journal, CAPITAL, self.clock.now())
@@ -126,6 +135,7 @@ class _Trading:
 
     def _closed(self, outcome: SessionOutcome) -> None:
         self._show(outcome)
+        self.alarms.session(outcome)
         self.told.session_closed()
 
     def _show(self, outcome: SessionOutcome) -> None:

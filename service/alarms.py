@@ -1,0 +1,196 @@
+"""What raises an alert here, and how the watch is put together from the settings.
+
+The trading process writes its alerts as files at once; the watch, another process, sends them
+within a second, looks at what can be looked at from outside, and hears whoever falls silent.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.alerts.alert import Alert
+from runtime.alerts.book import AlertBook
+from runtime.alerts.budget import Budget, BurnRule, Event, Objective, budget, burning
+from runtime.alerts.escalation import Escalation, read_escalation
+from runtime.alerts.heartbeat import Heart
+from runtime.alerts.notify import AppriseNotifier
+from runtime.alerts.watch import Condition, Finding, Watch
+from runtime.clock import Clock
+from runtime.engine import SessionOutcome
+from runtime.kill import KillSwitch
+from runtime.secrets.source import SCHEME, SecretRef
+from service.accounts import LIVE
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+TRADE, WATCH = "trade", "watch"  # who leaves signs of life
+BEAT = timedelta(seconds=5)
+RECORDS = timedelta(seconds=30)  # between two looks into the database
+FEED = Objective(name="feed", target=0.95, window=timedelta(days=60))
+# One event a session: a page when two of five sessions failed, a ticket at one of twenty.
+FEED_RULES = (
+    BurnRule(long=timedelta(days=7), short=timedelta(days=3), rate=8.0, page=True),
+    BurnRule(long=timedelta(days=30), short=timedelta(days=7), rate=1.0, page=False),
+)
+
+
+def open_book(settings: Settings) -> AlertBook:
+    """Open the workspace's alerts."""
+    return AlertBook.create(settings.workspace / "alerts")
+
+
+def hearts(settings: Settings) -> Path:
+    """Return the folder where processes leave their signs of life."""
+    return settings.workspace / "hearts"
+
+
+def heart(settings: Settings, name: str, who: str) -> Heart:
+    """Return what leaves one process's signs of life."""
+    return Heart(folder=hearts(settings), name=name, who=who, every=BEAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """What a trading process has to tell people."""
+
+    book: AlertBook
+    clock: Clock
+
+    def session(self, outcome: SessionOutcome) -> tuple[Alert, ...]:
+        """Raise what a session brought: a refused tick, breaks, denied orders, missing bars."""
+        day, found = outcome.day, []
+        if outcome.refusal:
+            found.append(Finding(key="trade.refused", title=f"{day}: {outcome.refusal}"))
+        if outcome.breaks:
+            told = "; ".join(str(one) for one in outcome.breaks[:5])
+            title = f"{day}: {len(outcome.breaks)} breaks with the venues"
+            found.append(Finding(key="trade.breaks", title=title, detail=told))
+        if outcome.unpriced:
+            title = f"{day}: not closed, no bar for {', '.join(outcome.unpriced)}"
+            found.append(Finding(key="trade.unpriced", title=title))
+        if outcome.denied:
+            title = f"{day}: guardrails denied {outcome.denied} orders"
+            decided = outcome.decision.decision_id if outcome.decision else ""
+            found.append(
+                Finding(
+                    key="trade.denied",
+                    title=title,
+                    detail=f"see sluice why {decided}",
+                    severity="ticket",
+                )
+            )
+        return tuple(self._sound(one) for one in found)
+
+    def given_up(self, error: BaseException) -> None:
+        """Raise that a session failed for good."""
+        self._sound(
+            Finding(key="trade.given-up", title="a session was given up", detail=str(error))
+        )
+
+    def _sound(self, finding: Finding) -> Alert:
+        return self.book.sound(
+            finding.key,
+            finding.title,
+            at=self.clock.now(),
+            severity=finding.severity,
+            detail=finding.detail,
+        )
+
+
+def open_watch(settings: Settings, clock: Clock, *, expected: tuple[str, ...] = (TRADE,)) -> Watch:
+    """Put the watch together; every receiver's address is checked before the first round.
+
+    Raises:
+        EscalationInvalid: the file of receivers and levels cannot be used.
+    """
+    escalation, records = read_escalation(settings.alerts), Records(settings)
+    switch = KillSwitch.create(settings.workspace / "kill")
+    return Watch(
+        book=open_book(settings),
+        escalation=escalation,
+        notifier=open_notifier(settings, escalation),
+        clock=clock,
+        hearts=hearts(settings),
+        expected=expected,
+        conditions=(
+            Condition(name="kill", look=lambda _: _stopped(switch)),
+            Condition(name="books", look=records.broken_books, every=RECORDS),
+            Condition(name="feed", look=records.late_feed, every=RECORDS),
+        ),
+    )
+
+
+def open_notifier(settings: Settings, escalation: Escalation) -> AppriseNotifier:
+    """Return the way to the receivers; EscalationInvalid names one that cannot be reached."""
+
+    def resolve(address: str) -> str:
+        if not address.startswith(SCHEME) or settings.secrets is None:
+            return address
+        ref = SecretRef.parse(address)
+        return settings.secrets.source.read(ref.path, ref.field)
+
+    notifier = AppriseNotifier(escalation.receivers, resolve)
+    notifier.check()
+    return notifier
+
+
+def feed_budget(settings: Settings, now: datetime) -> Budget:
+    """Return how many sessions of the last sixty days ran on time, of those that were due."""
+    return budget(FEED, Records(settings).events(), now)
+
+
+def _stopped(switch: KillSwitch) -> Iterable[Finding]:
+    for stop in switch.state():
+        by = f" by {stop.by}" if stop.by else ""
+        yield Finding(
+            key=f"kill.{stop.scope}", title=f"{stop.scope} is stopped{by}", detail=stop.reason
+        )
+
+
+@dataclass(slots=True)
+class Records:
+    """What the watch looks up in the runtime's database, opened at the first look."""
+
+    settings: Settings
+    _engine: "Engine | None" = None
+
+    def broken_books(self, _now: datetime) -> Iterable[Finding]:
+        """Find breaks at the last close."""
+        from service.records import open_journal
+
+        session = open_journal(self.settings, self._open(), LIVE).last_session()
+        if session is not None and session.breaks:
+            told = "; ".join(str(one) for one in session.breaks[:5])
+            title = f"{len(session.breaks)} breaks with the venues at the close of {session.day}"
+            yield Finding(key="books.breaks", title=title, detail=told)
+
+    def late_feed(self, now: datetime) -> Iterable[Finding]:
+        """Find out whether sessions run late more often than the objective allows."""
+        events = self.events()
+        rule = burning(FEED, events, now, FEED_RULES)
+        if rule is not None:
+            spent = budget(FEED, events, now)
+            yield Finding(
+                key="feed.burning",
+                title=f"{spent.failures} of {spent.events} sessions were late or skipped",
+                detail=f"the objective is {FEED.target:.0%} on time over {FEED.window.days} days",
+                severity="page" if rule.page else "ticket",
+            )
+
+    def events(self) -> tuple[Event, ...]:
+        """Return one event a session that was due: good if it ended on time."""
+        from runtime.slots import endings
+
+        ended = endings(self._open())
+        return tuple(Event(at=at, good=note.outcome == "done") for at, note in ended)
+
+    def _open(self) -> "Engine":
+        from service.databases import open_runtime
+
+        if self._engine is None:
+            self._engine = open_runtime(self.settings)
+        return self._engine

@@ -1,0 +1,166 @@
+"""`sluice alerts` and the watch, with notices that really travel over HTTP and mail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+from email import message_from_string
+
+import pytest
+from typer.testing import CliRunner
+
+from runtime.clock import WallClock
+from runtime.engine import SessionOutcome
+from runtime.kill import KillSwitch
+from service.alarms import TRADE, Alarms, heart, open_book, open_watch
+from service.cli import app
+from service.settings import read_settings
+from tests.fakes.receivers import mail_server, webhook
+
+LEVELS = """
+[[level]]
+after_minutes = 0
+to = ["hook", "desk"]
+[[level]]
+after_minutes = 15
+to = ["hook"]
+"""
+
+
+@pytest.fixture
+def received():
+    with webhook() as (hook, posted), mail_server() as (port, mails):
+        yield hook, posted, port, mails
+
+
+@pytest.fixture
+def environ(tmp_path, received):
+    hook, _, port, _ = received
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "workspace.json").write_text("{}")
+    mail = f"mailto://127.0.0.1:{port}?smtp=127.0.0.1&from=a@example.org&to=desk@example.org"
+    file = tmp_path / "alerts.toml"
+    file.write_text(
+        f'[receivers]\nhook = "secret:alerts#hook"\ndesk = "{mail}&mode=insecure"\n{LEVELS}'
+    )
+    return {
+        "SLUICE_ALERTS": str(file),
+        "SLUICE_WORKSPACE": str(tmp_path / "ws"),
+        "ALERTS_HOOK": f"json://127.0.0.1:{hook}/hook",
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture
+def settings(environ):
+    from service.secrets import Secrets
+
+    secrets = Secrets(environ=environ, clock=WallClock())
+    return read_settings(secrets.resolved(), secrets=secrets)
+
+
+@pytest.fixture
+def sluice(environ):
+    def run(*words: object, status: int = 0) -> str:
+        done = CliRunner().invoke(app, [*map(str, words)], env=environ)
+        assert done.exit_code == status, done.output
+        return done.output
+
+    return run
+
+
+def outcome(**given) -> SessionOutcome:
+    plain = {
+        "day": date(2026, 11, 20),
+        "decision": None,
+        "orders": 0,
+        "fills": 0,
+        "equity": None,
+        "benchmark_return": None,
+        "breaks": (),
+    }
+    return SessionOutcome(**plain | given)
+
+
+def test_an_alert_reaches_a_webhook_and_a_mailbox_in_one_round(settings, received):
+    _, posted, _, mails = received
+    alarms = Alarms(open_book(settings), WallClock())
+    alarms.session(outcome(unpriced=("AAPL", "MSFT")))
+    assert open_watch(settings, WallClock(), expected=()).round() == 2
+    (hooked,) = posted
+    assert hooked["title"] == "[page] 2026-11-20: not closed, no bar for AAPL, MSFT"
+    assert "sluice alerts ack" in hooked["message"]
+    (mail,) = mails
+    assert message_from_string(mail)["Subject"] == hooked["title"]
+
+
+def test_a_session_that_went_well_raises_nothing(settings):
+    assert Alarms(open_book(settings), WallClock()).session(outcome()) == ()
+
+
+def test_a_stopped_scope_is_told_and_over_when_it_is_released(settings, received):
+    switch = KillSwitch.create(settings.workspace / "kill")
+    switch.engage("symbol.AAPL", "wrong prices", by="ada", at=WallClock().now())
+    watch = open_watch(settings, WallClock(), expected=())
+    watch.round()
+    (alert,) = watch.book.open()
+    assert (alert.title, alert.detail) == ("symbol.AAPL is stopped by ada", "wrong prices")
+    assert len(received[1]) == 1
+    (settings.workspace / "kill" / "symbol.AAPL").unlink()
+    watch.round()
+    assert watch.book.open() == ()
+
+
+def test_a_person_lists_takes_and_ends_an_alert(sluice, settings):
+    assert "no alert is open" in sluice("alerts", "list")
+    alert = open_book(settings).sound("trade.breaks", "2 breaks", at=WallClock().now())
+    assert "NOT TAKEN" in sluice("alerts", "list", status=1)
+    said = sluice("alerts", "ack", "trade.breaks", "--by", "ada", "--note", "asking the venue")
+    assert "taken by ada: asking the venue" in said
+    found = json.loads(sluice("alerts", "list", "--json"))
+    assert [(one["id"], one["acknowledged_by"]) for one in found] == [(alert.id, "ada")]
+    sluice("alerts", "resolve", alert.id, "--how", "booked")
+    assert "over: booked" in sluice("alerts", "list", "--all")
+    assert "no open alert is called" in " ".join(
+        sluice("alerts", "resolve", alert.id, "--how", "x", status=1).split()
+    )
+
+
+def test_a_receiver_can_be_tried_and_an_unknown_one_is_named(sluice, received):
+    assert "hook was reached" in sluice("alerts", "test", "hook")
+    assert received[1][0]["title"].endswith("a test: nothing has happened")
+    assert "desk, hook" in sluice("alerts", "test", "boss", status=2)
+
+
+def test_without_a_session_the_whole_budget_is_left(sluice):
+    found = json.loads(sluice("alerts", "budget", "--json"))
+    assert (found["sessions"], found["budget_left"]) == (0, 1.0)
+
+
+def test_a_killed_process_is_missed_by_the_watch_of_another(environ, settings, received):
+    _, posted, _, _ = received
+    pulse = heart(settings, TRADE, "host:1")
+    pulse.beat(WallClock().now() - timedelta(seconds=16))  # and nothing since
+    child = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "alerts", "watch"],
+        env={k: v for k, v in os.environ.items() if not k.startswith("SLUICE_")} | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + 60
+        while not posted and time.monotonic() < until:
+            time.sleep(0.05)
+        assert [one["title"] for one in posted] == ["[page] trade is silent"]
+    finally:
+        child.send_signal(signal.SIGTERM)
+        said, _ = child.communicate(timeout=30)
+    assert child.returncode == 0, said
+    assert "Watching" in said
+    assert (settings.workspace / "hearts" / "watch.beat").is_file()
