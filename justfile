@@ -19,6 +19,10 @@ demo *args: (_venv "research")
 test *args: (_venv "dev") _browser _proxy (_apart "s3" "the S3 server of the tests")
     {{ bin }}/python -m pytest -n 2 --dist loadfile {{ args }}
 
+# kill -9 of a trading process, 200 times at random under load and at every named point of the order path
+faults kills="200": (_venv "dev")
+    SLUICE_KILLS={{ kills }} {{ bin }}/python -m pytest tests/faults -s --timeout 1800
+
 # Format, lint, strict types, floors: what must hold before a commit
 check: (_venv "dev")
     {{ bin }}/ruff format --check .

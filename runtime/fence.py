@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine
 
 from runtime.chain import micros
 from runtime.database import transaction
-from runtime.errors import Superseded
+from runtime.errors import DatabaseUnavailable, Superseded
 
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS trading_epochs (account TEXT PRIMARY KEY, "
@@ -33,6 +33,14 @@ _TAKE = (
     "ON CONFLICT (account) DO UPDATE SET epoch = trading_epochs.epoch + 1, "
     "holder = excluded.holder, taken_at = excluded.taken_at RETURNING epoch"
 )
+# The server's own limit for idle transactions is not enough: PostgreSQL 18.6 does not apply it to a
+# transaction whose last statements came as a pipeline, as every batch of rows does.
+_END_HOLDERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+    "AND pid <> pg_backend_pid() AND objsubid = 1 AND classid::bigint = %s AND objid::bigint = %s "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+WAIT_MS = 2000  # how long who takes over waits for what the one before has begun
 
 
 @runtime_checkable
@@ -104,20 +112,43 @@ class Epochs:
     def take(self, account: str, *, holder: str, at: datetime) -> Fence:
         """Take the account's next epoch; every process that held an earlier one is refused.
 
+        What an earlier holder has begun is waited for; on PostgreSQL it is ended after `WAIT_MS`,
+        since a process that was stopped inside a transaction would never end it.
+
         Args:
             account: whose orders are sent.
             holder: who takes it, for people: host and process.
             at: UTC.
+
+        Raises:
+            DatabaseUnavailable: it does not answer, or an earlier holder could not be ended.
         """
-        statement = _TAKE.replace("?", "%s") if self._postgres else _TAKE
+        try:
+            epoch = self._take(account, holder, at)
+        except DatabaseUnavailable:
+            if not self._postgres:
+                raise
+            self._end_holders(account)
+            epoch = self._take(account, holder, at)
+        return Fence(self.engine, account, epoch, holder)
+
+    def _take(self, account: str, holder: str, at: datetime) -> int:
+        arguments = (account, holder, micros(at))
         with transaction(self.engine) as connection:
             if self._postgres:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {WAIT_MS}")
                 lock = "SELECT pg_advisory_xact_lock(%s)"
                 connection.exec_driver_sql(lock, (_lock_of(account),))
-            row = connection.exec_driver_sql(statement, (account, holder, micros(at))).fetchone()
-        if row is None:
-            raise Superseded(f"no epoch was given for account {account}")
-        return Fence(self.engine, account, int(row[0]), holder)
+                statement = _TAKE.replace("?", "%s")
+            else:
+                statement = _TAKE
+            return int(connection.exec_driver_sql(statement, arguments).scalar_one())
+
+    def _end_holders(self, account: str) -> None:
+        """End the server's sessions that hold the account's lock; what they did not commit goes."""
+        high, low = divmod(_lock_of(account), 1 << 32)
+        with transaction(self.engine) as connection:
+            connection.exec_driver_sql(_END_HOLDERS, (high, low))
 
 
 def log_on(venues: Iterable[object], fence: Fence) -> None:

@@ -1,0 +1,317 @@
+"""A two-symbol world that trades through `LiveDriver`, claims and fence, and can die at any point.
+
+The product carries no hooks: the points are its seams, watched from outside. A journal, venues, a
+slot book and an anchor that announce each call before and after it; and the database's own events,
+which announce a commit while it is still to come.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import event
+
+from featurestore.calendars import Session
+from runtime.brokers.paper import PaperVenue
+from runtime.chain import HeadAnchor
+from runtime.clock import ReplayClock
+from runtime.database import open_database
+from runtime.engine import Engine, SessionOutcome, fund
+from runtime.fence import Epochs, Fence, log_on
+from runtime.journal.store import Journal
+from runtime.live import DELAY, LiveDriver
+from runtime.slots import Slots
+from tests.fakes.graphs import tilt_manifest
+from tests.fakes.market import CAPITAL, XNYS, Bench, SyntheticMarket, open_bench
+
+ACCOUNT = "paper"
+JOB = "session XNYS"
+FIRST = date(2017, 1, 3)
+SYMBOLS = ("AAA", "BBB")
+POINTS = (
+    "before the epoch is committed",
+    "after the epoch is committed",
+    "before the claim is committed",
+    "after the claim is committed",
+    "before the venue sees the bars",
+    "after the venue has executed",
+    "before the fills are committed",
+    "after the fills are committed",
+    "before the decision is committed",
+    "after the decision is committed",
+    "before an order is sent",
+    "after an order is sent",
+    "before the acknowledgements are committed",
+    "after the acknowledgements are committed",
+    "before the session is committed",
+    "after the session is committed",
+    "before the head is anchored",
+    "after the head is anchored",
+    "before the slot's end is committed",
+    "after the slot's end is committed",
+)
+# What stands between a stopped process and the world, by name, so that tests may take it away.
+PROTECTIONS = ("fence", "standing", "logon", "claims", "intent")
+Reached = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class At:
+    """Does something when a named point is reached for the n-th time."""
+
+    point: str
+    times: int
+    act: Callable[[], None]
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, point: str) -> None:
+        self.seen[point] += 1
+        if point == self.point and self.seen[point] == self.times:
+            self.act()
+
+
+class WatchedJournal(Journal):
+    """Announces what it commits."""
+
+    reached: Reached = staticmethod(lambda point: None)
+
+    def _told(self, name: str, call, *arguments):
+        self.committing = name
+        done = call(*arguments)
+        self.committing = ""
+        if done:
+            self.reached(f"after {name} {_are(name)} committed")
+        return done
+
+    sent_first: Callable[[object], object] | None = None  # the mistake of sending before writing
+
+    def record_decision(self, record, orders):
+        for order in orders if self.sent_first is not None else ():
+            self.sent_first(order)
+        return self._told("the decision", super().record_decision, record, orders)
+
+    def record_order_states(self, events):
+        return self._told("the acknowledgements", super().record_order_states, events)
+
+    def record_fills(self, fills):
+        return self._told("the fills", super().record_fills, fills)
+
+    def close_session(self, record):
+        return self._told("the session", super().close_session, record)
+
+
+def _are(name: str) -> str:
+    return "are" if name in ("the fills", "the acknowledgements") else "is"
+
+
+class WatchedAnchor(HeadAnchor):
+    """Announces the head it remembers."""
+
+    reached: Reached = staticmethod(lambda point: None)
+
+    def record(self, head) -> None:
+        self.reached("before the head is anchored")
+        super().record(head)
+        self.reached("after the head is anchored")
+
+
+class WatchedVenue(PaperVenue):
+    """Announces what it is told."""
+
+    reached: Reached = staticmethod(lambda point: None)
+
+    def submit(self, order):
+        self.reached("before an order is sent")
+        state = super().submit(order)
+        self.reached("after an order is sent")
+        return state
+
+    def on_bars(self, bars, at):
+        self.reached("before the venue sees the bars")
+        made = super().on_bars(bars, at)
+        self.reached("after the venue has executed")
+        return made
+
+
+class WatchedSlots(Slots):
+    """Announces claims and ends."""
+
+    reached: Reached = staticmethod(lambda point: None)
+
+    def claim(self, slot, at):
+        Commits.name = "the claim"
+        claimed = super().claim(slot, at)
+        type(self).reached("after the claim is committed")
+        return claimed
+
+    def end_all(self, slots, outcome, at, reason=""):
+        Commits.name = "the slot's end"
+        ended = super().end_all(slots, outcome, at, reason)
+        type(self).reached("after the slot's end is committed")
+        return ended
+
+
+class Commits:
+    """Which commit comes next, as the database's own events cannot know."""
+
+    name = ""
+
+
+def watch_commits(engine, journal_of: Callable[[], WatchedJournal | None], reached: Reached):
+    """Announce each commit of the order path a moment before the database makes it."""
+
+    def commit(_connection) -> None:
+        journal = journal_of()
+        name = Commits.name or getattr(journal, "committing", "")
+        Commits.name = ""
+        if journal is not None:
+            journal.committing = ""
+        if name:
+            reached(f"before {name} {_are(name)} committed")
+
+    event.listen(engine, "commit", commit)
+
+
+def trade_on(
+    folder: Path,
+    url: str,
+    sessions: int,
+    *,
+    reached: Reached = lambda point: None,
+    told: Callable[[SessionOutcome], None] = lambda outcome: None,
+    holder: str = "one",
+    without: frozenset[str] = frozenset(),
+    begun: Callable[[], None] = lambda: None,
+    skip: int = 0,
+) -> World:
+    """Trade from where the journal stands until `sessions` are closed; return the open world.
+
+    Args:
+        folder: of bundle, venues and anchor.
+        url: of the database.
+        sessions: how many from `FIRST` on.
+        reached: told every named point.
+        told: acknowledges a session: called once it is closed.
+        holder: name of this process.
+        without: protections that are taken away, of `PROTECTIONS`.
+        begun: called when everything is open and trading begins.
+        skip: how many sessions to leave out, as a process does that starts too late for them.
+    """
+    world = open_world(folder, url, reached=reached, holder=holder, without=without)
+    begun()
+    world.run(sessions, told, skip)
+    return world
+
+
+@dataclass(slots=True)
+class World:
+    """One process's view of the world."""
+
+    bench: Bench
+    fence: Fence
+    slots: Slots | None
+
+    @property
+    def journal(self) -> Journal:
+        return self.bench.desk.journal
+
+    def run(self, sessions: int, told: Callable[[SessionOutcome], None], skip: int = 0) -> None:
+        """Run every session that is left, each when it is due."""
+        days = calendar_of(sessions)[skip:]
+        clock = self.bench.desk.clock
+        assert isinstance(clock, ReplayClock)
+        driver = LiveDriver(
+            open_engine=lambda: Engine(self.bench.desk),
+            calendar=XNYS,
+            clock=clock,
+            slots=self.slots,
+            on_session=told,
+            patience=timedelta(hours=1),
+            wait=lambda _seconds: driver.superseded.is_set(),  # at once again
+        )
+        for session in days:
+            clock.advance(max(clock.now(), session.close + DELAY))
+            driver.run_due()
+            if driver.superseded.is_set():
+                return
+
+    def close(self) -> None:
+        self.bench.close()
+
+
+def calendar_of(sessions: int) -> tuple[Session, ...]:
+    """The first sessions of the world."""
+    return XNYS.sessions(FIRST, FIRST + timedelta(days=2 * sessions + 10))[:sessions]
+
+
+def open_world(
+    folder: Path,
+    url: str,
+    *,
+    reached: Reached = lambda point: None,
+    holder: str = "one",
+    without: frozenset[str] = frozenset(),
+) -> World:
+    """Open everything anew, as a process that starts does, and take the next epoch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = open_database(url)
+    journals: list[WatchedJournal] = []
+    watch_commits(engine, lambda: journals[0] if journals else None, reached)
+    clock = ReplayClock(datetime(2017, 1, 1, tzinfo=UTC))
+    epochs = Epochs(engine)
+    Commits.name = "the epoch"
+    fence = epochs.take(ACCOUNT, holder=holder, at=clock.now())
+    reached("after the epoch is committed")
+    bench = open_bench(
+        folder,
+        database_url=url,
+        market=SyntheticMarket(SYMBOLS, last=date(2020, 12, 31)),
+        manifest=tilt_manifest(SYMBOLS, schedule="daily"),
+    )
+    bench.close()
+    anchor = WatchedAnchor(folder / "journal.head")
+    WatchedAnchor.reached = staticmethod(reached)
+    journal = WatchedJournal(engine, ACCOUNT, anchor, None if "fence" in without else fence)
+    journal.reached = reached
+    journals.append(journal)
+    venues = []
+    for venue in bench.desk.brokers:
+        assert isinstance(venue, PaperVenue)
+        watched = WatchedVenue(folder / "venues" / f"{venue.name}.db", venue.terms)
+        watched.reached = reached
+        venues.append(watched)
+    if "intent" in without:
+        by_name = {venue.name: venue for venue in venues}
+        journal.sent_first = lambda order: by_name[order.venue].submit(order)
+    if "logon" not in without:
+        log_on(venues, fence)
+    standing: Callable[[], AbstractContextManager[None]] = fence.holding
+    bench.desk = replace(
+        bench.desk,
+        journal=journal,
+        brokers=tuple(venues),
+        clock=clock,
+        standing=nullcontext if "standing" in without else standing,
+    )
+    WatchedSlots.reached = staticmethod(reached)
+    slots = None if "claims" in without else WatchedSlots.open(engine, fence, JOB)
+    if journal.book().flows == 0:
+        fund(journal, CAPITAL, clock.now())
+    return World(bench=bench, fence=fence, slots=slots)
+
+
+def acknowledge(path: Path) -> Callable[[SessionOutcome], None]:
+    """Return what tells the outside of a closed session, by one line that outlives the process."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def told(outcome: SessionOutcome) -> None:
+        decided = outcome.decision.decision_id if outcome.decision else "-"
+        os.write(descriptor, f"{outcome.day} {decided}\n".encode())
+
+    return told
