@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from service.commands.options import Json, Workspace, finish, workspace_settings
-from service.console import REFUSED, Output, reported
+from service.console import OK, REFUSED, Output, reported
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -202,6 +202,29 @@ def skew(
         status = commands.skew(
             workspace_settings(workspace), output, features or [], symbol or [], at=at
         )
+    finish(status)
+
+
+@app.command(epilog="Example: [bold]sluice features follow --once[/bold]")
+def follow(
+    group: Annotated[
+        str, typer.Option(help="Readers of one group share the messages.", show_default=True)
+    ] = "online",
+    once: Annotated[bool, typer.Option("--once", help="Take what is there and end.")] = False,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Keep the online store up to date from the stream features.pit, until stopped.
+
+    For a host whose lake is elsewhere and whose online store is its own. Computed features wait for
+    the next materialization.
+    """
+    output = Output(as_json=json)
+    status = OK
+    with reported(output):
+        from service.following import follow as followed
+
+        status = followed(workspace_settings(workspace), output, group=group, once=once)
     finish(status)
 
 

@@ -132,8 +132,8 @@ def traded(settings: Settings, day: date) -> str:
     return outcome.decision.decision_id
 
 
-def sluice(folder: Path, *arguments: str, status: int = 0) -> dict:
-    done = CliRunner().invoke(app, [*arguments, "-w", str(folder), "--json"])
+def sluice(folder: Path, *arguments: str, status: int = 0, env: dict | None = None) -> dict:
+    done = CliRunner().invoke(app, [*arguments, "-w", str(folder), "--json"], env=env)
     assert done.exit_code == status, done.output
     return json.loads(done.stdout)
 
@@ -196,7 +196,15 @@ def test_the_whole_way_is_the_same_to_the_bit_on_files_and_on_servers(settings):
     assert sluice(folder, "features", "skew", "--at", later)["confirmed"]
     assert {each.revision for each in on_stream(settings, "features.pit", observation)} == {2}
 
-    # 5. the service tells lag and age
+    # 5. a host that only follows the stream comes to the same values
+    elsewhere = {"SLUICE_ONLINE_URL": f"file://{folder / 'elsewhere.bin'}"}
+    assert sluice(folder, "features", "follow", "--once", env=elsewhere)["handled"] == 6
+    followed = sluice(folder, "features", "online", "--at", later, env=elsewhere)
+    here = sluice(folder, "features", "online", "--at", later)
+    assert followed["values"] == here["values"]
+    assert {row["value"] for row in here["values"]}.isdisjoint(truth.values)
+
+    # 6. the service tells lag and age
     live = open_live(settings, monotonic=time.monotonic, prove=prove_here)
     with TestClient(create_app(live)) as client:
         text = client.get("/metrics").text
