@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from featurestore.errors import PlatformError
 from pipelines.backtest import Backtest, backtest
 from pipelines.compile import compile_strategy
@@ -20,7 +18,7 @@ from pipelines.errors import TrialPruned
 from pipelines.ledger.records import TrialClosed, TrialOpened
 from pipelines.models.export import ExportFinding
 from pipelines.models.training import train
-from pipelines.performance import figures
+from pipelines.performance import as_days, figures
 from pipelines.strategy import Strategy
 from pipelines.workspace import Workspace
 from runtime.inference import DecisionSession
@@ -101,7 +99,7 @@ def closing(result: Backtest) -> TrialClosed:
     """Return the ledger entry of a complete trial."""
     return TrialClosed(
         status="complete",
-        dates=np.array(result.dates, dtype="datetime64[D]"),
+        dates=as_days(result.dates),
         net=result.net,
         benchmark=result.benchmark,
         figures=figures(result),

@@ -8,6 +8,7 @@ from pipelines.backtest import Backtest
 from pipelines.evaluate import Trial
 from pipelines.performance import (
     annual_return,
+    as_days,
     drawdowns,
     growth,
     lowest_cash,
@@ -15,7 +16,18 @@ from pipelines.performance import (
     turnover_per_year,
     volatility,
 )
-from pipelines.pictures import ACCENT, BENCHMARK, INK, LOSS, MUTED, Picture, Table, draw
+from pipelines.pictures import (
+    ACCENT,
+    BENCHMARK,
+    INK,
+    LOSS,
+    MUTED,
+    Margins,
+    Picture,
+    Table,
+    draw,
+    plain_log_axis,
+)
 from runtime.inputs import Array
 
 
@@ -51,7 +63,7 @@ def equity(trial: Trial) -> Picture:
             top.annotate(
                 f" {name} {values[-1]:.1f}x", (days[-1], values[-1]), color=colour, va="center"
             )
-        _plain_log_axis(top, min(ours.min(), base.min()), max(ours.max(), base.max()))
+        plain_log_axis(top, min(ours.min(), base.min()), max(ours.max(), base.max()))
         top.set_title("Growth of 1, after costs (log scale)")
         fall, base_fall = drawdowns(result.net), drawdowns(result.benchmark)
         bottom.fill_between(days, fall, 0.0, color=ACCENT, alpha=0.25, linewidth=0)
@@ -59,13 +71,13 @@ def equity(trial: Trial) -> Picture:
         bottom.plot(days, base_fall, color=BENCHMARK, linewidth=0.8)
         bottom.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         bottom.set_title("Drawdown")
-        top.set_xlim(days[0], days[-1] + (days[-1] - days[0]) // 7)
+        top.set_xlim(days[0], days[-1] + (days[-1] - days[0]) // 6)
 
     words = (
         f"Growth of 1 from {result.dates[0]} to {result.dates[-1]}: strategy {ours[-1]:.1f}, "
         f"benchmark {base[-1]:.1f}; deepest drawdown {drawdowns(result.net).min():.0%}."
     )
-    return draw(paint, words=words, size=(8.6, 5.2))
+    return draw(paint, words=words, size=(8.6, 5.2), margins=Margins(between=0.35))
 
 
 def excess(trial: Trial) -> Picture:
@@ -93,7 +105,7 @@ def excess(trial: Trial) -> Picture:
         f"Strategy divided by benchmark ends at {relative[-1]:.2f}; it was ahead in "
         f"{int((yearly > 0).sum())} of {labels.size} calendar years."
     )
-    return draw(paint, words=words, size=(8.6, 2.9))
+    return draw(paint, words=words, size=(8.6, 2.9), margins=Margins())
 
 
 def turnover(trial: Trial) -> Picture:
@@ -117,7 +129,7 @@ def turnover(trial: Trial) -> Picture:
         f"The median rebalancing trades {np.median(result.turnover):.0%} of equity; "
         f"costs add up to {paid[-1]:.1%} of equity."
     )
-    return draw(paint, words=words, size=(8.6, 2.6))
+    return draw(paint, words=words, size=(8.6, 2.6), margins=Margins())
 
 
 def weights(trial: Trial) -> Picture:
@@ -135,17 +147,17 @@ def weights(trial: Trial) -> Picture:
         axes.set_xticks(starts, [str(years[start]) for start in starts])
         axes.grid(visible=False)
         axes.set_title("Target weight by symbol, most held first")
-        bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=30)
+        bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=30, fraction=0.035)
         bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         bar.outline.set_visible(False)
 
     most = result.symbols[order[0]]
     words = f"Target weights over time; {most} is held most, {held[0].mean():.0%} on average."
-    return draw(paint, words=words, size=(8.6, 3.9))
+    return draw(paint, words=words, size=(8.6, 3.9), margins=Margins(right=0.45))
 
 
 def _days(result: Backtest) -> Any:
-    return np.array(result.dates, dtype="datetime64[D]")
+    return as_days(result.dates)
 
 
 def _compound(result: Backtest, mask: Any) -> float:
@@ -156,11 +168,3 @@ def _compound(result: Backtest, mask: Any) -> float:
 def _costs_per_year(result: Backtest) -> float:
     share: Array = result.costs / result.books.equity[1:][result.fill_rows]
     return float(share.sum()) * 252 / len(result.dates)
-
-
-def _plain_log_axis(axes: Any, low: float, high: float) -> None:
-    """Label a log axis with plain figures: 1, 2, 5, 10 ..."""
-    steps = [m * 10.0**e for e in range(-3, 7) for m in (1, 2, 5)]
-    ticks = [step for step in steps if low * 0.9 <= step <= high * 1.1]
-    axes.set_yticks(ticks, [f"{tick:g}x" for tick in ticks])
-    axes.minorticks_off()

@@ -13,7 +13,8 @@ import numpy as np
 from pipelines.backtest import Backtest
 from pipelines.books import CAPITAL
 from pipelines.errors import CrossCheckFailed
-from pipelines.pictures import ACCENT, BENCHMARK, Picture, Table, draw
+from pipelines.performance import as_days
+from pipelines.pictures import ACCENT, BENCHMARK, Margins, Picture, Table, draw, plain_log_axis
 from runtime.inputs import Array
 
 TOLERANCE = 1e-9  # relative, on equity at every close
@@ -50,7 +51,7 @@ def portfolio(result: Backtest, cost_rate: float) -> Any:
     import pandas as pd
     import vectorbt as vbt
 
-    index = pd.DatetimeIndex(np.array(result.dates, dtype="datetime64[ns]"))
+    index = pd.DatetimeIndex(as_days(result.dates).astype("datetime64[ns]"))
     size = np.full(result.prices.shape, np.nan)
     size[result.fill_rows] = result.books.orders
     size[size == 0.0] = np.nan
@@ -138,6 +139,8 @@ def comparison(result: Backtest) -> Picture:
         axes.set_yscale("log")
         axes.plot(values[1].index, values[1], color=BENCHMARK, label="benchmark")
         axes.plot(values[0].index, values[0], color=ACCENT, label="strategy")
+        low, high = (float(edge([np.asarray(v) for v in values])) for edge in (np.min, np.max))
+        plain_log_axis(axes, low, high)
         axes.legend(loc="upper left")
         axes.set_title("vectorbt: cumulative returns by month (log scale)")
 
@@ -147,7 +150,11 @@ def comparison(result: Backtest) -> Picture:
     )
     plotly = json.loads(figure.to_json())
     return draw(
-        paint, words=words, size=(8.6, 2.6), extra={"application/vnd.plotly.v1+json": plotly}
+        paint,
+        words=words,
+        size=(8.6, 2.6),
+        extra={"application/vnd.plotly.v1+json": plotly},
+        margins=Margins(),
     )
 
 
@@ -155,7 +162,7 @@ def _series(result: Backtest, returns: Array) -> Any:
     import pandas as pd
     import vectorbt  # noqa: F401  (registers the .vbt accessor)
 
-    index = pd.DatetimeIndex(np.array(result.dates, dtype="datetime64[ns]"))
+    index = pd.DatetimeIndex(as_days(result.dates).astype("datetime64[ns]"))
     return pd.Series(returns, index=index)
 
 

@@ -165,13 +165,15 @@ class StudyEvidence:
 
 
 class RunOpened(msgspec.Struct, frozen=True, kw_only=True):
-    """A notebook about to be executed, or a sweep about to start."""
+    """A notebook about to be executed, a sweep about to start, or a kernel before its first cell."""
 
     run: str
-    notebook: str
-    notebook_hash: str
+    notebook: str  # empty if a kernel does not know its own
+    notebook_hash: str  # empty likewise
     parameters: dict[str, Value]
-    kind: Literal["notebook", "sweep"] = "notebook"
+    kind: Literal["notebook", "sweep", "kernel"] = "notebook"
+    by: str = ""  # who works in the kernel
+    kernel: str = ""  # Jupyter's id of it
 
 
 class RunClosed(msgspec.Struct, frozen=True, kw_only=True):

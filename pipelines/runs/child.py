@@ -5,6 +5,7 @@ parent through a pipe, one JSON object per line: the kernel's pid, cells as they
 exception, the kernel's exit code. The output file is never taken as evidence.
 """
 
+import asyncio
 import os
 import resource
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 import msgspec
 
 from pipelines.runs.processes import die_with_parent
+
+_LONG_CELL_S = 0.5
 
 
 class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +73,8 @@ def _execute(spec: ChildSpec, tell: Callable[[Event], None]) -> int:
             progress_bar=False,
             cwd=spec.folder,
             autosave_cell_every=0,
+            request_save_on_cell_execute=False,  # the engine below saves
+            partial_output=spec.output,
         )
     except PapermillExecutionError:
         return 1  # told by the engine, with the cell
@@ -101,9 +106,15 @@ def _engine(tell: Callable[[Event], None], kernels: list[Any]) -> Any:
     class ReportingEngine(NBClientEngine):  # type: ignore[misc]
         @classmethod
         def execute_managed_notebook(
-            cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, **_: Any
+            cls,
+            nb_man: Any,
+            kernel_name: str,
+            partial_output: str,
+            start_timeout: int = 60,
+            **_: Any,
         ) -> Any:
             stock = nb_man.cell_exception
+            saver = _Saver(nb_man, partial_output)
 
             def failed(cell: Any, cell_index: int, exception: Any, **kwargs: Any) -> None:
                 tell(
@@ -116,6 +127,14 @@ def _engine(tell: Callable[[Event], None], kernels: list[Any]) -> Any:
                 )
                 stock(cell, cell_index=cell_index, exception=exception, **kwargs)
 
+            def started(cell: Any, cell_index: int) -> None:
+                saver.soon()
+                tell(Event(event="started", cell=cell_index))
+
+            def executed(cell: Any, cell_index: int, execute_reply: Any) -> None:
+                saver.not_now()
+                tell(Event(event="executed", cell=cell_index))
+
             nb_man.cell_exception = failed
             client = Client(
                 nb_man,
@@ -124,16 +143,47 @@ def _engine(tell: Callable[[Event], None], kernels: list[Any]) -> Any:
                 log=logger,
                 extra_arguments=["--HistoryManager.enabled=False"],
                 config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-                on_cell_start=lambda cell, cell_index: tell(
-                    Event(event="started", cell=cell_index)
-                ),
-                on_cell_executed=lambda cell, cell_index, execute_reply: tell(
-                    Event(event="executed", cell=cell_index)
-                ),
+                on_cell_start=started,
+                on_cell_executed=executed,
             )
-            return client.execute()
+            try:
+                return client.execute()
+            except BaseException:
+                saver.not_now()
+                saver.save()  # papermill writes only what it came through with
+                raise
 
     return ReportingEngine
+
+
+class _Saver:
+    """Keeps what a run has so far, for the case that it is killed in a long cell.
+
+    papermill would write the whole notebook before and after every cell, a third of its own work;
+    a cell that ends soon is not worth that.
+    """
+
+    def __init__(self, nb_man: Any, path: str) -> None:
+        self._nb_man, self._path = nb_man, path
+        self._timer: asyncio.TimerHandle | None = None
+
+    def soon(self) -> None:
+        """Save if the cell that starts now takes long; the first one is saved at once."""
+        if self._timer is None:
+            self.save()
+        self.not_now()
+        self._timer = asyncio.get_running_loop().call_later(_LONG_CELL_S, self.save)
+
+    def not_now(self) -> None:
+        """The cell has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def save(self) -> None:
+        """Write the notebook as it stands."""
+        from papermill.iorw import write_ipynb
+
+        write_ipynb(self._nb_man.nb, self._path)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 """Warm kernels: start a zygote, and ask it for processes that have imported everything already.
 
-Opt-in, for sweeps of notebook runs; kernels are cold by default. What is warm is third-party code
-alone, and every run is a process of its own, so that nothing leaks from one to the next.
+Opt-in, for sweeps of notebook runs; kernels are cold by default. What is warm is code that was
+imported, ours included, never a user's; every run is a process of its own, so that nothing leaks
+from one to the next.
 """
 
+import hashlib
 import json
 import os
 import signal
+import site
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +32,7 @@ _THREADLESS = {
     "NUMBA_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "_RJEM_MALLOC_CONF": "background_thread:false",
     "MPLBACKEND": "agg",
 }
 
@@ -131,8 +136,28 @@ def fork(
         raise WarmRefused(f"the warm parent at {address} does not answer: {error}") from error
 
 
+def imported_code() -> str:
+    """Return a hash of what a parent imports: interpreter, installed packages, our own modules."""
+    ours = Path(__file__).resolve().parents[2]
+    facts: list[object] = [sys.version]
+    for folder in sorted(set(site.getsitepackages())):
+        with suppress(OSError):
+            facts.append((folder, Path(folder).stat().st_mtime_ns))
+    for package in ("featurestore", "runtime", "pipelines"):
+        for folder, _, names in os.walk(ours / package):
+            for name in names:
+                if not name.endswith(".pyc"):
+                    known = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 (250 a run)
+                    facts.append((folder, name, known.st_mtime_ns, known.st_size))
+    return hashlib.sha256(repr(sorted(map(repr, facts))).encode()).hexdigest()
+
+
 class WarmKernels:
-    """A running zygote and the kernelspec that leads to it; use as a context manager."""
+    """A running zygote and the kernelspec that leads to it; use as a context manager.
+
+    When the code that the zygote has imported changes on disk, the next run gets a new zygote;
+    runs of the old one come to their end.
+    """
 
     def __init__(self, *, environ: Mapping[str, str] = os.environ) -> None:
         """Start a zygote and wait until it serves.
@@ -142,6 +167,14 @@ class WarmKernels:
         """
         if sys.platform != "linux":
             raise WarmRefused("warm kernels need Linux; kernels stay cold")
+        self._environ = dict(environ)
+        self._ended_later: list[tuple[subprocess.Popen[bytes], Any]] = []
+        self._guard = threading.Lock()
+        self._launch()
+
+    def _launch(self) -> None:
+        """Start a zygote; what it imports is what stands on disk now."""
+        self.code = imported_code()
         self._folder = tempfile.TemporaryDirectory(prefix="sluice-warm-")
         self.folder = Path(self._folder.name)
         self.address = str(self.folder / "zygote")
@@ -153,10 +186,10 @@ class WarmKernels:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=die_with_parent,
-            env=child_environment(_THREADLESS | private, environ),
+            env=child_environment(_THREADLESS | private, self._environ),
         )
         try:
-            self.threads, self.preloaded = self._await()
+            self.threads, self.sleepers, self.preloaded = self._await()
             self._write_kernelspec()
         except BaseException:
             self.close()
@@ -173,14 +206,23 @@ class WarmKernels:
         """Return the folder that JUPYTER_PATH must name for the kernelspec to be found."""
         return str(self.folder / "share")
 
+    def _follow_the_code(self) -> tuple[str, str]:
+        """Return address and kernelspecs of a zygote that holds the code as it is now."""
+        with self._guard:
+            if imported_code() != self.code:
+                self._ended_later.append((self.process, self._folder))
+                self._launch()
+            return self.address, self.jupyter_path
+
     def start(
         self, module: str, arguments: Sequence[str], *, env: Mapping[str, str], log: int, keep: int
     ) -> Leased:
         """Fork a process that runs a module, its output in `log`, with the descriptor `keep`."""
-        path = os.pathsep.join(filter(None, (self.jupyter_path, env.get("JUPYTER_PATH"))))
+        address, specs = self._follow_the_code()
+        path = os.pathsep.join(filter(None, (specs, env.get("JUPYTER_PATH"))))
         with Path(os.devnull).open("rb") as nothing:
             return fork(
-                self.address,
+                address,
                 module,
                 arguments,
                 env={**env, "JUPYTER_PATH": path},
@@ -189,14 +231,16 @@ class WarmKernels:
             )
 
     def close(self) -> None:
-        """End the zygote and everything it forked."""
-        kill_group(self.process.pid)
-        self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        self._folder.cleanup()
+        """End the zygotes and everything they forked."""
+        for process, folder in [*self._ended_later, (self.process, self._folder)]:
+            kill_group(process.pid)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+            folder.cleanup()
+        self._ended_later.clear()
 
-    def _await(self) -> tuple[int, tuple[str, ...]]:
+    def _await(self) -> tuple[int, int, tuple[str, ...]]:
         stdout = self.process.stdout
         assert stdout is not None
         os.set_blocking(stdout.fileno(), False)
@@ -214,7 +258,8 @@ class WarmKernels:
             count = lines[0]["threads"] if lines else None
             why = f"it has {count} threads" if count else "it did not start"
             raise WarmRefused(f"the warm parent does not serve: {why}; kernels stay cold")
-        return int(lines[0]["threads"]), tuple(lines[0]["preloaded"])
+        first = lines[0]
+        return int(first["threads"]), int(first["sleepers"]), tuple(first["preloaded"])
 
     def _write_kernelspec(self) -> None:
         folder = self.folder / "share" / "kernels" / KERNEL

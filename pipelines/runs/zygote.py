@@ -1,19 +1,20 @@
-"""The zygote: a process that imported the heavy third-party code once and forks for every kernel.
+"""The zygote: a process that imported the heavy code once and forks for every kernel.
 
-1. import an allow-listed preload and compile what every run compiles; never our code or a user's
-2. count the threads in /proc/self/task: with more than one, fork could hang, so refuse to serve
-3. per request: fork; the child gets its own session, files, environment, folder, seeds and limits
+1. import an allow-listed preload and compile what every run compiles; never a user's code
+2. count the threads in /proc/self/task: beside this one only the known sleepers of two libraries
+   may be there, else a fork could hang, so refuse to serve
+3. per request, when those sleep: fork; the child gets its own session, files, environment,
+   folder, seeds and limits
 4. the requester's socket is a lease: when it closes, the child's process group is killed
 5. a child is never used twice, and dies with the zygote
 
 Started as `python -m pipelines.runs.zygote SOCKET` by `pipelines.runs.warm`; Linux only. One JSON
-line on stdout says whether it serves. Only the standard library is imported here.
+line on stdout says whether it serves. Only the standard library is imported before the preload.
 """
 
 import contextlib
 import ctypes
 import gc
-import importlib
 import json
 import os
 import random
@@ -23,134 +24,22 @@ import selectors
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-# polars and onnxruntime (ndonnx imports it) start threads on import: they are left to the child.
-PRELOAD = (
-    "numpy",
-    "pandas",
-    "scipy.stats",
-    "scipy.special",
-    "sklearn",
-    "numba",
-    "msgspec",
-    "sqlalchemy",
-    "sqlalchemy.dialects.sqlite",
-    "matplotlib.figure",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.dates",
-    "onnx",
-    "onnx.reference",
-    "spox",
-    "spox.opset.ai.onnx.v20",
-    "spox.opset.ai.onnx.v21",
-    "spox.opset.ai.onnx.ml.v4",
-    "spox.opset.ai.onnx.ml.v5",
-    "PIL.Image",
-    "PIL.PngImagePlugin",
-    "nbformat",
-    "nbclient",
-    "papermill",
-    "papermill.engines",
-    "IPython",
-    "ipykernel.kernelapp",
-    "ipykernel.ipkernel",
-    "plotly.graph_objects",
-    "plotly.io",
-    "vectorbt",
-)
+from pipelines.runs.preload import awake, keep_memory, preload, threads, warm_up
+
 MESSAGE_BYTES = 1 << 18  # a request with its environment fits
 _FILES = 16  # descriptors a request may carry
 _PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 
 
-def threads() -> int:
-    """Return how many threads this process has."""
-    return len(list(Path("/proc/self/task").iterdir()))
-
-
-def preload(names: tuple[str, ...] = PRELOAD) -> list[str]:
-    """Import what is installed of the allow-list; return what was."""
-    done = []
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
-        done.append(name)
-    return done
-
-
-def warm_up() -> None:
-    """Compile what vectorbt compiles in every process, on a few made-up days."""
-    vectorbt, pandas = sys.modules.get("vectorbt"), sys.modules.get("pandas")
-    if vectorbt is None or pandas is None:
-        return
-    index = pandas.date_range("2001-01-01", periods=40)
-    close = pandas.DataFrame({"a": range(40, 80), "b": range(60, 100)}, index, dtype="float64")
-    size = close * 0.0
-    size.iloc[5] = 1.0
-    size.iloc[20] = -1.0
-    book = vectorbt.Portfolio.from_orders(
-        close,
-        size=size,
-        size_type="amount",
-        price=close,
-        fees=0.001,
-        init_cash=10_000.0,
-        cash_sharing=True,
-        group_by=True,
-        call_seq="auto",
-        freq="1D",
-    )
-    book.value()
-    len(book.orders)
-    returns = close["a"].pct_change().fillna(0.0).vbt.returns(freq="1D", year_freq="252D")
-    for name in (
-        "total",
-        "annualized",
-        "annualized_volatility",
-        "sharpe_ratio",
-        "sortino_ratio",
-        "calmar_ratio",
-        "max_drawdown",
-        "value_at_risk",
-        "cond_value_at_risk",
-    ):
-        getattr(returns, name)()
-    other = close["b"].pct_change().fillna(0.0)
-    returns.beta(other)
-    returns.information_ratio(other)
-    returns.cumulative()
-    vectorbt.settings.plotting["use_widgets"] = False
-    returns.plot_cumulative(benchmark_rets=other, start_value=1.0).to_json()
-    vectorbt.settings.plotting["use_widgets"] = True
-    _draw_once()
-
-
-def _draw_once() -> None:
-    """Let matplotlib find its fonts and PIL its encoder."""
-    import io
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(2, 2), layout="constrained")
-    canvas: Any = FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.plot([1, 10], [1, 10])
-    axes.set_yscale("log")
-    axes.set_title("warm", fontweight="bold")
-    canvas.draw()
-    figure.savefig(io.BytesIO(), format="png")
-
-
 class _Zygote:
     """The single-threaded server loop."""
 
-    def __init__(self, listener: socket.socket) -> None:
-        self.listener = listener
+    def __init__(self, listener: socket.socket, sleepers: set[int]) -> None:
+        self.listener, self.sleepers = listener, sleepers
         self.selector = selectors.DefaultSelector()
         self.leases: dict[socket.socket, int] = {}  # connection -> child; 0 before its request
         self.wake, self.woken = socket.socketpair()
@@ -187,6 +76,7 @@ class _Zygote:
             self._release(connection)
             return
         request = json.loads(message)
+        self._let_sleep()
         child = os.fork()
         if child == 0:
             _become(request, files, os.getppid())
@@ -194,6 +84,17 @@ class _Zygote:
             os.close(descriptor)
         self.leases[connection] = child
         self._tell(connection, {"pid": child})
+
+    def _let_sleep(self) -> None:
+        """Wait until no thread but this one is awake: who sleeps in a futex holds no lock.
+
+        A thread that is new would be a worker, and a fork could hang; this parent ends then, and
+        its leases with it.
+        """
+        while any(awake(thread) for thread in self.sleepers):
+            time.sleep(0.001)
+        if len(threads() - self.sleepers) != 1:
+            raise SystemExit("a thread has started in the warm parent; it cannot fork any more")
 
     def _release(self, connection: socket.socket) -> None:
         """Kill what a closed lease had started."""
@@ -289,12 +190,18 @@ def _take_files(files: list[int], targets: list[int]) -> None:
 
 def main(address: str) -> int:
     """Preload, count threads, serve."""
-    done = preload()
+    keep_memory()
+    done, sleepers = preload()
     warm_up()
     gc.collect()
     gc.freeze()
-    count = threads()
-    verdict = {"threads": count, "preloaded": done, "pid": os.getpid()}
+    count = len(threads() - sleepers)
+    verdict = {
+        "threads": count,
+        "sleepers": len(sleepers),
+        "preloaded": done,
+        "pid": os.getpid(),
+    }
     print(json.dumps(verdict), flush=True)  # noqa: T201  (the parent reads it)
     if count != 1:
         return 3
@@ -303,7 +210,7 @@ def main(address: str) -> int:
         Path(address).chmod(0o600)
         listener.listen(64)
         print(json.dumps({"serving": address}), flush=True)  # noqa: T201
-        _Zygote(listener).serve()
+        _Zygote(listener, sleepers).serve()
     return 0
 
 

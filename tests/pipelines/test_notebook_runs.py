@@ -30,7 +30,7 @@ NOTEBOOKS: dict[str, list[Cell]] = {
         "from pipelines.workspace import open_workspace\nprint(open_workspace().run)",
     ],
     "bad": [PARAMETERS, "", "raise ValueError('first line\\nlast line')", "print('never')"],
-    "killed": [PARAMETERS, KERNEL_PID, SLEEP, "print('never')"],
+    "killed": [PARAMETERS, "b = 2", KERNEL_PID + SLEEP, "print('never')"],
     "slow": [
         PARAMETERS,
         "import subprocess\n"
@@ -86,7 +86,7 @@ def records(workspace: Workspace, progress: list[RunProgress]) -> dict[str, RunR
             {"a": 5, "name": '"; import os'} if name == "good" else {},
             Workspace(folder),
             clock=WallClock(),
-            timeout_s=6.0 if name == "slow" else 90.0,
+            timeout_s=12.0 if name == "slow" else 90.0,
             memory_bytes=(4 << 30) if name == "greedy" else None,
             on_progress=told,
         )
@@ -143,7 +143,7 @@ def test_the_cells_of_the_executed_notebook_stand_where_they_stood(
     [
         ("bad", "cell error", 2, "cell 2 raised ValueError: last line"),
         ("killed", "killed", 2, "the kernel ended by signal 9 (SIGKILL) in cell 2"),
-        ("slow", "timeout", 1, "not finished after 6 s, stopped in cell 1"),
+        ("slow", "timeout", 1, "not finished after 12 s, stopped in cell 1"),
         ("greedy", "out of memory", 1, "cell 1 raised MemoryError; the limit is 4096 MiB"),
     ],
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import pipelines.runs.warm as module
 from pipelines.errors import WarmRefused
 from pipelines.runs.many import run_many
 from pipelines.runs.notebooks import run_notebook, strip_volatile
@@ -21,8 +22,18 @@ from tests.fakes.notebooks import PARAMETERS, STRATEGY, STUDY, code_cell, write_
 ROOT = Path(__file__).resolve().parents[2]
 
 
+hash_of_the_code = module.imported_code
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_edits_meanwhile():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "imported_code", lambda: "as it was")
+        yield
+
+
 @pytest.fixture(scope="module")
-def warm():
+def warm(no_edits_meanwhile):
     with WarmKernels(environ=os.environ | {"PYTHONPATH": str(ROOT)}) as kernels:
         yield kernels
 
@@ -67,12 +78,15 @@ def gone(pid, within=10.0):
     return not alive(pid)
 
 
-def test_the_parent_has_one_thread_and_loaded_nothing_that_starts_more(warm):
-    assert warm.threads == 1
-    assert {"numpy", "pandas", "vectorbt", "papermill"} <= set(warm.preloaded)
-    assert not {"polars", "onnxruntime", "ndonnx"} & set(warm.preloaded)
-    tasks = list(Path(f"/proc/{warm.process.pid}/task").iterdir())
-    assert len(tasks) == 1
+def test_the_parent_has_one_thread_that_works_and_two_that_sleep(warm):
+    assert (warm.threads, warm.sleepers) == (1, 2)
+    assert {"numpy", "pandas", "vectorbt", "papermill", "pipelines.research"} <= set(warm.preloaded)
+    states = {
+        task.name: (task / "stat").read_text().rpartition(")")[2].split()[0]
+        for task in Path(f"/proc/{warm.process.pid}/task").iterdir()
+    }
+    assert len(states) == 3
+    assert set(states.values()) == {"S"}
 
 
 def test_cold_and_warm_runs_leave_equal_artefacts(tmp_path, place, warm):
@@ -199,12 +213,34 @@ def test_when_the_parent_dies_its_runs_end_and_are_told_so(tmp_path, place):
             run(path, place, doomed)
 
 
+def test_an_edited_module_brings_a_new_parent(monkeypatch, tmp_path, place, warm):
+    old = warm.process
+    path = notebook(tmp_path, "print(level)")
+    monkeypatch.setattr(module, "imported_code", lambda: "edited meanwhile")
+    assert run(path, place, warm).complete
+    assert warm.process.pid != old.pid
+    assert old.poll() is None, "runs of the old parent must come to their end"
+    monkeypatch.setattr(warm, "code", "as it was")
+    monkeypatch.setattr(module, "imported_code", lambda: "as it was")
+
+
+def test_the_hash_of_the_code_sees_an_edit(tmp_path, monkeypatch):
+    source = tmp_path / "pipelines" / "runs" / "warm.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("a = 1")
+    monkeypatch.setattr(module, "__file__", str(source))
+    before = hash_of_the_code()
+    assert hash_of_the_code() == before
+    source.write_text("a = 10")
+    assert hash_of_the_code() != before
+
+
 def test_a_parent_with_two_threads_refuses_to_serve(tmp_path):
     program = (
         "import sys, threading, time\n"
         "from pipelines.runs import zygote\n"
         "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
-        "zygote.preload = lambda: []\nzygote.warm_up = lambda: None\n"
+        "zygote.preload = lambda: ([], set())\nzygote.warm_up = lambda: None\n"
         f"sys.exit(zygote.main({str(tmp_path / 'socket')!r}))\n"
     )
     ended = subprocess.run(

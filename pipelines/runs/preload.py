@@ -1,0 +1,224 @@
+"""What a warm parent holds before it forks: libraries and our own modules, imported and warmed.
+
+Only the standard library is imported here; everything else comes in by name, so that the parent
+can watch which threads an import starts.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
+LIBRARIES = (
+    "numpy",
+    "pandas",
+    "scipy.stats",
+    "scipy.special",
+    "sklearn",
+    "numba",
+    "msgspec",
+    "sqlalchemy",
+    "sqlalchemy.dialects.sqlite",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.dates",
+    "onnx",
+    "onnx.reference",
+    "spox",
+    "spox.opset.ai.onnx.v20",
+    "spox.opset.ai.onnx.v21",
+    "spox.opset.ai.onnx.ml.v4",
+    "spox.opset.ai.onnx.ml.v5",
+    "PIL.Image",
+    "PIL.PngImagePlugin",
+    "nbformat",
+    "nbclient",
+    "papermill",
+    "papermill.engines",
+    "IPython",
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.debugger",
+    "tornado.platform.asyncio",
+    "IPython.core.completerlib",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "plotly.graph_objects",
+    "plotly.io",
+    "vectorbt",
+)
+# Each starts one thread on import that sleeps until it is given work, and is given none here.
+SLEEPERS = ("polars", "onnxruntime")
+# Our own, last: they import the ones above. A parent is replaced when their source changes.
+OURS = (
+    "deltalake",
+    "ndonnx",
+    "pipelines.research",
+    "pipelines.plots",
+    "pipelines.vectorbt_check",
+    "pipelines.sweeps.messages",
+)
+
+
+def threads() -> set[int]:
+    """Return the ids of this process's threads."""
+    return {int(entry.name) for entry in Path("/proc/self/task").iterdir()}
+
+
+def preload() -> tuple[list[str], set[int]]:
+    """Import what is installed of the lists above.
+
+    Returns:
+        The modules, and the threads that the sleepers' imports started.
+    """
+    done = _imported(LIBRARIES)
+    sleeping: set[int] = set()
+    for name in SLEEPERS:
+        before = threads()
+        done += _imported((name,))
+        started = threads() - before
+        if len(started) == 1:  # more of them would be workers
+            sleeping |= started
+    return done + _imported(OURS), sleeping
+
+
+def _imported(names: tuple[str, ...]) -> list[str]:
+    done = []
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+            done.append(name)
+    return done
+
+
+def keep_memory() -> None:
+    """Let the C library reuse what is freed; pages asked for anew cost a fault each."""
+    library = ctypes.CDLL(None)
+    for option, size in ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 256 << 20)):
+        library.mallopt(option, size)
+
+
+def awake(thread: int) -> bool:
+    """Say whether a thread of this process does anything but wait in a futex."""
+    folder = Path(f"/proc/self/task/{thread}")
+    try:
+        state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False  # gone
+    return state != "S"
+
+
+def warm_up() -> None:
+    """Compile and cache what every run compiles and caches; no file of a workspace is read."""
+    if "vectorbt" in sys.modules and "pandas" in sys.modules:
+        _simulate_once()
+    if "pipelines.research" in sys.modules:
+        _decide_once()
+        _draw_once()
+    if "nbformat" in sys.modules and "nbclient" in sys.modules:
+        _validate_once()
+
+
+def _simulate_once() -> None:
+    """Compile what vectorbt compiles in every process, on a few made-up days."""
+    vectorbt, pandas = sys.modules["vectorbt"], sys.modules["pandas"]
+    index = pandas.date_range("2001-01-01", periods=40)
+    close = pandas.DataFrame({"a": range(40, 80), "b": range(60, 100)}, index, dtype="float64")
+    size = close * 0.0
+    size.iloc[5] = 1.0
+    size.iloc[20] = -1.0
+    book = vectorbt.Portfolio.from_orders(
+        close,
+        size=size,
+        size_type="amount",
+        price=close,
+        fees=0.001,
+        init_cash=10_000.0,
+        cash_sharing=True,
+        group_by=True,
+        call_seq="auto",
+        freq="1D",
+    )
+    book.value()
+    len(book.orders)
+    returns = close["a"].pct_change().fillna(0.0).vbt.returns(freq="1D", year_freq="252D")
+    for name in (
+        "total",
+        "annualized",
+        "annualized_volatility",
+        "sharpe_ratio",
+        "sortino_ratio",
+        "calmar_ratio",
+        "max_drawdown",
+        "value_at_risk",
+        "cond_value_at_risk",
+    ):
+        getattr(returns, name)()
+    other = close["b"].pct_change().fillna(0.0)
+    returns.beta(other)
+    returns.information_ratio(other)
+    returns.cumulative()
+    vectorbt.settings.plotting["use_widgets"] = False
+    returns.plot_cumulative(benchmark_rets=other, start_value=1.0).to_json()
+    vectorbt.settings.plotting["use_widgets"] = True
+
+
+def _decide_once() -> None:
+    """Trace and run a made-up decision, so that operators and calendars are at hand."""
+    compiled, strategy = sys.modules["pipelines.compile"], sys.modules["pipelines.strategy"]
+    numpy, calendars = sys.modules["numpy"], sys.modules["featurestore.calendars"]
+
+    def decide(xp: Any, inputs: Any) -> Any:
+        score = inputs.x[:, -1] / inputs.x[:, 0] - 1.0
+        rank = xp.argsort(xp.argsort(-score, stable=True), stable=True)
+        held = xp.astype(rank < 2, xp.float64) / xp.clip(xp.std(inputs.x, axis=1), min=1e-4)
+        return score, held / xp.sum(held)
+
+    declared = strategy.Strategy(
+        inputs={"x": strategy.History(feature="us_equities.close", length=5)},
+        decide=decide,
+        parameters={},
+    )
+    graph = compiled.compile_strategy(declared, 3)
+    sys.modules["runtime.inference"].DecisionSession(graph).run(
+        {"x": numpy.arange(1.0, 16.0).reshape(3, 5) ** 1.1}
+    )
+    for name in calendars.calendar_names():
+        calendars.load_calendar(name)
+
+
+def _validate_once() -> None:
+    """Compile the schema of notebooks, and find the installed provisioners of kernels."""
+    notebook = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+    nbformat = sys.modules["nbformat"]
+    nbformat.writes(nbformat.reads(notebook, as_version=4))
+    importlib.import_module("jupyter_client.provisioning").KernelProvisionerFactory.instance()
+
+
+def _draw_once() -> None:
+    """Let matplotlib find its fonts and lay out what the pictures of a trial write."""
+    numpy, pictures = sys.modules["numpy"], sys.modules["pipelines.pictures"]
+    days = numpy.arange("1991-01-01", "2017-01-01", dtype="datetime64[M]").astype("datetime64[D]")
+
+    def paint(figure: Any) -> None:
+        top, bottom = figure.subplots(2, 1, sharex=True)
+        top.set_yscale("log")
+        top.plot(days, numpy.linspace(1.0, 300.0, days.size), label="strategy")
+        pictures.plain_log_axis(top, 1.0, 300.0)
+        top.set_title("0123456789.%-x()")
+        top.legend()
+        bottom.fill_between(days, numpy.linspace(0.0, -0.5, days.size), 0.0)
+        bottom.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+    def map_of(figure: Any) -> None:
+        axes = figure.subplots()
+        image = axes.imshow(numpy.eye(20), aspect="auto", cmap="GnBu", interpolation="nearest")
+        figure.colorbar(image, ax=axes)
+
+    for painter in (paint, map_of):
+        pictures.draw(painter, words="", size=(8.6, 5.2), margins=pictures.Margins())
+        pictures.draw(painter, words="", size=(8.6, 5.2))
