@@ -13,10 +13,11 @@ from runtime.clock import Clock
 from runtime.domain import Bar
 from runtime.errors import PolicyInvalid
 from runtime.inputs import MarketReader
-from runtime.joint import Joint, Member
+from runtime.joint import Joint
 from runtime.journal.store import Journal
 from runtime.kill import KillSwitch
 from runtime.market.states import Published
+from runtime.members import Member
 from runtime.policy import Policy
 from runtime.ports import Broker, Feed
 from runtime.schedule import is_due

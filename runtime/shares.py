@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-from runtime.allocation import share_fill, split, split_money
 from runtime.errors import JournalBroken
 from runtime.joint import Joint, JointLog
 from runtime.journal import wire
@@ -25,6 +24,7 @@ from runtime.journal.exact import quantity, units
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import DecisionRecord, SessionRecord
 from runtime.registry import CHAMPION, RESERVE
+from runtime.splitting import share_fill, split, split_money
 
 ZERO = Decimal(0)
 CENTS = Decimal("0.01")

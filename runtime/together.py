@@ -24,9 +24,9 @@ from runtime.errors import DecisionInvalid, FeedInvalid
 from runtime.guardrails import FeatureAge, judge
 from runtime.history import History
 from runtime.inputs import Array, CurrentWeights, Latest, SharedReads, Window
-from runtime.joint import Member, spread
 from runtime.journal.exact import PART, units
 from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, decision_id
+from runtime.members import Member, spread
 from runtime.plan import make_plan
 from runtime.policy import Policy
 from runtime.proposal import Proposal, propose

@@ -15,10 +15,12 @@ from runtime.bundle import LoadedBundle, VerifiedBundle
 from runtime.clock import Clock
 from runtime.desk import Desk
 from runtime.errors import BundleRefused
-from runtime.joint import Joint, JointLog, JointSeat, Member, joint_bundle, joint_of
+from runtime.joint import Joint, JointLog, JointSeat
 from runtime.journal.queries import JournalQueries
+from runtime.members import Member, joint_bundle, joint_of
 from runtime.registry import CHALLENGER, CHAMPION, Change, Registry
-from runtime.shadow import Challenger, ShadowLog, Shadows
+from runtime.shadow import Challenger, Shadows
+from runtime.shadow_log import ShadowLog
 from runtime.shares import Shares
 from service.bands import Watch
 from service.databases import open_runtime

@@ -14,7 +14,8 @@ from runtime.bundle import LoadedBundle, load_bundle
 from runtime.desk import Desk
 from runtime.golden import GoldenRow, golden_bytes
 from runtime.inference import DecisionSession
-from runtime.joint import Joint, JointLog, Member, joint_bundle, joint_of
+from runtime.joint import Joint, JointLog
+from runtime.members import Member, joint_bundle, joint_of
 from runtime.shares import Shares
 from runtime.signing import Signer, load_signer, load_trusted
 from tests.fakes.graphs import (

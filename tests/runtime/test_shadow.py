@@ -14,7 +14,8 @@ from runtime.engine import Engine, fund
 from runtime.errors import JournalBroken
 from runtime.journal.blobs import encode_arrays, hash_of
 from runtime.registry import Comparison
-from runtime.shadow import Challenger, ShadowLog, Shadows
+from runtime.shadow import Challenger, Shadows
+from runtime.shadow_log import ShadowLog
 from tests.fakes.market import CAPITAL, XNYS, open_bench
 from tests.fakes.several import joint_desk, members, tilted
 

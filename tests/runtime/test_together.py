@@ -12,7 +12,8 @@ import pytest
 from runtime.domain import OrderState
 from runtime.engine import Engine, fund
 from runtime.errors import BundleRefused, PolicyInvalid
-from runtime.joint import JointLog, joint_bundle, joint_of
+from runtime.joint import JointLog
+from runtime.members import joint_bundle, joint_of
 from runtime.registry import RESERVE
 from runtime.shares import CROSSED, LEFT, Shares
 from tests.fakes.market import CAPITAL, XNYS, open_bench
