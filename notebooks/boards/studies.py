@@ -36,7 +36,9 @@ def imports():
             return mo.Html(
                 f'<img style="max-width:100%" alt="{alt}" src="data:image/png;base64,{data}">'
             )
-        return mo.Html(thing._repr_html_())
+        room = "<style>.records :is(td, th) { padding: 0.15rem 0 0.15rem 1.5rem; } "
+        room += ".records :is(td, th):first-child { padding-left: 0; }</style>"
+        return mo.Html(f'<div class="records">{room}{thing._repr_html_()}</div>')
 
     return board, mo, open_workspace, shown
 

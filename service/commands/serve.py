@@ -1,7 +1,6 @@
 """`sluice serve`: the live application on granian, in this one process."""
 
 import asyncio
-import logging
 import signal
 import socket
 import time
@@ -9,6 +8,7 @@ from collections.abc import Callable
 
 from service.console import OK, Output
 from service.faults import ServiceFault
+from service.logs import configure
 from service.settings import Settings, require_records
 
 
@@ -19,7 +19,7 @@ class AddressTaken(ServiceFault):
 def serve(settings: Settings, output: Output) -> int:
     """Serve until SIGINT or SIGTERM; SIGHUP reads the policy again; returns the exit status."""
     require_records(settings)
-    _require_free(settings)
+    require_free(settings.host, settings.port)
     from service.app import create_app
     from service.hangup import reload_in_background
     from service.wiring import open_live
@@ -49,7 +49,7 @@ async def _run(app: object, settings: Settings, on_hangup: Callable[[], object])
         log_enabled=False,
     )
     # After the server has set up its own logging, which would take our handler away.
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    configure(settings.logs)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, server.stop)
@@ -57,16 +57,16 @@ async def _run(app: object, settings: Settings, on_hangup: Callable[[], object])
     await server.serve()
 
 
-def _require_free(settings: Settings) -> None:
+def require_free(host: str, port: int) -> None:
     """Fail in words before anything is opened, if the address is taken."""
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
         raise AddressTaken(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}",
+            f"cannot listen on {host} port {port}: {error.strerror}",
             "choose another with --port, or end what uses it",
         ) from None
