@@ -38,6 +38,7 @@ class Settings:
     policy: Path | None  # guardrail limits; None = the packaged default
     venues: Path | None  # paper venues and how they fill; None = the packaged ones
     account: str  # whose books the desk shows; "" = live, else the active bundle's replay
+    logs: str  # json or plain: how a long-running process logs
     host: str
     port: int
     operator_token: str = field(default="", repr=False)  # for writes over REST; "" = no writes
@@ -94,6 +95,7 @@ def read_settings(
         policy=_file(environ, "SLUICE_POLICY"),
         venues=_file(environ, "SLUICE_VENUES"),
         account=environ.get("SLUICE_ACCOUNT", "").strip(),
+        logs=_one_of(environ, "SLUICE_LOGS", ("plain", "json")),
         host=environ.get("SLUICE_HOST", "").strip() or "127.0.0.1",
         port=_port(environ, "SLUICE_PORT", 8080),
         operator_token=_token(environ, "SLUICE_OPERATOR_TOKEN"),
@@ -146,6 +148,14 @@ def _token(environ: Mapping[str, str], name: str) -> str:
             f"{name}: write at least {SHORTEST_TOKEN} printable ASCII characters,"
             " e.g. from openssl rand -hex 32"
         )
+    return text
+
+
+def _one_of(environ: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:
+    """Return one of the known words, the first one if none is set."""
+    text = environ.get(name, "").strip() or known[0]
+    if text not in known:
+        raise SettingsInvalid(f"{name}: {text!r} is none of {', '.join(known)}")
     return text
 
 

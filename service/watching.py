@@ -1,6 +1,5 @@
 """`sluice alerts watch`: goes the watch's rounds until it is told to stop."""
 
-import logging
 import os
 import signal
 import socket
@@ -10,6 +9,7 @@ from typing import Any
 from runtime.clock import WallClock
 from service.alarms import WATCH, heart, open_watch
 from service.console import Output
+from service.logs import configure
 from service.settings import Settings
 
 EVERY = 1.0  # seconds between two rounds; a breach reaches a person within five
@@ -23,7 +23,7 @@ def run(
     Raises:
         EscalationInvalid: the file of receivers and levels cannot be used; nothing was watched.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure(settings.logs)
     clock, stop = WallClock(), threading.Event()
     watch = open_watch(settings, clock, expected=expected)
     pulse = heart(settings, WATCH, f"{socket.gethostname()}:{os.getpid()}")

@@ -20,11 +20,13 @@ from service.console import OK, Output
 from service.crew import live_crew
 from service.databases import open_runtime
 from service.hangup import reload_in_background
+from service.logs import configure
 from service.policies import Policies, open_policies
 from service.publishing import Publishing, publishing
-from service.records import open_lead
+from service.records import open_journal, open_lead
 from service.settings import Settings, require_records
 from service.trading import market_reader, open_desk
+from service.trail import Trail
 
 
 def trade(
@@ -36,6 +38,7 @@ def trade(
     that is closed in the journal already is not run again, so a restart is harmless.
     """
     require_records(settings)
+    configure(settings.logs)
     crew = live_crew(settings)
     bundle = crew.bundle
     calendar = load_calendar(bundle.manifest.calendar)
@@ -63,9 +66,11 @@ def trade(
     )
     database = open_runtime(settings)
     with publishing(settings, LIVE) as told:
+        trail = Trail(open_journal(settings, database, LIVE))
+        trail.begin()
         alarms = Alarms(open_book(settings), clock)
         pulse = heart(settings, TRADE, f"{socket.gethostname()}:{os.getpid()}")
-        desk = _Trading(settings, output, calendar, clock, policies, job, told, alarms)
+        desk = _Trading(settings, output, calendar, clock, policies, job, told, alarms, trail)
         replica = Replica(
             lead=open_lead(settings, database, f"trade-{LIVE}"),
             epochs=Epochs(database),
@@ -96,6 +101,7 @@ class _Trading:
     job: SessionJob
     told: Publishing
     alarms: Alarms
+    trail: Trail
 
     def driver(self, fence: Fence, stopping: Stopping) -> LiveDriver:
         """Return the driver of the live account under one epoch."""
@@ -136,6 +142,7 @@ class _Trading:
     def _closed(self, outcome: SessionOutcome) -> None:
         self._show(outcome)
         self.alarms.session(outcome)
+        self.trail.session(outcome)
         self.told.session_closed()
 
     def _show(self, outcome: SessionOutcome) -> None:
