@@ -93,6 +93,9 @@ def posted(parts: int) -> int:
 
 def text(value: Decimal) -> str:
     """Return the one way a decimal is written: no exponent, no superfluous zeros."""
+    written = str(value)
+    if "E" not in written and not (written[-1] == "0" and "." in written):
+        return written
     return format(value.normalize(_WIDE), "f")
 
 

@@ -11,6 +11,8 @@ from runtime.journal.book import Book
 from runtime.journal.exact import check_units, plain, text
 from runtime.journal.records import DecisionRecord, OrderRecord, SessionRecord
 
+_PENDING = OrderState.PENDING.value
+
 
 def next_state(current: OrderState, recorded: OrderState) -> OrderState:
     """Return where an order stands after a change is recorded: what has ended stays ended."""
@@ -131,13 +133,13 @@ def order_row(
         order.symbol,
         order.leg,
         order.venue,
-        order.side.value,
+        str(order.side),
         text(order.quantity),
-        order.order_type.value,
+        str(order.order_type),
         text(order.limit_price),
-        order.time_in_force.value,
+        str(order.time_in_force),
         created,
-        OrderState.PENDING.value,
+        _PENDING,
         "0",
         "",
         created,
