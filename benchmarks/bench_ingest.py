@@ -90,9 +90,9 @@ def _measured(folder: Path) -> list[dict[str, object]]:
     small.ingest("bars", bars(0, 20))
     into_large, into_small = [], []
     for i in range(ROUNDS):
-        into_small.append(_timed(lambda i=i: small.ingest("bars", bars(20 + i, 1))))
-        one = BATCHES * BATCH_SESSIONS + i
-        into_large.append(_timed(lambda one=one: store.ingest("bars", bars(one, 1))))
+        one, next_one = bars(20 + i, 1), bars(BATCHES * BATCH_SESSIONS + i, 1)
+        into_small.append(_timed(lambda one=one: small.ingest("bars", one)))
+        into_large.append(_timed(lambda one=next_one: store.ingest("bars", one)))
     large, little = 1000 * median(into_large), 1000 * median(into_small)
     rate, peer = n / median(ours), n / median(plain)
     total = SYMBOLS * BATCH_SESSIONS * BATCHES

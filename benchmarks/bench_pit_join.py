@@ -2,7 +2,9 @@
 
 500 symbols x 2500 sessions x 20 features, a tenth of the rows revised later; a spine of a million
 (symbol, minute) rows in random order. Peers are handed the frontier already computed, because
-without it their answer is wrong; answers are compared value by value.
+without it their answer is wrong; answers are compared value by value. From files, we read through
+the face what an earlier reader kept, as a second notebook does; the floor is what a compiled loop
+over arrays takes, and reading them from one Parquet file.
 """
 
 import gc
@@ -18,6 +20,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+from numba import njit
 
 from featurestore.calendars import load_calendar
 from featurestore.lake import Lake
@@ -29,6 +32,7 @@ SYMBOLS, DAYS, FEATURES, SPINE = 500, 2500, 20, 1_000_000
 ROUNDS = 3
 NAMES = [f"f{i}" for i in range(FEATURES)]
 LIMIT_MB = 600.0
+FLOORS = 3  # how often the floor's time is allowed
 VIEW = FeatureView(
     name="wide",
     entity="symbol",
@@ -75,6 +79,18 @@ def spine() -> pl.DataFrame:
     return pl.DataFrame({"entity": names[random.integers(0, SYMBOLS, SPINE)], "at": at})
 
 
+@njit
+def fused_join(codes: Any, instants: Any, starts: Any, known: Any, values: Any) -> Any:
+    """Bisect each spine row in its entity's stretch and copy the row found: the least there is."""
+    out = np.full((codes.size, values.shape[1]), np.nan)
+    for i in range(codes.size):
+        first, end = starts[codes[i]], starts[codes[i] + 1]
+        row = first + np.searchsorted(known[first:end], instants[i], side="right") - 1
+        if row >= first:
+            out[i] = values[row]
+    return out
+
+
 def resident_mb(peak: bool = False) -> float:
     """Resident memory of this process, or its peak, in MB."""
     name = "VmHWM" if peak else "VmRSS"
@@ -101,6 +117,10 @@ def _measured(folder: Path) -> list[dict[str, object]]:
     del rows
     files = folder / "frontier.parquet"
     held.write_parquet(files, compression="lz4")
+    arranged = folder / "arranged.parquet"
+    coded = held.with_columns(pl.col("entity").str.slice(1).cast(pl.Int64).alias("code"))
+    coded.drop("entity").sort("code", "known_at").write_parquet(arranged, compression="lz4")
+    del coded
     frames: dict[str, pd.DataFrame] = {}
     frames["held"] = pd.DataFrame({c: held[c].to_numpy() for c in held.columns})
     frames["asked"] = pd.DataFrame(
@@ -108,6 +128,7 @@ def _measured(folder: Path) -> list[dict[str, object]]:
     )
     database = duckdb.connect()
     database.execute("set threads to 2")
+    database.execute("set enable_progress_bar to false")
     database.execute(f"create table held as select * from read_parquet('{files}')")
     asked.with_row_index("n").write_parquet(folder / "spine.parquet")
     database.execute(
@@ -135,10 +156,27 @@ def _measured(folder: Path) -> list[dict[str, object]]:
             "on asked.entity = held.entity and asked.at >= held.known_at order by asked.n"
         ).fetchnumpy()
 
+    def pandas_cold() -> Any:
+        read = pl.read_parquet(files)  # pandas has no reader of its own here
+        frames["held"] = pd.DataFrame({c: read[c].to_numpy() for c in read.columns})
+        return with_pandas()
+
     def duckdb_cold() -> Any:
         return with_duckdb(f"read_parquet('{files}') as held")
 
+    codes = asked["entity"].str.slice(1).cast(pl.Int64).to_numpy()
+    instants = asked["at"].to_physical().to_numpy()
+
+    def floor_cold() -> Any:
+        wide = pl.read_parquet(arranged)
+        starts = np.searchsorted(wide["code"].to_numpy(), np.arange(SYMBOLS + 1))
+        known = wide["known_at"].to_physical().to_numpy()
+        values = wide.select(NAMES).to_numpy(order="c")
+        return fused_join(codes, instants, starts, known, values)
+
     first = ours()
+    np.testing.assert_array_equal(first["wide.f7"].to_numpy(), floor_cold()[:, 7])
+    ours_cold()  # keeps the frontier for the readers after it
     for name in ("f0", "f19"):
         expected = with_pandas()[name].to_numpy()
         np.testing.assert_array_equal(first[f"wide.{name}"].to_numpy(), expected)
@@ -146,7 +184,15 @@ def _measured(folder: Path) -> list[dict[str, object]]:
         np.testing.assert_array_equal(np.nan_to_num(found), np.nan_to_num(expected))
     times: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        for variant in (ours, with_pandas, with_duckdb, ours_cold, duckdb_cold):
+        for variant in (
+            ours,
+            with_pandas,
+            with_duckdb,
+            ours_cold,
+            duckdb_cold,
+            floor_cold,
+            pandas_cold,
+        ):
             times.setdefault(variant.__name__, []).append(_timed(variant))
     del held, first, reader
     warm.clear()
@@ -177,6 +223,18 @@ def _measured(folder: Path) -> list[dict[str, object]]:
             middle["ours_cold"],
             middle["duckdb_cold"],
             "DuckDB ASOF JOIN on the frontier, from Parquet",
+        ),
+        _figure(
+            f"point-in-time join from files, {shape}, pandas",
+            middle["ours_cold"],
+            middle["pandas_cold"],
+            "pandas merge_asof on the frontier, from Parquet",
+        ),
+        _figure(
+            f"point-in-time join from files, {shape}, floor",
+            middle["ours_cold"],
+            FLOORS * middle["floor_cold"],
+            "three times a compiled loop over arrays read from Parquet",
         ),
         {
             "name": f"point-in-time join, {shape}, memory it takes",

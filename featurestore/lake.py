@@ -65,9 +65,9 @@ class Lake:
 
     def frontiers(self) -> FrontierFiles | None:
         """Return where frontiers of the views are kept for the next reader; None = nowhere."""
-        scheme, _, path = self.url.rpartition("://")
-        if scheme in ("", "file"):
-            return FrontierFiles(Path(unquote(path) if scheme else path, _FRONTIERS))
+        folder = self._folder()
+        if folder is not None:
+            return FrontierFiles(folder / _FRONTIERS)
         if self.scratch is None:
             return None
         return FrontierFiles(Path(self.scratch, hashlib.sha256(self.url.encode()).hexdigest()[:16]))
@@ -99,9 +99,10 @@ class Lake:
         Raises:
             LakeUnavailable: not writable, or another writer committed meanwhile; nothing was added.
         """
-        if "://" not in self.url:
+        folder = self._folder()
+        if folder is not None:
             with _named_faults(table, "write"):
-                Path(self.url).mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
         # Who makes a table must be the first; an append may step over a compaction, not a writer.
         mark = Transaction(_WRITER_ID, 0 if after is None else after + 1)
         retries = 0 if after is None else None
@@ -245,12 +246,20 @@ class Lake:
                 f"newest is {self.version(table)}"
             ) from fault
 
+    def _folder(self) -> Path | None:
+        """Return where a local lake lies; None for one on object storage."""
+        scheme, _, path = self.url.rpartition("://")
+        if scheme not in ("", "file"):
+            return None
+        return Path(unquote(path) if scheme else path)
+
     def _require_whole(self, table: str, opened: DeltaTable) -> None:
         """Refuse a table whose local files are gone or cut short; drivers crash on those."""
-        if "://" in self.url:
+        folder = self._folder()
+        if folder is None:
             return
         for path, size in _contents(opened).iter_rows():
-            file = Path(self.table_url(table), unquote(path))
+            file = folder / table / unquote(path)
             found = file.stat().st_size if file.is_file() else 0
             if found != size:
                 raise LakeUnavailable(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
 from featurestore import frontier_files
 from featurestore.calendars import load_calendar
@@ -169,6 +170,22 @@ def test_vacuum_keeps_what_is_pinned_and_deletes_the_rest(store):
     with pytest.raises(SnapshotUnknown, match="version 99 of table bars is pinned"):
         lake.vacuum("bars", keep=[99], older_than=NO_TIME)
     assert store.ingest("bars", bars(25)).accepted == 5
+
+
+def test_a_damaged_file_is_one_clear_error_and_nothing_is_written(store):
+    store.ingest("bars", bars())
+    version = store.lake.version("bars")
+    (path,) = DeltaTable(store.lake.table_url("bars")).file_uris()
+    if store.lake.url.startswith("s3"):
+        pl.DataFrame({"this": ["is no Parquet"]}).write_csv(path)
+    else:  # cut short, as by a full disk
+        file = Path(path.removeprefix("file://"))
+        file.write_bytes(file.read_bytes()[:-100])
+    for deed in (store.snapshot, lambda: store.ingest("bars", bars(3, 4))):
+        with pytest.raises(LakeUnavailable, match="table bars") as caught:
+            deed()
+        assert "\n" not in str(caught.value)
+    assert store.lake.version("bars") == version
 
 
 def test_frontiers_are_kept_locally_and_answer_alike(store, tmp_path, monkeypatch):

@@ -22,10 +22,12 @@ from featurestore.errors import (
 )
 from featurestore.lake import Lake
 from featurestore.store import FeatureStore
+from featurestore.universes import Universe, membership_view
 from featurestore.views import FeatureView, Field
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOSES = [s.close for s in load_calendar("XNYS").sessions(date(2020, 1, 2), date(2020, 1, 31))]
+TIMES, UTC_TIME = ("event_time", "known_at"), pl.Datetime("us", "UTC")
 VIEW = FeatureView(
     name="bars",
     entity="symbol",
@@ -48,8 +50,10 @@ def bars(first=5, n=5):
 @pytest.fixture
 def store(tmp_path):
     store = FeatureStore(Lake(str(tmp_path / "lake")), now=lambda: datetime(2020, 2, 1, tzinfo=UTC))
-    store.apply(VIEW)
+    store.apply(VIEW, membership_view("members", owner="t", description="t", source="t"))
     store.ingest("bars", bars())
+    joined = {"entity": ["AA"], "event_time": [CLOSES[-3]], "known_at": [CLOSES[-3]], "member": [1]}
+    store.ingest("members", pl.DataFrame(joined, schema_overrides=dict.fromkeys(TIMES, UTC_TIME)))
     return store
 
 
@@ -92,6 +96,30 @@ CASES = {
     ),
     "no entities": (
         asked(symbols=[]), ContractBroken, r"0 symbols .* name at least one symbol",
+    ),
+    "a universe of nobody": (
+        asked(symbols=None, universe=Universe(name="none", symbols=(), survivors=False, note="")),
+        ContractBroken, r"0 symbols .* name at least one symbol",
+    ),
+    "a universe before its first member": (
+        asked(symbols=None, universe="members"), ContractBroken,
+        r"the universe has no member from 2020-01-13 to 2020-01-15; choose a later range",
+    ),
+    "a universe that is no membership view": (
+        asked(symbols=None, universe="bars"), ContractBroken, r"view bars has no field member",
+    ),
+    "an unknown universe": (
+        asked(symbols=None, universe="sp500"), ViewUnknown, r"no feature view 'sp500'.*: bars",
+    ),
+    "an unknown formula": (
+        asked(["momentun(bars.close)"]), ViewUnknown, r"no formula 'momentun'.*: amihud, atr",
+    ),
+    "a feature that is half written": (
+        asked(["momentum(bars.close"]), ViewUnknown, r"cannot be read; write view\.field",
+    ),
+    "a formula longer than the history": (
+        asked(["momentum(bars.close, lookback=252, skip=21)"]), HistoryMissing,
+        r"needs 274 bars of bars\.close.*decide later or shorten its window",
     ),
     "a symbol instead of a list": (
         asked(symbols="AA"), ContractBroken, r"symbols is the text 'AA'; pass a list, \['AA'\]",

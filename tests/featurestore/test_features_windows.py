@@ -452,3 +452,42 @@ PINNED = {
     ("volatility", 1): 0.17582619080531633,
     ("zscore", 1): -1.6077173115099443,
 }
+
+
+@pytest.mark.parametrize(
+    ("feature", "symbols"),
+    [
+        (f.rank(f.volatility(CLOSE)).name, ["KO", "AAPL", "XOM"]),
+        (f.beta(CLOSE, INDEX).name, ["KO", "XOM"]),
+        (f.growth("core_cpi.level").name, ["CORE_CPI"]),
+        ("core_cpi.level[CORE_CPI]", ["KO", "XOM"]),
+    ],
+)
+def test_the_history_of_a_feature_is_what_each_bar_gave_when_it_was_due(market, feature, symbols):
+    first, last = date(2015, 6, 1), date(2015, 12, 31)
+    told = market.history(feature, symbols, first, last)
+    assert told.columns == ["symbol", "event_time", "known_at", feature]
+    assert set(told["symbol"]) == set(symbols)
+    assert first <= told["event_time"].min().date() <= told["event_time"].max().date() <= last
+    assert told.equals(told.sort("symbol", "event_time").unique(maintain_order=True))
+    for symbol, event, known, value in told.sample(min(12, told.height), seed=1).iter_rows():
+        due = max(known, event)
+        latest = market.latest(feature, symbols, at=due)
+        at = symbols.index(symbol)
+        if latest.event_times[at] == event:
+            assert (latest.values[at], latest.known_at[at]) == (value, known)
+        else:  # due only later than known
+            daily = market.windows(feature, symbols, length=1, at=[event + timedelta(minutes=5)])
+            assert daily[0, at, 0] == value
+    if feature.startswith("rank"):
+        assert told.height == len(symbols) * len(XNYS.sessions(first, last))
+
+
+def test_a_history_leaves_out_what_its_window_does_not_allow_and_keeps_the_seal(market_lake):
+    feature = f.momentum(CLOSE, lookback=20, skip=0).name
+    market = market_lake.reader(sealed_from=datetime(2017, 1, 3, tzinfo=UTC))
+    begins = market.history(CLOSE, ["KO"], date(1980, 1, 1), date(2016, 12, 30))["event_time"]
+    told = market.history(feature, ["KO"], date(1980, 1, 1), date(2016, 12, 30))["event_time"]
+    assert told.to_list() == begins.sort()[20:].to_list()
+    with pytest.raises(HoldoutSealed):
+        market.history(feature, ["KO"], date(2016, 1, 4), date(2017, 1, 3))
