@@ -41,13 +41,6 @@ class Wanted:
     symbols: tuple[str, ...]
     windows: Mapping[str, int] = field(default_factory=dict)  # feature -> bars
 
-    @property
-    def views(self) -> tuple[str, ...]:
-        """Return the views behind the features, each once."""
-        from featurestore.features.serving import view_names
-
-        return tuple(dict.fromkeys(name for one in self.features for name in view_names(one)))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brought:
@@ -58,18 +51,26 @@ class Brought:
     unannounced: str = ""  # why none were; the next time sends them too
 
 
-def wanted_by(bundle: LoadedBundle) -> Wanted:
-    """Return what a bundle reads: its inputs, whole windows where it wants them, and its price."""
-    manifest = bundle.manifest
-    features, windows = {manifest.price_feature: None}, dict[str, int]()
-    for declared in manifest.inputs:
-        source = declared.source
-        if isinstance(source, CurrentWeights):
-            continue
-        features[source.feature] = None
+def wanted_by(bundles: Sequence[LoadedBundle]) -> tuple[Wanted, ...]:
+    """Return what each bundle reads: its inputs and its price, for its own symbols.
+
+    Where it wants a window it is kept whole, as long as the longest that any of them wants.
+    """
+    sources = [
+        [one.source for one in bundle.manifest.inputs if not isinstance(one.source, CurrentWeights)]
+        for bundle in bundles
+    ]
+    windows: dict[str, int] = {}
+    for source in (one for each in sources for one in each):
         if isinstance(source, Window):
             windows[source.feature] = max(source.length, windows.get(source.feature, 0))
-    return Wanted(features=tuple(features), symbols=manifest.symbols, windows=windows)
+    found = []
+    for bundle, read in zip(bundles, sources, strict=True):
+        names = [bundle.manifest.price_feature, *(source.feature for source in read)]
+        features = tuple(dict.fromkeys(names))
+        kept = {name: windows[name] for name in features if name in windows}
+        found.append(Wanted(features=features, symbols=bundle.manifest.symbols, windows=kept))
+    return tuple(found)
 
 
 def open_store(settings: Settings) -> OnlineStore:
@@ -78,7 +79,12 @@ def open_store(settings: Settings) -> OnlineStore:
 
 
 def bring_online(
-    settings: Settings, engine: Engine | None, reader: LakeReader, wanted: Wanted, *, at: datetime
+    settings: Settings,
+    engine: Engine | None,
+    reader: LakeReader,
+    wanted: Sequence[Wanted],
+    *,
+    at: datetime,
 ) -> Brought:
     """Materialize what is wanted as known at `at`, then announce what is new of its views.
 
@@ -86,19 +92,27 @@ def bring_online(
         settings: name the store and the streams.
         engine: the journal's database, which remembers what was announced; None = announce nothing.
         reader: the snapshot to read.
-        wanted: what is to be online.
+        wanted: what is to be online, one after the other.
         at: UTC.
 
     Raises:
-        HistoryMissing, HoldoutSealed, ViewUnknown, OnlineUnavailable: nothing was brought online.
+        HistoryMissing, HoldoutSealed, ViewUnknown, OnlineUnavailable: what is online before the one
+            that failed stays; repeat it once the cause is mended.
     """
-    applied = open_store(settings).materialize(
-        reader, wanted.features, wanted.symbols, at=at, windows=wanted.windows
+    from featurestore.features.serving import view_names
+
+    store, written, kept = open_store(settings), 0, 0
+    for each in wanted:
+        done = store.materialize(reader, each.features, each.symbols, at=at, windows=each.windows)
+        written, kept = written + done.written, kept + done.kept
+    applied = Applied(written=written, kept=kept)
+    views = dict.fromkeys(
+        view for each in wanted for feature in each.features for view in view_names(feature)
     )
     if engine is None:
         return Brought(applied=applied, announced=0, unannounced="there is no journal here")
     try:
-        announced = _announce(settings, engine, reader, wanted.views, at)
+        announced = _announce(settings, engine, reader, tuple(views), at)
     except (PlatformError, OSError) as error:
         return Brought(applied=applied, announced=0, unannounced=str(error))
     return Brought(applied=applied, announced=announced)
@@ -117,11 +131,16 @@ def _announce(
 
 
 def bring_online_quietly(
-    settings: Settings, engine: Engine, reader: LakeReader, bundle: LoadedBundle, *, at: datetime
+    settings: Settings,
+    engine: Engine,
+    reader: LakeReader,
+    bundles: Sequence[LoadedBundle],
+    *,
+    at: datetime,
 ) -> None:
-    """Bring online what a bundle reads, after its session; a failure is logged and ends here."""
+    """Bring online what bundles read, after their session; a failure is logged and ends here."""
     try:
-        brought = bring_online(settings, engine, reader, wanted_by(bundle), at=at)
+        brought = bring_online(settings, engine, reader, wanted_by(bundles), at=at)
     except (PlatformError, OSError) as error:
         away = isinstance(error, OnlineUnavailable | LakeUnavailable | OSError)
         said = "the online store keeps its older values" if away else "nothing was brought online"

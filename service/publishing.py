@@ -33,11 +33,12 @@ class Publishing:
         return replace(desk, committed=self.relay.wake)
 
     def session_closed(self) -> None:
-        """Bring online what the last desk's bundle reads, as known now."""
+        """Bring online what the last desk's bundles read, as known now."""
         if self._seen is not None:
             desk, reader = self._seen
+            bundles = [member.bundle for member in desk.members] or [desk.bundle]
             at = desk.clock.now()
-            bring_online_quietly(self.settings, self.engine, reader, desk.bundle, at=at)
+            bring_online_quietly(self.settings, self.engine, reader, bundles, at=at)
 
 
 @contextmanager

@@ -10,17 +10,21 @@ announced entry is announced now or later, by whoever comes next. Nothing here w
    everything since the place is announced again. Consumers drop repeats by key.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from runtime.chain import micros
+from runtime.errors import MessageInvalid
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import JournalledDecision
 from runtime.streams.messages import message, signals_of, signals_stream
 from runtime.streams.places import Place, Places
 from runtime.streams.port import Message, Stream
+
+log = logging.getLogger(__name__)
 
 SIGNALS = "signals"  # the family of streams, as `Places` names it
 PAGE = 500  # decisions read and published at a time
@@ -88,8 +92,11 @@ class Outbox:
         batches: dict[str, list[Message]] = {}
         for decision in found:
             strategy = decision.record.study
-            announced = message(signals_of(decision.record, strategy=strategy))
-            batches.setdefault(signals_stream(strategy), []).append(announced)
+            try:
+                announced = message(signals_of(decision.record, strategy=strategy))
+                batches.setdefault(signals_stream(strategy), []).append(announced)
+            except MessageInvalid as error:  # this one cannot travel; the others must
+                log.error("decision %s is not announced: %s", decision.record.decision_id, error)
         for name, batch in batches.items():
             if name not in self._streams:
                 self._streams[name] = self.open_stream(name)

@@ -21,7 +21,7 @@ import msgspec
 from runtime.errors import MessageInvalid
 
 NO_WAIT = timedelta(0)
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -143,7 +143,7 @@ def checked_name(name: str) -> str:
     """Return a stream's or group's name; MessageInvalid if it would not travel well."""
     if not _NAME.fullmatch(name):
         raise MessageInvalid(
-            f"name {name!r} must be lower case letters, digits, dots, dashes and underscores, "
-            "e.g. signals.momentum"
+            f"name {name!r} must be lower case letters, digits, dots, dashes, pluses and "
+            "underscores, e.g. signals.momentum"
         )
     return name

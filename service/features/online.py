@@ -13,13 +13,14 @@ from featurestore.skew_metrics import Alert, SkewMetrics, firing, load_rules
 from featurestore.times import MICROSECOND, instant
 from runtime.clock import WallClock
 from service.console import OK, REFUSED, Output
+from service.crew import live_crew
 from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
 from service.features.common import open_reader, open_store
 from service.online import Brought, Wanted, bring_online, wanted_by
 from service.online import open_store as open_online
 from service.settings import Settings, has_records
-from service.trading import active_bundle, market_reader
+from service.trading import market_reader
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,30 +39,28 @@ def materialize(
 ) -> None:
     """Bring features online; nothing named means what the active bundle reads."""
     now, kept = moment(at), lengths(windows)
+    wanted: tuple[Wanted, ...]
     if features:
         reader = open_reader(open_store(settings))
-        wanted = Wanted(
-            features=tuple(features),
-            symbols=tuple(symbols) or _entities(reader, features),
-            windows=kept,
-        )
+        names = tuple(symbols) or _entities(reader, features)
+        wanted = (Wanted(features=tuple(features), symbols=names, windows=kept),)
     elif symbols or windows:
         raise QueryInvalid("--symbol and --window go with features", "name the features too")
     else:
-        bundle = active_bundle(settings)
-        reader, wanted = market_reader(settings, bundle, newest=True), wanted_by(bundle)
+        bundles = live_crew(settings).bundles
+        reader, wanted = market_reader(settings, *bundles, newest=True), wanted_by(bundles)
     engine = open_runtime(settings) if has_records(settings) else None
     brought = bring_online(settings, engine, reader, wanted, at=now)
-    answer = {
+    answer: dict[str, Any] = {
         "at": now.isoformat(),
-        "features": list(wanted.features),
-        "symbols": list(wanted.symbols),
-        "windows": dict(wanted.windows),
+        "features": list(dict.fromkeys(name for each in wanted for name in each.features)),
+        "symbols": list(dict.fromkeys(name for each in wanted for name in each.symbols)),
+        "windows": {name: bars for each in wanted for name, bars in each.windows.items()},
         **asdict(brought.applied),
         "announced": brought.announced,
         "unannounced": brought.unannounced,
     }
-    output.answer(answer, lambda console: _show_brought(console, wanted, brought))
+    output.answer(answer, lambda console: _show_brought(console, answer, brought))
 
 
 def _entities(reader: LakeReader, features: Sequence[str]) -> tuple[str, ...]:
@@ -100,14 +99,13 @@ def moment(text: str | None) -> datetime:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-def _show_brought(console: "Console", wanted: Wanted, brought: Brought) -> None:
-    applied = brought.applied
+def _show_brought(console: "Console", answer: Mapping[str, Any], brought: Brought) -> None:
     console.print(
-        f"{len(wanted.features)} features of {len(wanted.symbols)} symbols: {applied.written:,} "
-        f"values written, {applied.kept:,} were as new or newer"
+        f"{len(answer['features'])} features of {len(answer['symbols'])} symbols: "
+        f"{answer['written']:,} values written, {answer['kept']:,} were as new or newer"
     )
-    for feature in wanted.features:
-        bars = wanted.windows.get(feature)
+    for feature in answer["features"]:
+        bars = answer["windows"].get(feature)
         whole = f", the last {bars} bars too" if bars else ""
         console.print(f"  {feature}{whole}", markup=False)
     if brought.unannounced:
@@ -247,13 +245,13 @@ def skew(
 
 
 def _truth(settings: Settings, features: Sequence[str]) -> LakeReader:
-    """Open the lake for features: as it trades, if the active bundle reads them all."""
+    """Open the lake for features: as it trades, if the active bundles read them all."""
     try:
-        bundle = active_bundle(settings)
+        bundles = live_crew(settings).bundles
     except NotFound:
-        bundle = None
-    if bundle is not None and set(features) <= set(wanted_by(bundle).features):
-        return market_reader(settings, bundle, newest=True)
+        return open_reader(open_store(settings))
+    if set(features) <= {name for each in wanted_by(bundles) for name in each.features}:
+        return market_reader(settings, *bundles, newest=True)
     return open_reader(open_store(settings))
 
 

@@ -1,6 +1,7 @@
 """Decisions are announced from the journal: each at least once, and never at a decision's cost."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from threading import Event
 
@@ -179,6 +180,22 @@ def test_after_an_outage_the_relay_announces_what_waited_in_the_journal(bench, t
     back.set()
     relay.stop(30)
     assert announced(url) == decided
+
+
+def test_a_decision_that_cannot_travel_holds_nobody_up(bench, tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'streams.db'}"
+    decided = decide(bench, *FRIDAYS[:3])
+    box, whole = outbox(bench, url), JournalQueries.decisions_after
+
+    def with_one_odd_name(self, seq, limit):
+        found = whole(self, seq, limit)
+        odd = replace(found[1], record=replace(found[1].record, study="Odd Name")) if found else ()
+        return (found[0], odd, *found[2:]) if found else found
+
+    monkeypatch.setattr(JournalQueries, "decisions_after", with_one_odd_name)
+    assert box.publish() == 3
+    assert announced(url) == [decided[0], decided[2]]
+    assert box.waiting() == 0
 
 
 def test_a_restart_sends_only_what_is_new(bench, url):
