@@ -8,9 +8,11 @@ import typer
 from service.commands.alerts import app as alerts
 from service.commands.evidence import app as evidence
 from service.commands.features import app as features
+from service.commands.journal import app as journal
 from service.commands.kill import app as kill
 from service.commands.options import Json, Workspace, finish, settings_of
 from service.commands.policy import app as policy
+from service.commands.registry import app as registry
 from service.commands.secrets import app as secrets
 from service.commands.streams import app as streams
 from service.console import OK, Output, reported
@@ -29,9 +31,11 @@ app = typer.Typer(
     " what was typed or configured.",
 )
 app.add_typer(evidence)
+app.add_typer(journal)
 app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)
+app.add_typer(registry, name="registry", rich_help_panel=LIVE)
 app.add_typer(streams, name="streams", rich_help_panel=LIVE)
 app.add_typer(secrets, name="secrets", rich_help_panel=LIVE)
 app.add_typer(alerts, name="alerts", rich_help_panel=LIVE)
@@ -156,13 +160,20 @@ def studies(workspace: Workspace = None, json: Json = False) -> None:
 
 
 @app.command(rich_help_panel=RESEARCH, epilog="Example: [bold]sluice gate momentum[/bold]")
-def gate(study: Study, workspace: Workspace = None, json: Json = False) -> None:
+def gate(
+    study: Study,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the page with pictures and remedies to this file.")
+    ] = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
     """Judge a study over all its trials; ends with 1 if the verdict is refused."""
     output = Output(as_json=json)
     with reported(output):
         from service.research.gate import judge_study
 
-        status = judge_study(settings_of(workspace), output, study)
+        status = judge_study(settings_of(workspace), output, study, report=report)
     finish(status)
 
 

@@ -16,10 +16,10 @@ from pipelines.gates.bootstrap import stationary_blocks
 from pipelines.gates.checks import flat_columns
 from pipelines.gates.evidence import Evidence
 from pipelines.gates.independence import Independence, independence
-from pipelines.gates.pbo import backtest_overfitting
+from pipelines.gates.pbo import Overfitting, backtest_overfitting
 from pipelines.gates.policy import GatePolicy
 from pipelines.gates.sharpe import expected_best_sharpe, sharpe_ratios
-from pipelines.gates.spa import superior_ability_on
+from pipelines.gates.spa import Superiority, superior_ability_on
 from pipelines.gates.stepwise import Stepwise, surviving_trials_on
 from pipelines.gates.verdicts import dsr_verdict, not_judged, pbo_verdict, spa_verdict
 from runtime.contract import GateVerdict
@@ -76,22 +76,68 @@ def judge(
     if obstacle is not None:
         unjudged = _refused_unjudged(evidence, (lookahead, parity), *obstacle, policy)
         return replace(unjudged, verdicts=(*unjudged.verdicts, *exports))
-    column = evidence.chosen
-    sharpes = sharpe_ratios(evidence.excess)
-    sessions = evidence.dates.size
-    block = policy.spa.block(evidence.excess)
+    found = _statistics(evidence, policy)
+    verdicts = (lookahead, parity, found.spa, found.dsr, found.pbo, *exports)
+    stage = _rung(verdicts)
+    surviving = found.steps.survivors(policy.spa.alpha)
+    return StudyVerdict(
+        study=evidence.study,
+        stage=stage,
+        summary=_summary(stage, verdicts),
+        verdicts=verdicts,
+        candidate=evidence.trials[evidence.chosen],
+        figures=_figures(evidence, found.sharpes, evidence.chosen, policy)
+        | {
+            "spa_p": found.spa.statistic,
+            "reality_check_p": found.superiority.reality_check_p,
+            "dsr": found.dsr.statistic,
+            "pbo": found.overfitting.pbo,
+            "surviving_trials": len(surviving),
+            "trials_effective": found.independent.effective,
+            "trial_clusters": found.independent.clusters,
+        },
+        trial_sharpes=found.sharpes,
+        hurdle=expected_best_sharpe(found.sharpes, counted=evidence.counted),
+        logits=found.overfitting.logits,
+        null=found.superiority.studentised.null,
+        steps=found.steps,
+        survivors=tuple(evidence.trials[k] for k in surviving),
+        independent=found.independent,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Statistics:
+    """What all trials together say of the candidate."""
+
+    sharpes: Array  # (N,), in excess of the benchmark, per session
+    superiority: Superiority
+    steps: Stepwise
+    independent: Independence
+    overfitting: Overfitting
+    spa: GateVerdict
+    dsr: GateVerdict
+    pbo: GateVerdict
+
+
+def _statistics(evidence: Evidence, policy: GatePolicy) -> _Statistics:
+    """Test the candidate against luck; every test sees the same draws of blocks."""
+    column, excess = evidence.chosen, evidence.excess
+    sharpes, sessions = sharpe_ratios(excess), evidence.dates.size
+    block = policy.spa.block(excess)
     blocks = stationary_blocks(
         sessions, mean_block=block, draws=policy.spa.draws, seed=policy.spa.seed
     )
-    superiority = superior_ability_on(evidence.excess, blocks, mean_block=block)
-    alone = superior_ability_on(evidence.excess[:, [column]], blocks, mean_block=block)
-    steps = surviving_trials_on(evidence.excess, blocks, mean_block=block)
+    superiority = superior_ability_on(excess, blocks, mean_block=block)
+    alone = superior_ability_on(excess[:, [column]], blocks, mean_block=block)
+    steps = surviving_trials_on(excess, blocks, mean_block=block)
     spa = spa_verdict(superiority, alone, steps, column=column, sessions=sessions, policy=policy)
     if sharpes[column] < sharpes.max():
         spa = _of_the_best_only(spa, evidence, column, policy)
-    independent = independence(evidence.excess)
+    independent = independence(excess)
+    overfitting = backtest_overfitting(excess, blocks=policy.pbo.blocks)
     dsr = dsr_verdict(
-        evidence.excess[:, column],
+        excess[:, column],
         sharpes,
         counted=evidence.counted,
         blocks=blocks,
@@ -99,32 +145,15 @@ def judge(
         charge=evidence.charge,
         policy=policy,
     )
-    overfitting = backtest_overfitting(evidence.excess, blocks=policy.pbo.blocks)
-    verdicts = (lookahead, parity, spa, dsr, pbo_verdict(overfitting, policy=policy), *exports)
-    stage = _rung(verdicts)
-    return StudyVerdict(
-        study=evidence.study,
-        stage=stage,
-        summary=_summary(stage, verdicts),
-        verdicts=verdicts,
-        candidate=evidence.trials[column],
-        figures=_figures(evidence, sharpes, column, policy)
-        | {
-            "spa_p": spa.statistic,
-            "reality_check_p": superiority.reality_check_p,
-            "dsr": dsr.statistic,
-            "pbo": overfitting.pbo,
-            "surviving_trials": len(steps.survivors(policy.spa.alpha)),
-            "trials_effective": independent.effective,
-            "trial_clusters": independent.clusters,
-        },
-        trial_sharpes=sharpes,
-        hurdle=expected_best_sharpe(sharpes, counted=evidence.counted),
-        logits=overfitting.logits,
-        null=superiority.studentised.null,
+    return _Statistics(
+        sharpes=sharpes,
+        superiority=superiority,
         steps=steps,
-        survivors=tuple(evidence.trials[k] for k in steps.survivors(policy.spa.alpha)),
         independent=independent,
+        overfitting=overfitting,
+        spa=spa,
+        dsr=dsr,
+        pbo=pbo_verdict(overfitting, policy=policy),
     )
 
 

@@ -1,6 +1,7 @@
 """`sluice gate`: the verdict on a study over all its trials, and what would change it."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -8,13 +9,20 @@ import msgspec
 from pipelines.gates.policy import default_policy
 from pipelines.judge import Judged
 from pipelines.judge import judge_study as judge
+from pipelines.promote import report_data
+from pipelines.report.page import render
 from pipelines.workspace import open_workspace
 from runtime.contract import GateVerdict
 from service.console import OK, REFUSED, Output
+from service.faults import NotFound
+from service.research.promotion import origin
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class GateAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +38,25 @@ class GateAnswer(msgspec.Struct, frozen=True, kw_only=True):
     figures: dict[str, float | int | str | None]
 
 
-def judge_study(settings: Settings, output: Output, study: str) -> int:
-    """Judge a study, record the verdict and report; returns 1 if it is refused."""
+def judge_study(
+    settings: Settings, output: Output, study: str, *, report: Path | None = None
+) -> int:
+    """Judge a study, record the verdict and report; returns 1 if it is refused.
+
+    Args:
+        settings: name the workspace.
+        output: where the verdict is told.
+        study: its name.
+        report: receives the page with pictures, reasons and what would change each verdict.
+    """
+    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+        raise NotFound(f"{report} cannot be written", "name a file in a folder that is there")
     workspace = open_workspace(settings.workspace, environ=os.environ)
     with output.console.status(f"Judging {study}"):
         judged = judge(study, workspace, policy=default_policy())
+    if report is not None:
+        page = render(report_data(judged, None, workspace, origin(REPOSITORY)))
+        report.write_text(page, encoding="utf-8")
     answer = _answer(judged)
     output.answer(answer, lambda console: _show(console, answer))
     return REFUSED if answer.stage == "refused" else OK

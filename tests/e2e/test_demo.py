@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,22 @@ def test_a_realistic_backtest_foretells_what_the_replay_s_trades_cost(demo: Demo
     assert gap["trades"] > 250
     assert gap["latency"] == "range"
     assert gap["seen_bp"] == pytest.approx(gap["foretold_bp"], rel=0.1)
+
+
+def test_a_refused_study_s_page_says_what_would_change_the_verdict(
+    demo: Demo, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(demo.folder, copy)
+    page = tmp_path / "reversal.html"
+    ended = _sluice("gate", "reversal", "--report", str(page), workspace=copy)
+    assert ended.returncode == 1, ended.stderr
+    shown = page.read_text()
+    assert "Refused. It does not trade" in shown
+    remedies = re.findall("What would change it: ([^<]*)<", shown)
+    assert any("years" in one or "amount of data" in one for one in remedies), remedies
+    assert any("trials" in one for one in remedies), remedies
+    assert "Holdout, spent once" not in shown
 
 
 def test_the_holdout_of_a_refused_study_stays_sealed(demo: Demo) -> None:
