@@ -1,0 +1,360 @@
+"""What the journal's commands do: open the account's journal, ask or write, and show the answer."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from featurestore.calendars import load_calendar
+from runtime.clock import WallClock
+from runtime.domain import Fill
+from runtime.journal.actions import Action, Charge, ChargeKind, Correction, Dividend, Split
+from runtime.journal.adjustments import Adjustments
+from runtime.journal.attribution import PARTS, attribute
+from runtime.journal.breaks import BreakLog, Breaks, KeptBreak
+from runtime.journal.decisions import DecisionStore
+from runtime.journal.store import Journal
+from service.bookanswers import (
+    Attributed,
+    Booked,
+    BreakLine,
+    DecisionLine,
+    DecisionPage,
+    DelayLine,
+    Exported,
+    Redecided,
+    SessionLine,
+    show_attributed,
+    show_booked,
+    show_breaks,
+    show_decisions,
+    show_delays,
+    show_exported,
+    show_redecided,
+)
+from service.console import OK, REFUSED, Output
+from service.databases import open_runtime
+from service.faults import NotFound, QueryInvalid
+from service.paper import paper_market
+from service.proof import prove_apart
+from service.records import open_journal
+from service.settings import Settings, require_records
+from service.wiring import open_live
+
+if TYPE_CHECKING:
+    from runtime.journal.redecide import Decides
+
+Days = tuple[date | None, date | None]
+CALENDAR = "XNYS"  # whose open an action takes effect at
+
+
+class Replacement(NamedTuple):
+    """What takes the place of a busted execution; "" = as before."""
+
+    execution_id: str
+    quantity: str
+    price: str
+    fee: str
+
+
+def journal_of(settings: Settings, account: str) -> Journal:
+    """Open the journal of an account, of the one the desk shows if none is named."""
+    require_records(settings)
+    if not account:
+        live = open_live(settings, monotonic=time.monotonic, prove=prove_apart)
+        account = live.accounts.name()
+    return open_journal(settings, open_runtime(settings), account)
+
+
+def list_breaks(settings: Settings, output: Output, account: str, *, every: bool) -> int:
+    """Show breaks; returns 1 if any is open."""
+    journal = journal_of(settings, account)
+    today = WallClock().now().date()
+    found = [one for one in BreakLog(journal).all() if every or one.resolved_at is None]
+    lines = tuple(_line(one, today) for one in found)
+    output.answer(lines, lambda console: show_breaks(console, lines))
+    return REFUSED if any(one.resolved_at is None for one in found) else OK
+
+
+def resolve_break(
+    settings: Settings, output: Output, account: str, name: str, *, by: str, reason: str
+) -> None:
+    """Close a break in somebody's name."""
+    journal, now = journal_of(settings, account), WallClock().now()
+    closed = Breaks(journal).resolve(name, by=by, reason=reason, at=now)
+    lines = (_line(closed, now.date()),)
+    output.answer(lines, lambda console: show_breaks(console, lines))
+
+
+def split_of(name: str, symbol: str, day: date | None, ratio: str, in_lieu: str) -> Split:
+    """Return a split as it was typed, effective at the open of a session."""
+    new, _, old = ratio.partition(":")
+    if not (new.isascii() and old.isascii() and new.isdigit() and old.isdigit()):
+        raise QueryInvalid(f"{ratio!r} is not a ratio", "write new:old, for instance 4:1")
+    return Split(
+        action_id=name,
+        symbol=symbol,
+        effective=_opening(day),
+        new=int(new),
+        old=int(old),
+        in_lieu=_amount("--in-lieu", in_lieu) if in_lieu else None,
+    )
+
+
+def dividend_of(name: str, symbol: str, day: date | None, per_unit: str) -> Dividend:
+    """Return a dividend as it was typed, effective at the open of its ex-date."""
+    amount = _amount("the dividend", per_unit)
+    return Dividend(action_id=name, symbol=symbol, effective=_opening(day), per_unit=amount)
+
+
+def charge_of(name: str, kind: str, amount: str, symbol: str, day: date | None) -> Charge:
+    """Return a charge as it was typed."""
+    if kind not in {one.value for one in ChargeKind}:
+        raise QueryInvalid(f"{kind!r} is no charge", "write borrow, interest or tax")
+    return Charge(
+        action_id=name,
+        kind=ChargeKind(kind),
+        symbol=symbol,
+        effective=_opening(day),
+        amount=_amount("the charge", amount),
+    )
+
+
+def book_action(settings: Settings, output: Output, account: str, action: Action) -> None:
+    """Book an action and show what it did."""
+    journal = journal_of(settings, account)
+    fresh = Adjustments(journal).record_action(action)
+    _show_booked(output, journal, action.action_id, action.symbol, fresh=fresh)
+
+
+def correct(
+    settings: Settings,
+    output: Output,
+    account: str,
+    execution: tuple[str, str],
+    right: Replacement | None,
+    *,
+    by: str,
+    reason: str,
+) -> None:
+    """Bust or replace an execution, named by venue and id, and show what it did."""
+    journal = journal_of(settings, account)
+    venue, name = execution
+    kept = (record.fill for record in journal.fills())
+    wrong = next((one for one in kept if (one.venue, one.execution_id) == execution), None)
+    if wrong is None:
+        raise NotFound(f"{journal.account} has no execution {name} of {venue}", "see sluice export")
+    correction = Correction(
+        venue=venue,
+        execution_id=name,
+        replacement=None if right is None else _replacing(wrong, right),
+        at=WallClock().now(),
+        by=by,
+        reason=reason,
+    )
+    fresh = Adjustments(journal).record_correction(correction)
+    _show_booked(output, journal, name, wrong.symbol, fresh=fresh)
+
+
+def show_attribution(settings: Settings, output: Output, account: str, days: Days) -> None:
+    """Show where the profit came from."""
+    journal = journal_of(settings, account)
+    spreads = {one.name: one.half_spread for one in paper_market(settings).venues}
+    found = attribute(journal, spreads, start=days[0], end=days[1])
+    if not found.sessions:
+        raise NotFound("no session was closed in those days", "ask for others")
+    answer = Attributed(
+        account=journal.account,
+        first=found.sessions[0].day,
+        last=found.sessions[-1].day,
+        profit=found.profit,
+        parts=found.total(),
+        sessions=tuple(
+            SessionLine(day=one.day, profit=one.profit, parts=dict(one.parts))
+            for one in found.sessions
+        ),
+    )
+    output.answer(answer, lambda console: show_attributed(console, answer, PARTS))
+
+
+def show_decay(
+    settings: Settings, output: Output, account: str, days: Days, *, horizon: int, delays: int
+) -> None:
+    """Show what decisions are worth, acted on later and later."""
+    from runtime.journal.decay import decay
+
+    journal = journal_of(settings, account)
+    points = decay(journal, delays=range(delays + 1), horizon=horizon, start=days[0], end=days[1])
+    lines = tuple(
+        DelayLine(
+            delay=one.delay,
+            decisions=one.decisions,
+            excess=one.excess,
+            error=one.error,
+            rank=one.rank,
+        )
+        for one in points
+    )
+    output.answer(lines, lambda console: show_delays(console, lines, horizon))
+
+
+def list_decisions(
+    settings: Settings,
+    output: Output,
+    account: str,
+    *,
+    start: date | None,
+    end: date | None,
+    symbol: str | None,
+    bundle: str | None,
+    verdict: str | None,
+    before: int | None,
+    limit: int,
+) -> None:
+    """Show a page of decisions."""
+    found = DecisionStore(journal_of(settings, account)).find(
+        start=start,
+        end=end,
+        symbol=symbol,
+        bundle=bundle,
+        verdict=verdict,
+        before=before,
+        limit=limit + 1,
+    )
+    items = tuple(
+        DecisionLine(
+            seq=one.seq,
+            decision_id=one.record.decision_id,
+            tick=one.record.tick,
+            bundle=one.record.bundle,
+            study=one.record.study,
+            planned=len(one.record.plan),
+            denied=sum(line.denied for line in one.record.plan),
+            orders=len(one.order_ids),
+            refused=not one.record.symbols,
+        )
+        for one in found[:limit]
+    )
+    page = DecisionPage(items=items, next=items[-1].seq if len(found) > limit else None)
+    output.answer(page, lambda console: show_decisions(console, page))
+
+
+def write_export(
+    settings: Settings, output: Output, account: str, what: str, out: Path, days: Days
+) -> None:
+    """Write a part of the journal to Parquet."""
+    from runtime.journal.export import export
+
+    done = export(journal_of(settings, account), what, out, start=days[0], end=days[1])
+    answer = Exported(
+        what=done.what, path=str(done.path), rows=done.rows, head=done.head, sha256=done.sha256
+    )
+    output.answer(answer, lambda console: show_exported(console, answer))
+
+
+def redecide(
+    settings: Settings,
+    output: Output,
+    account: str,
+    days: Days,
+    *,
+    evaluations: int,
+    threads: int,
+    seed: int,
+) -> int:
+    """Decide again from the journal; returns 1 if anything differs."""
+    from runtime.bundle import load_bundle
+    from runtime.journal.redecide import redecide as again
+    from runtime.signing import load_trusted
+
+    def load(bundle: str) -> "Decides":
+        return load_bundle(settings.bundles / bundle, load_trusted(settings.trusted_keys)).session
+
+    start = time.perf_counter()
+    found = again(
+        journal_of(settings, account),
+        load,
+        start=days[0],
+        end=days[1],
+        evaluations=evaluations,
+        threads=threads,
+        seed=seed,
+    )
+    answer = Redecided(
+        decisions=found.decisions,
+        refusals=found.refusals,
+        evaluations=found.evaluations,
+        differences=tuple(f"{one.tick} {one.decision_id}: {one.what}" for one in found.differences),
+        seconds=time.perf_counter() - start,
+    )
+    output.answer(answer, lambda console: show_redecided(console, answer))
+    return REFUSED if found.differences else OK
+
+
+def _line(one: KeptBreak, today: date) -> BreakLine:
+    found = one.found
+    return BreakLine(
+        break_id=one.break_id,
+        day=found.day,
+        age_days=one.age(today),
+        kind=found.kind.value,
+        venue=found.venue,
+        symbol=found.symbol,
+        execution_id=found.execution_id,
+        ours=found.ours,
+        theirs=found.theirs,
+        amount=one.amount,
+        resolved_at=one.resolved_at,
+        by=one.by,
+        reason=one.reason,
+    )
+
+
+def _opening(day: date | None) -> datetime:
+    """Return the open of a session; QueryInvalid if there is none on that day."""
+    calendar = load_calendar(CALENDAR)
+    found: Sequence[datetime] = (
+        () if day is None else [session.open for session in calendar.sessions(day, day)]
+    )
+    if not found:
+        raise QueryInvalid(f"{calendar.name} has no session on {day}", "name the first one after")
+    return found[0].astimezone(UTC)
+
+
+def _amount(name: str, text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise QueryInvalid(f"{name}: {text!r} is not an amount", "write 0.24") from None
+
+
+def _replacing(wrong: Fill, right: Replacement) -> Fill:
+    return Fill(
+        venue=wrong.venue,
+        execution_id=right.execution_id,
+        order_id=wrong.order_id,
+        symbol=wrong.symbol,
+        side=wrong.side,
+        quantity=_amount("--quantity", right.quantity) if right.quantity else wrong.quantity,
+        price=_amount("--price", right.price) if right.price else wrong.price,
+        fee=_amount("--fee", right.fee) if right.fee else wrong.fee,
+        executed_at=wrong.executed_at,
+    )
+
+
+def _show_booked(output: Output, journal: Journal, name: str, symbol: str, *, fresh: bool) -> None:
+    book = journal.book()
+    held = book.positions().get(symbol)
+    answer = Booked(
+        account=journal.account,
+        name=name,
+        fresh=fresh,
+        symbol=symbol,
+        quantity=book.position(symbol),
+        basis=held.basis if held else Decimal("0.00"),
+        cash=book.cash,
+        journal_head=journal.head().hash,
+    )
+    output.answer(answer, lambda console: show_booked(console, answer))
