@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from math import isfinite
 
 import msgspec
@@ -101,9 +102,9 @@ class DecisionSession:
                     f"output {name} must be float64 of shape ({symbols},), "
                     f"was {value.dtype} {value.shape}"
                 )
-        # A sum is finite only if every term is, and one sum costs less than a look at each term.
-        total, gross = np.add.reduce(score), np.add.reduce(np.abs(weight))
-        if not (isfinite(total) and gross <= GROSS_LIMIT):
+        # A sum is finite only if every term is, and a product of vectors is the cheapest sum.
+        squares, gross = score.dot(score), np.abs(weight).dot(_ones(symbols))
+        if not (isfinite(squares) and gross <= GROSS_LIMIT):
             _check_finite("score", score)
             _check_finite("weight", weight)
             if gross > GROSS_LIMIT:
@@ -117,20 +118,26 @@ class DecisionSession:
             )
         symbols = -1
         for name, value in inputs.items():
-            if value.dtype is not _FLOAT64 or value.ndim not in (1, 2):
+            if value.dtype is not _FLOAT64 or not 1 <= value.ndim <= 2:
                 raise DecisionInvalid(
                     f"input {name} must be float64 of shape (n,) or (n, length), "
                     f"was {value.dtype} {value.shape}"
                 )
-            symbols = len(value) if symbols < 0 else symbols
-            if len(value) != symbols:
-                raise DecisionInvalid(f"input {name} has {len(value)} rows, others have {symbols}")
+            rows = len(value)
+            if rows != symbols >= 0:
+                raise DecisionInvalid(f"input {name} has {rows} rows, others have {symbols}")
+            symbols = rows
         return symbols
 
 
 def _said(error: Exception) -> str:
     """Return onnxruntime's words on one line, without its own file names and signatures."""
     return _INNARDS.sub("", " ".join(str(error).split()))
+
+
+@lru_cache(maxsize=16)
+def _ones(symbols: int) -> Array:
+    return np.ones(symbols)
 
 
 def _check_finite(name: str, value: Array) -> None:
