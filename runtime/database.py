@@ -20,6 +20,7 @@ from runtime.errors import DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 30_000  # how long a writer waits for another one
 _WAL_ATTEMPTS, _WAL_PAUSE_S = 500, 0.01
+ANSWER = 40.0  # seconds; longer than the longest wait for a lock
 WRITES = "sluice_writes"  # execution option of a connection that holds the writer's lock
 _SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
@@ -42,13 +43,16 @@ class Credentials(Protocol):
         ...
 
 
-def open_database(url: str, *, login: Callable[[], Credentials] | None = None) -> Engine:
+def open_database(
+    url: str, *, login: Callable[[], Credentials] | None = None, answer: float = ANSWER
+) -> Engine:
     """Open a database and make sure that it answers.
 
     Args:
         url: "sqlite:////absolute/file.db" or "postgresql://user@host/name".
         login: who connects, asked for each new PostgreSQL connection, so that it may change while
             the engine lives: a connection of an earlier login is replaced before it is used again.
+        answer: seconds after which a PostgreSQL server that says nothing counts as gone.
 
     Returns:
         An engine whose SQLite connections use WAL and synchronous=FULL, and whose transactions
@@ -69,14 +73,7 @@ def open_database(url: str, *, login: Callable[[], Credentials] | None = None) -
             case "sqlite":
                 engine = _open_sqlite(parsed, shown)
             case "postgresql":
-                engine = create_engine(
-                    parsed.set(drivername="postgresql+psycopg"),
-                    pool_pre_ping=True,
-                    # A commit that returned survives a crash, whatever the server's default is.
-                    connect_args={"options": "-c synchronous_commit=on"},
-                )
-                if login is not None:
-                    _log_in_as(engine, login)
+                engine = _open_postgres(parsed, login, answer)
             case other:
                 raise DatabaseUnavailable(
                     f"{shown}: {other} is not supported; use sqlite or postgresql"
@@ -92,6 +89,21 @@ def open_database(url: str, *, login: Callable[[], Credentials] | None = None) -
         raise DatabaseUnavailable(
             f"{shown} does not answer: {_cause(error)}; does the server run, does the folder exist?"
         ) from error
+    return engine
+
+
+def _open_postgres(url: URL, login: Callable[[], Credentials] | None, answer: float) -> Engine:
+    """Return an engine over a server, whose connections never wait for ever."""
+    from runtime import postgres  # the embedded database needs no driver
+
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        connect_args=postgres.options(),
+    )
+    if login is not None:
+        _log_in_as(engine, login)
+    postgres.bound(engine, answer)
     return engine
 
 
