@@ -11,6 +11,7 @@ from pipelines.audit import feature
 from pipelines.compile import compile_strategy, decide_with_numpy
 from pipelines.definition import definition_of, load_definition
 from pipelines.evaluate import Trial, evaluate_trial
+from pipelines.fills import fills
 from pipelines.gates.policy import default_policy
 from pipelines.judge import judge_study
 from pipelines.lint import lint
@@ -44,6 +45,7 @@ __all__ = [
     "count_tries",
     "export_check",
     "feature",
+    "fills",
     "lint",
     "open_workspace",
     "preview",

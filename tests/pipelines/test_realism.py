@@ -10,7 +10,8 @@ import pytest
 from featurestore.calendars import load_calendar
 from pipelines.definition import definition_of
 from pipelines.errors import RiskInvalid
-from pipelines.evaluate import evaluate
+from pipelines.evaluate import evaluate, evaluate_trial
+from pipelines.fills import fills
 from pipelines.gap import Trade, assumed, reality_gap
 from pipelines.realism import Market, PriceStates, realistic
 from pipelines.workspace import Workspace
@@ -273,3 +274,28 @@ def test_two_fills_of_one_order_are_one_trade_and_unfilled_ones_none():
     assert pair.seen.fee == pytest.approx(0.5)
     with pytest.raises(RiskInvalid):
         reality_gap([], [])
+
+
+def test_a_recorded_trial_is_shown_with_real_fills_and_nothing_more_is_recorded(
+    workspace, tmp_path
+):
+    definition = definition_of(small_study(name="filled"), momentum(21, 3))
+    recorded = evaluate_trial(definition, workspace)
+    counted = len(workspace.ledger().trials("filled"))
+    shown = fills(recorded, workspace=workspace)
+    rows = {row[0]: row[1:] for row in shown.table().rows}
+    assert 4.0 < float(rows["Mean cost of one, bp"][1]) < 7.0, "5 bp and the luck of latency"
+    assert rows["Positions that a stop let go"] == ("0", "0")
+    assert len(workspace.ledger().trials("filled")) == counted
+    with_stops = fills(recorded, stops=Stops(multiple=2.0), workspace=workspace)
+    assert with_stops.run.stopped > 0
+    everything = [
+        HaltMessage(symbol="*", at=XNYS.session(recorded.backtest.dates[0]).open, code="MWC1")
+    ]
+    halted = fills(recorded, halts=everything, workspace=workspace)
+    assert halted.run.unfilled == 1.0
+    free = tmp_path / "free.toml"
+    free.write_text(
+        '[[venue]]\nname = "free"\nhalf_spread = 0\nfee_rate = 0\ndepth = 1e6\nfills = "close"\n'
+    )
+    assert float(fills(recorded, venues=free, workspace=workspace).table().rows[3][2]) == 0.0
