@@ -57,10 +57,13 @@ def lay_out_notebooks(source: Path, home: Path) -> None:
 
 
 def write_kernelspec(folder: Path, python: str) -> None:
-    """Make `python3`, the kernel that the notebooks name, the project's own interpreter."""
+    """Make `python3`, the kernel that the notebooks name, the project's own interpreter.
+
+    The module opens a run record in the workspace's ledger before the first cell.
+    """
     spec = folder / "kernels" / "python3"
     spec.mkdir(parents=True, exist_ok=True)
-    arguments = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    arguments = [python, "-m", "pipelines.runs.kernel", "-f", "{connection_file}"]
     (spec / "kernel.json").write_text(
         json.dumps(
             {

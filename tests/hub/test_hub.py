@@ -85,6 +85,9 @@ def test_the_momentum_notebook_run_in_a_hub_kernel_leaves_its_trial_in_the_ledge
     kernel_id = start_kernel(alice.api, "alice", MOMENTUM)
     shown = []
     with Kernel(alice.hub, alice.token, "alice", kernel_id) as kernel:
+        (told,) = kernel.run("import os\nprint(os.environ['SLUICE_RUN'], end='')")
+        run = ledger.run(told["text"])  # it stands before the kernel's first cell has ended
+        assert (run.opened.kind, run.opened.by, run.opened.kernel) == ("kernel", "alice", kernel_id)
         for cell in notebook["cells"]:
             if cell["cell_type"] == "code":
                 shown += kernel.run(cell["source"])
@@ -92,6 +95,10 @@ def test_the_momentum_notebook_run_in_a_hub_kernel_leaves_its_trial_in_the_ledge
     (trial,) = ledger.trials("momentum")
     assert trial.status == "complete"
     assert trial.attempts == 1
+    assert trial.run == run.opened.run, "the kernel was on record before its first cell"
+    assert {lease.run for _, lease in ledger.reads.leases()} == {run.opened.run}
+    assert alice.api.delete(f"/user/alice/api/kernels/{kernel_id}").status_code == 204
+    assert ledger.run(run.opened.run).status == "complete"
     assert ledger.returns(trial.key).net.size > 5000, "a daily return of each session since 1991"
     ledger.verify()
     assert any("image/png" in output.get("data", {}) for output in shown), "it draws plots"
