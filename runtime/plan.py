@@ -105,6 +105,8 @@ def make_plan(
     left_out: list[LeftOut] = []
     for symbol, weight in zip(symbols, sized(weights, sizing).tolist(), strict=True):
         price, held = prices[symbol], positions.get(symbol, ZERO)
+        if not (weight or held):
+            continue
         wanted = Decimal(repr(weight)) * equity / price  # 0.49 means 0.49, not the float below it
         target = (wanted / lot).to_integral_value(ROUND_DOWN) * lot
         change = ((target - held) / lot).to_integral_value(ROUND_DOWN) * lot
