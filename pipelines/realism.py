@@ -21,7 +21,7 @@ from pipelines.backtest import Backtest
 from pipelines.books import CAPITAL
 from pipelines.errors import StrategyInvalid
 from pipelines.gap import Trade
-from runtime.brokers.matching import Asked, match_bar
+from runtime.brokers.matching import Asked, match_bar, reached
 from runtime.brokers.states import STOPPED, daily_volatility
 from runtime.brokers.terms import VenueTerms
 from runtime.contract import SizingPolicy
@@ -185,7 +185,9 @@ class _Account:
         """Let resting stops meet the close of `row`; their levels are of the session before."""
         before, calendar = self.before(row), self.market.calendar
         yesterday = calendar.previous(self.result.dates[row])
-        for i in np.flatnonzero(self.units).tolist():
+        # A stop stands on the losing side of its entry: what closed on the other cannot wake it.
+        lost = np.sign(self.units) * (self.entries - self.result.prices[row]) > 0.0
+        for i in np.flatnonzero(lost).tolist():
             symbol, held = self.result.symbols[i], float(self.units[i])
             closing = Side.SELL if held > 0 else Side.BUY
             known = self.market.states(symbol, float(before[i]), yesterday.close)
@@ -196,7 +198,8 @@ class _Account:
                 known.daily_volatility,
                 now=yesterday.close,
             )
-            if level is None:
+            close = price_of(float(self.result.prices[row, i]))
+            if level is None or not reached(close, level, closing):
                 continue
             collar = Decimal(self.sizing.collar)
             reference = price_of(float(before[i]))
@@ -215,8 +218,6 @@ class _Account:
         close = self.market.calendar.session(day).close
         bar = Bar(symbol=symbol, close=price_of(mid), event_time=close, known_at=close)
         done = match_bar(asked, bar, terms, self.market.states(symbol, float(bar.close), close))
-        if done.asleep:
-            return False
         size, price, fee = float(done.quantity), float(done.price), float(done.fee)
         change = asked.side.sign * size
         held = float(self.units[i])
