@@ -47,6 +47,7 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
     fee_rate: Decimal  # fraction of notional, between -1 and 1; negative = a rebate
     levels: Sequence[tuple[Decimal, Decimal, int]]  # USD per unit, units, place among equals
+    burden: Decimal = ZERO  # USD per unit, what else it is expected to cost; see `quality`
 
 
 _Rung = tuple[Decimal, int, Decimal, Ladder, int]  # order, place, USD with fee, ladder, depth
@@ -174,7 +175,8 @@ def _rung(ladder: Ladder, depth: int, buy: bool) -> _Rung:
     price, _, place = ladder.levels[depth]
     fee = ladder.fee_rate if buy else ladder.fee_rate.copy_negate()
     cost = _EXACT.fma(price, fee, price)
-    return (cost if buy else cost.copy_negate(), place, cost, ladder, depth)
+    key = cost if buy else cost.copy_negate()
+    return (key + ladder.burden, place, cost, ladder, depth)
 
 
 def _explain(
