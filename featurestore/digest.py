@@ -3,9 +3,11 @@
 import hashlib
 import json
 
+import numpy as np
 import polars as pl
 
-from featurestore.contract import IDENTITY, UTC_TIME, table_schema
+from featurestore.contract import UTC_TIME, table_schema
+from featurestore.order import by_identity
 from featurestore.views import FeatureView
 
 
@@ -19,7 +21,7 @@ def table_hash(view: FeatureView, rows: pl.DataFrame) -> str:
     Returns:
         A hash of values only: independent of file layout, row order and ingest batches.
     """
-    rows = rows.select(list(table_schema(view))).sort(IDENTITY)
+    rows = by_identity(rows.select(list(table_schema(view))))
     digest = hashlib.sha256(f"{view.version_hash}\n{rows.height}\n".encode())
     for name, column in zip(rows.columns, rows.iter_columns(), strict=True):
         digest.update(f"{name}:{column.dtype}\n".encode())
@@ -32,7 +34,7 @@ def table_hash(view: FeatureView, rows: pl.DataFrame) -> str:
         if column.null_count():
             digest.update(column.is_null().cast(pl.UInt8).to_numpy().tobytes())
             column = column.fill_null(0)
-        digest.update(column.to_numpy().tobytes())
+        digest.update(np.ascontiguousarray(column.to_numpy()).data)
     return digest.hexdigest()
 
 

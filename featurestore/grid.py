@@ -15,8 +15,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from featurestore.calendars import load_calendar
-from featurestore.contract import IDENTITY, micros_of, session_closes
+from featurestore.contract import micros_of, session_closes
 from featurestore.errors import HistoryMissing
+from featurestore.order import by_identity
 from featurestore.times import instant
 from featurestore.views import FeatureView
 
@@ -193,7 +194,7 @@ def build_grid(view: FeatureView, frame: pl.DataFrame) -> SessionGrid:
     """
     if view.calendar is None:
         raise ValueError(f"view {view.name} has no calendar")
-    frame = frame.sort(IDENTITY)
+    frame = by_identity(frame)
     names = frame["entity"].unique().sort()
     closes = session_closes(view.calendar)
     table = load_calendar(view.calendar)

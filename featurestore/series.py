@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from featurestore.contract import IDENTITY
 from featurestore.errors import HistoryMissing
 from featurestore.grid import NEVER, Array, Index, Micros
+from featurestore.order import by_identity
 from featurestore.times import instant
 from featurestore.views import FeatureView
 
@@ -102,7 +102,7 @@ class OwnTimes:
 
 def build_series(view: FeatureView, frame: pl.DataFrame) -> OwnTimes:
     """Arrange a view's observations as one series per entity."""
-    frame = frame.sort(IDENTITY)
+    frame = by_identity(frame)
     series = {}
     for (entity,), rows in frame.group_by("entity", maintain_order=True):
         values = {

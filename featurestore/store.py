@@ -1,7 +1,7 @@
 """The face of the feature store: declare views, ingest observations, pin a snapshot, read it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
 from typing import Literal
@@ -66,6 +66,7 @@ class FeatureStore:
     now: Callable[[], datetime] | None = None
     # Told reader, study ("" if none is named), view and extent before a view is handed out.
     on_read: Callable[[LakeReader, str, str, Extent], None] | None = None
+    _hashes: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def apply(self, *views: FeatureView) -> tuple[str, ...]:
         """Declare views; return the names whose declaration is new or changed.
@@ -237,18 +238,21 @@ class FeatureStore:
         return picked.height
 
     def snapshot(self) -> Snapshot:
-        """Pin every table at its newest version and hash what they hold."""
+        """Pin every table at its newest version and hash what they hold.
+
+        A table version that this store hashed before is not read again; `verify` always reads.
+        """
         declarations = self.lake.version(VIEWS_TABLE)
         versions = {} if declarations is None else {VIEWS_TABLE: declarations}
         for view in self.views():
             version = self.lake.version(view.name)
             if version is not None:
                 versions[view.name] = version
-        return Snapshot(versions=versions, hash=self._hash(versions))
+        return Snapshot(versions=versions, hash=self._hash(versions, known=self._hashes))
 
     def verify(self, snapshot: Snapshot) -> None:
         """Read a snapshot's tables again; SnapshotUnknown if they are gone or hold other values."""
-        found = self._hash(snapshot.versions)
+        found = self._hash(snapshot.versions, known={})
         if found != snapshot.hash:
             raise SnapshotUnknown(
                 f"the lake {self.lake.url} at the pinned versions has hash {found}, the snapshot "
@@ -331,13 +335,18 @@ class FeatureStore:
             return rows  # nothing to compare with, nothing to put in order
         return _compared_with(view, rows, held)
 
-    def _hash(self, versions: dict[str, int]) -> str:
+    def _hash(self, versions: dict[str, int], *, known: dict[str, str]) -> str:
+        """Hash what tables hold; one whose files and contract are `known` is not read again."""
         declared = declared_views(self.lake, versions.get(VIEWS_TABLE))
-        tables = {
-            name: table_hash(declared[name], self.lake.read(name, version=version))
-            for name, version in versions.items()
-            if name != VIEWS_TABLE
-        }
+        tables = {}
+        for name, version in versions.items():
+            if name == VIEWS_TABLE:
+                continue
+            view = declared[name]
+            content = f"{view.version_hash} {self.lake.fingerprint(name, version)}"
+            if content not in known:
+                known[content] = table_hash(view, self.lake.read(name, version=version))
+            tables[name] = known[content]
         return combined_hash(tables)
 
 
