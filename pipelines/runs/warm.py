@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,9 @@ class WarmKernels:
         self._environ = dict(environ)
         self._ended_later: list[tuple[subprocess.Popen[bytes], Any]] = []
         self._guard = threading.Lock()
-        self._launch()
+        # Linux ends a zygote with the thread that started it, so that one stays.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="sluice-warm")
+        self._starter.submit(self._launch).result()
 
     def _launch(self) -> None:
         """Start a zygote; what it imports is what stands on disk now."""
@@ -211,7 +214,7 @@ class WarmKernels:
         with self._guard:
             if imported_code() != self.code:
                 self._ended_later.append((self.process, self._folder))
-                self._launch()
+                self._starter.submit(self._launch).result()
             return self.address, self.jupyter_path
 
     def start(
@@ -239,6 +242,7 @@ class WarmKernels:
                 process.stdout.close()
             folder.cleanup()
         self._ended_later.clear()
+        self._starter.shutdown(wait=False)
 
     def _await(self) -> tuple[int, int, tuple[str, ...]]:
         stdout = self.process.stdout

@@ -217,8 +217,12 @@ def test_an_edited_module_brings_a_new_parent(monkeypatch, tmp_path, place, warm
     old = warm.process
     path = notebook(tmp_path, "print(level)")
     monkeypatch.setattr(module, "imported_code", lambda: "edited meanwhile")
+    caller = threading.Thread(target=run, args=(path, place, warm))
+    caller.start()
+    caller.join()  # a parent that was started for it outlives the thread
     assert run(path, place, warm).complete
     assert warm.process.pid != old.pid
+    assert warm.process.poll() is None
     assert old.poll() is None, "runs of the old parent must come to their end"
     monkeypatch.setattr(warm, "code", "as it was")
     monkeypatch.setattr(module, "imported_code", lambda: "as it was")
