@@ -16,6 +16,7 @@ from runtime.errors import (
     JournalBroken,
     PolicyInvalid,
     PolicyRefused,
+    RegistryConflict,
     ReleaseRefused,
     ScopeUnknown,
 )
@@ -33,6 +34,7 @@ _STATUS: tuple[tuple[type[PlatformError], HTTPStatus, str], ...] = (
     (TokenRefused, HTTPStatus.UNAUTHORIZED, "send Authorization: Bearer and the token"),
     (ScopeUnknown, HTTPStatus.BAD_REQUEST, "name all, account.X, study.X or symbol.X"),
     (ReleaseRefused, HTTPStatus.CONFLICT, "see GET /kill-switch; a second person has to agree"),
+    (RegistryConflict, HTTPStatus.CONFLICT, "see GET /registry and /registry/history"),
     (PolicyRefused, HTTPStatus.CONFLICT, "see GET /policy for policies, limits and overrides"),
     (
         PolicyInvalid,

@@ -17,6 +17,7 @@ class HealthChecks:
 
     accounts: Accounts
     seat: Seat[Proved]
+    warm: Callable[[], None] = lambda: None  # proves what a roll-back would seat
     _proved: str = field(default="")  # what proving the chain found; empty until it was proved
     _broken: str = field(default="")
     _seating: Lock = field(default_factory=Lock)  # one proof at a time
@@ -29,6 +30,12 @@ class HealthChecks:
         except (JournalBroken, DatabaseUnavailable) as error:
             self._broken = str(error)
         self.look()
+        self.warm()
+
+    def reseat(self) -> None:
+        """Follow the registry now, once a proof that is under way has ended."""
+        with self._seating:
+            self.seat.refresh()
 
     def look(self) -> Health:
         """Return the present health; follows the registry first."""

@@ -12,6 +12,7 @@ from service.origins import Origins
 from service.policies import Policies
 from service.proof import Proved
 from service.reading import Reading
+from service.registrar import Registrar
 from service.seat import Seat
 from service.settings import Settings
 from service.shelf import Shelf
@@ -24,6 +25,7 @@ class Live:
 
     settings: Settings
     registry: Registry
+    registrar: Registrar
     seat: Seat[Proved]
     shelf: Shelf
     accounts: Accounts

@@ -1,6 +1,7 @@
 """Picks the adapters that settings name and puts the live application together; no research."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from service.policies import open_policies
 from service.proof import Proved, prove_apart
 from service.reading import Reading
 from service.records import open_journal, open_registry
+from service.registrar import open_registrar
 from service.seat import Seat
 from service.settings import Settings
 from service.shelf import LedgerView, Shelf
@@ -63,17 +65,25 @@ def open_live(
         kept = open_journal(settings, engine, account)
         return Reading(journal=kept, index=Index(kept), inputs_of=inputs_of)
 
+    def warm() -> None:
+        """Prove what a roll-back would seat, so that rolling back waits for no proof."""
+        before = registry.before()
+        if before is not None:
+            with suppress(BundleRefused, KeyUnusable):
+                shelf.seated(before)
+
     policies = open_policies(settings, engine)
     policies.begin()
     accounts = Accounts(books, journal, registry, settings.account)
     return Live(
         settings=settings,
         registry=registry,
+        registrar=open_registrar(engine, registry, journal, WallClock()),
         seat=seat,
         shelf=shelf,
         accounts=accounts,
         origins=Origins(accounts=accounts, shelf=shelf, ledger=open_ledger_view(settings)),
-        health=HealthChecks(accounts, seat),
+        health=HealthChecks(accounts, seat, warm),
         snapshots=Snapshots(lambda: (journal.head(), registry.head()), monotonic),
         policies=policies,
         killing=open_killing(settings, WallClock()),

@@ -11,7 +11,9 @@ from service.routes.common import Service, described, encoded
 @get("/bundles", responses=described(BundlesAnswer))
 async def bundles(live: Service) -> Response[bytes]:
     """The active bundle and the registry's history, newest change first."""
-    return encoded(await live.snapshots.answer(("bundles",), lambda: _bundles(live)))
+    running = live.seat.sitting  # moves by itself, so it belongs to the question
+    key = ("bundles", None if running is None else running.hash, live.seat.refused)
+    return encoded(await live.snapshots.answer(key, lambda: _bundles(live)))
 
 
 def _bundles(live: Live) -> BundlesAnswer:

@@ -1,0 +1,74 @@
+"""Who sits where with how much capital, who is better, and the one write: rolling back."""
+
+import asyncio
+from datetime import UTC, datetime, time
+from typing import Annotated
+
+import msgspec
+from litestar import Response, get, post
+from litestar.params import JSONBody, QueryParameter
+
+from service.guards import requires_operator
+from service.live import Live
+from service.routes.common import Day, Limit, Service, described, encoded
+from service.seats import (
+    CompareAnswer,
+    HistoryAnswer,
+    RegistryAnswer,
+    RollbackSeat,
+    RolledBack,
+    SharesAnswer,
+)
+
+
+@get("/registry", responses=described(RegistryAnswer))
+async def registry(live: Service, day: Day = None) -> Response[bytes]:
+    """Every seat with its bundle, its share of the capital, its stop bands and its comparison."""
+    at = None if day is None else datetime.combine(day, time.max, UTC)
+    return encoded(msgspec.json.encode(await asyncio.to_thread(live.registrar.show, at)))
+
+
+@get("/registry/history", responses=described(HistoryAnswer))
+async def registry_history(
+    live: Service, role: Annotated[str | None, QueryParameter(description="One seat only.")] = None
+) -> Response[bytes]:
+    """Every promotion, roll-back, stop, retirement and share of the capital, newest first."""
+    found = await asyncio.to_thread(live.registrar.history, role)
+    return encoded(msgspec.json.encode(HistoryAnswer(items=found)))
+
+
+@get("/registry/comparison", responses=described(CompareAnswer))
+async def registry_comparison(
+    live: Service,
+    role: Annotated[str, QueryParameter(description="The challenger's seat.")] = "challenger",
+) -> Response[bytes]:
+    """A challenger against its champion; may be looked at every day."""
+    return encoded(msgspec.json.encode(await asyncio.to_thread(live.registrar.compare, role)))
+
+
+@get("/registry/shares", responses=described(SharesAnswer))
+async def registry_shares(live: Service, limit: Limit = 1) -> Response[bytes]:
+    """What each bundle of the live account has and made at the last closes."""
+    return encoded(msgspec.json.encode(await asyncio.to_thread(live.registrar.shares, limit)))
+
+
+@post(
+    "/registry/rollback",
+    status_code=200,
+    guards=[requires_operator],
+    responses=described(RolledBack),
+)
+async def registry_rollback(data: JSONBody[RollbackSeat], live: Service) -> Response[bytes]:
+    """Put the bundle back that sat in a seat before; no request that is under way notices."""
+    return encoded(msgspec.json.encode(await asyncio.to_thread(_rollback, live, data)))
+
+
+def _rollback(live: Live, asked: RollbackSeat) -> RolledBack:
+    change = live.registrar.rollback(asked.role, by=asked.by, why=asked.why)
+    live.health.reseat()
+    running = live.seat.sitting
+    return RolledBack(
+        change=change,
+        running=None if running is None else running.hash,
+        refused=live.seat.refused,
+    )
