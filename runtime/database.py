@@ -99,7 +99,7 @@ def _open_postgres(url: URL, login: Callable[[], Credentials] | None, answer: fl
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
-        connect_args=postgres.options(),
+        connect_args=postgres.options(answer),
     )
     if login is not None:
         _log_in_as(engine, login)

@@ -37,8 +37,8 @@ class Bounded(psycopg.Connection[Any]):
             ) from None
 
 
-def options() -> dict[str, Any]:
-    """Return the arguments of every connection."""
+def options(answer: float) -> dict[str, Any]:
+    """Return the arguments of every connection to a server that answers within `answer` seconds."""
     settings = {
         # A commit that returned survives a crash, whatever the server's default is.
         "synchronous_commit": "on",
@@ -46,7 +46,8 @@ def options() -> dict[str, Any]:
         "idle_in_transaction_session_timeout": f"{IDLE}s",
     }
     said = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    return {"connect_timeout": CONNECT, "options": said, **KEEPALIVE}
+    connect = max(1, min(CONNECT, int(answer)))
+    return {"connect_timeout": connect, "options": said, **KEEPALIVE}
 
 
 def bound(engine: Engine, answer: float) -> None:

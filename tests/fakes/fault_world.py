@@ -21,7 +21,7 @@ from featurestore.calendars import Session
 from runtime.brokers.paper import PaperVenue
 from runtime.chain import HeadAnchor
 from runtime.clock import ReplayClock
-from runtime.database import open_database
+from runtime.database import ANSWER, open_database
 from runtime.engine import Engine, SessionOutcome, fund
 from runtime.fence import Epochs, Fence, log_on
 from runtime.journal.store import Journal
@@ -221,8 +221,18 @@ class World:
     def journal(self) -> Journal:
         return self.bench.desk.journal
 
-    def run(self, sessions: int, told: Callable[[SessionOutcome], None], skip: int = 0) -> None:
-        """Run every session that is left, each when it is due."""
+    def run(
+        self,
+        sessions: int,
+        told: Callable[[SessionOutcome], None],
+        skip: int = 0,
+        tries: int = 50,
+    ) -> int:
+        """Run every session that is left, each when it is due; give up after failing `tries` times.
+
+        Returns:
+            How many attempts failed.
+        """
         days = calendar_of(sessions)[skip:]
         clock = self.bench.desk.clock
         assert isinstance(clock, ReplayClock)
@@ -233,13 +243,20 @@ class World:
             slots=self.slots,
             on_session=told,
             patience=timedelta(hours=1),
-            wait=lambda _seconds: driver.superseded.is_set(),  # at once again
+            wait=lambda _seconds: failed(),  # at once again
         )
+        attempts: list[None] = []
+
+        def failed() -> bool:
+            attempts.append(None)
+            return driver.superseded.is_set() or len(attempts) >= tries
+
         for session in days:
             clock.advance(max(clock.now(), session.close + DELAY))
             driver.run_due()
-            if driver.superseded.is_set():
-                return
+            if driver.superseded.is_set() or len(attempts) >= tries:
+                break
+        return len(attempts)
 
     def close(self) -> None:
         self.bench.close()
@@ -257,10 +274,11 @@ def open_world(
     reached: Reached = lambda point: None,
     holder: str = "one",
     without: frozenset[str] = frozenset(),
+    answer: float = ANSWER,
 ) -> World:
     """Open everything anew, as a process that starts does, and take the next epoch."""
     folder.mkdir(parents=True, exist_ok=True)
-    engine = open_database(url)
+    engine = open_database(url, answer=answer)
     journals: list[WatchedJournal] = []
     watch_commits(engine, lambda: journals[0] if journals else None, reached)
     clock = ReplayClock(datetime(2017, 1, 1, tzinfo=UTC))
