@@ -223,11 +223,14 @@ class ChainedLog:
     def _write(self, connection: Connection, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
         seq, previous = self._raw_head(connection)
         rows: list[tuple[Any, ...]] = []
-        for draft in drafts:
+        pack, sha256 = _HEADER.pack, hashlib.sha256  # `link`, with its lookups made once
+        for kind, key, when, payload in drafts:
             seq += 1
-            at = micros(draft.at)
-            previous = link(previous, seq, at, draft.kind, draft.key, draft.payload)
-            rows.append((seq, draft.kind, draft.key, at, draft.payload, previous))
+            at, kind_bytes, key_bytes = micros(when), kind.encode(), key.encode()
+            header = pack(seq, at, len(kind_bytes), len(key_bytes), len(payload))
+            whole = b"".join((previous, header, kind_bytes, key_bytes, payload))
+            previous = sha256(whole).digest()
+            rows.append((seq, kind, key, at, payload, previous))
         if rows:
             connection.exec_driver_sql(self._insert, rows)
         return rows

