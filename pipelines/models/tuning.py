@@ -95,10 +95,19 @@ def tune(
             study.tell(trial, value)
         if counter:
             counter.close(key, f"search {name}: {reason}", failed=value is None)
+    return _best(study, learner, name)
+
+
+def _best(study: Any, learner: Learner, name: str) -> Tuned:
+    """Return the best of a search's complete trials; ModelInvalid if there is none."""
+    import optuna
+
     done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     values = [float(t.value) for t in done if t.value is not None]
     if not done:
-        raise ModelInvalid(f"search {name}: all of {tries} tries failed; look at the settings")
+        raise ModelInvalid(
+            f"search {name}: all of {len(study.trials)} tries failed; look at the settings"
+        )
     best = done[int(np.argmax(values))]  # the earliest of level ones
     return Tuned(
         learner=replace(learner, settings={**learner.settings, **best.params}),

@@ -104,6 +104,9 @@ def test_a_realistic_backtest_foretells_what_the_replay_s_trades_cost(demo: Demo
     assert gap["trades"] > 250
     assert gap["latency"] == "range"
     assert gap["seen_bp"] == pytest.approx(gap["foretold_bp"], rel=0.1)
+    measured = _sluice("latency", "--account", gap["account"], workspace=demo.folder)
+    assert measured.returncode == 1
+    assert "its clock stood still" in " ".join(measured.stderr.split())
 
 
 def test_a_refused_study_s_page_says_what_would_change_the_verdict(

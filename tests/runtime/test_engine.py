@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -78,6 +78,32 @@ def test_a_tick_decides_commits_and_sends_and_the_next_session_fills(bench):
     invested = last.equity - last.cash
     # the graph asks for 0.9, the sizing policy invests 0.98 of it
     assert Decimal("0.87") < invested / last.equity < Decimal("0.89")
+
+
+@dataclass
+class Ticking(ReplayClock):
+    """A clock on which time goes by: every look at it is seven milliseconds later."""
+
+    def now(self) -> datetime:
+        self.at += timedelta(milliseconds=7)
+        return self.at
+
+
+def test_an_acknowledgement_carries_the_time_it_came_so_that_latency_can_be_measured(bench):
+    session = XNYS.session(FRIDAY)
+    engine = bench.changed(clock=Ticking(session.close))
+    outcome = engine.run_session(session)
+    journal = bench.desk.journal
+    decided = journal.decision(outcome.decision.decision_id).record.decided_at
+    waited = [
+        (event.at - decided) / timedelta(milliseconds=1)
+        for record in journal.orders()
+        for event in journal.order_events(record.order.order_id)
+        if event.state is OrderState.WORKING
+    ]
+    assert len(waited) == outcome.orders
+    assert min(waited) >= 7.0
+    assert len(set(waited)) == len(waited), "orders are sent one after another"
 
 
 def test_the_graph_sees_exactly_what_was_known_at_the_close(bench):
