@@ -7,6 +7,7 @@ import typer
 
 from service.commands.alerts import app as alerts
 from service.commands.evidence import app as evidence
+from service.commands.explain import app as explained
 from service.commands.features import app as features
 from service.commands.journal import app as journal
 from service.commands.kill import app as kill
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(evidence)
 app.add_typer(journal)
+app.add_typer(explained)
 app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)

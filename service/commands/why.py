@@ -21,14 +21,14 @@ def explain(settings: Settings, output: Output, identifier: str) -> int:
     """Print the origin of an order or decision; returns the exit status."""
     require_records(settings)
     live = open_live(settings, monotonic=time.monotonic, prove=prove_here)
-    origin = live.origins.of(_identifier(live, identifier.strip().lower()))
+    origin = live.origins.of(identified(live, identifier.strip().lower()))
     found = origin.decision.decision_id
     decision = live.accounts.holding(found).decision(found)
     output.answer(origin, lambda console: _show(console, origin, decision))
     return OK
 
 
-def _identifier(live: Live, text: str) -> str:
+def identified(live: Live, text: str) -> str:
     """Return an id; a day stands for the newest decision up to its end."""
     try:
         day = date.fromisoformat(text)

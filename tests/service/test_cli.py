@@ -17,7 +17,7 @@ from tests.fakes.trading import promoted_workspace, traded_workspace
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     *("demo", "run", "sweep", "studies", "gate", "promote"),
-    *("verify", "audit", "replay", "trade", "serve", "why", "card", "gap", "calibrate"),
+    *("verify", "audit", "replay", "trade", "serve", "why", "explain", "card", "gap", "calibrate"),
 )
 EVERY_FILE = (*CONTENT, "manifest.json", "signature")
 
@@ -115,6 +115,17 @@ def test_why_leads_from_any_order_to_the_cell(traded):
     assert found.stdout.startswith("order ")
     for word in ("guardrails: 8 passed", "filled", "cell 4", "def decide(xp, inputs):"):
         assert word in found.stdout
+
+
+def test_explain_says_what_each_input_did_and_decides_the_same_again(traded):
+    answer = json.loads(sluice("explain", "2017-02-28", "-w", traded.workspace, "--json").stdout)
+    moved = [one["moved"] for one in answer["inputs"]]
+    assert moved == sorted(moved, reverse=True)
+    assert moved[0] > 0
+    assert all(len(one["weight"]) in (0, len(answer["symbols"])) for one in answer["inputs"])
+    shown = sluice("explain", answer["decision_id"][:12], "-w", traded.workspace)
+    assert shown.returncode == 0, shown.stderr
+    assert "moved as the median symbol did" in " ".join(shown.stdout.split())
 
 
 def test_mistakes_end_with_2_and_one_sentence(traded, tmp_path):

@@ -1,0 +1,101 @@
+"""`sluice explain`: what each input did to a decision, by deciding again without it."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from service.commands.options import Json, Workspace, finish, settings_of
+from service.console import OK, Output, reported
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from runtime.explain import Ablation
+    from service.settings import Settings
+
+LIVE = "Live"
+SHOWN = 3  # symbols named per input
+
+app = typer.Typer()
+
+
+class ExplainAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the inputs of one decision did to it."""
+
+    decision_id: str
+    tick: str
+    bundle: str
+    symbols: tuple[str, ...]  # row order of every score and weight
+    inputs: tuple["Ablation", ...]  # the one that moved most first
+
+
+@app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice explain 2020-07-31[/bold]")
+def explain(
+    identifier: Annotated[
+        str,
+        typer.Argument(
+            metavar="DECISION", help="Decision or order id, or its beginning; or a day."
+        ),
+    ],
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Say what each input did to a decision: the same graph decides again with it neutral."""
+    output = Output(as_json=json)
+    with reported(output):
+        status = show_ablations(settings_of(workspace), output, identifier)
+    finish(status)
+
+
+def show_ablations(settings: "Settings", output: Output, identifier: str) -> int:
+    """Decide a journalled decision again, whole and without each input; returns the exit status."""
+    from runtime.bundle import load_bundle
+    from runtime.errors import JournalBroken
+    from runtime.explain import ablate
+    from runtime.signing import load_trusted
+    from service.commands.why import identified
+    from service.faults import NotFound
+    from service.proof import prove_here
+    from service.settings import require_records
+    from service.wiring import open_live
+
+    require_records(settings)
+    live = open_live(settings, monotonic=time.monotonic, prove=prove_here)
+    found = live.origins.of(identified(live, identifier.strip().lower())).decision.decision_id
+    kept = live.accounts.holding(found).journal.decision(found)
+    if kept is None or not kept.record.inputs:
+        raise NotFound(
+            f"decision {found} saw nothing", "it was refused; sluice why says the reason"
+        )
+    record = kept.record
+    bundle = load_bundle(settings.bundles / record.bundle, load_trusted(settings.trusted_keys))
+    again = bundle.session.run(record.inputs)
+    if tuple(again.weight.tolist()) != record.weights:
+        raise JournalBroken(f"bundle {record.bundle} no longer decides what decision {found} says")
+    answer = ExplainAnswer(
+        decision_id=found,
+        tick=record.tick,
+        bundle=record.bundle,
+        symbols=record.symbols,
+        inputs=ablate(bundle.session, bundle.inputs, record.inputs),
+    )
+    output.answer(answer, lambda console: _show(console, answer))
+    return OK
+
+
+def _show(console: "Console", answer: ExplainAnswer) -> None:
+    from rich.table import Table
+
+    title = f"decision {answer.decision_id} of {answer.tick}, decided again without each input"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("input")
+    table.add_column("replaced by")
+    table.add_column("moved", justify="right")
+    table.add_column("weights it gave and took most")
+    for one in answer.inputs:
+        most = sorted(zip(one.weight, answer.symbols, strict=False), key=lambda pair: -abs(pair[0]))
+        words = ", ".join(f"{symbol} {weight:+.2%}" for weight, symbol in most[:SHOWN] if weight)
+        table.add_row(one.input, one.neutral, f"{one.moved:.2%}", one.refused or words or "none")
+    console.print(table)
