@@ -424,12 +424,13 @@ def test_live_venues_need_their_own_list_of_stages():
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_a_check_that_fails_has_not_passed(number):
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_check_that_fails_or_cannot_be_prepared_has_not_passed(number, prepared):
     def broken(*_args):
         raise RuntimeError("no answer")
 
     checks = list(CHECKS)
-    checks[number] = (checks[number][0], broken)
+    checks[number] = (checks[number][0], (lambda *_args: broken) if prepared else broken)
     (result,) = judge([planned()], context(), POLICY, checks)
     assert not result.passed
     assert result.objections == f"{checks[number][0]}: the check failed: no answer"

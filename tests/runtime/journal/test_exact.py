@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import OrderInvalid
-from runtime.journal.exact import PART, money, posted, quantity, text, units
+from runtime.journal.exact import PART, check_units, money, posted, quantity, text, units
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,32 @@ def test_trailing_zeros_do_not_make_another_amount():
 def test_posting_rounds_halves_away_from_zero_to_the_cent(parts):
     exact = Decimal(parts).scaleb(-12)
     assert money(posted(parts)) == exact.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+
+
+@given(
+    st.one_of(
+        st.decimals(allow_nan=True, allow_infinity=True),
+        st.decimals(min_value=-(10**16), max_value=10**16, places=7),
+        st.decimals(min_value=-1000, max_value=1000, places=6),
+        st.sampled_from(
+            [Decimal("-0"), Decimal("0E+3"), Decimal("1E+14"), Decimal("sNaN"), 1, 0.5]
+        ),
+    )
+)
+def test_an_amount_is_checked_exactly_as_it_would_be_taken_apart(value):
+    answers = []
+    for ask in (lambda: units(value, "AAA fee"), lambda: check_units(value, "AAA", "fee")):
+        try:
+            ask()
+            answers.append("")
+        except OrderInvalid as error:
+            answers.append(str(error))
+    assert answers[0] == answers[1]
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20))
+def test_a_decimal_is_written_without_exponent_and_superfluous_zeros(value):
+    written = text(value)
+    assert Decimal(written) == value
+    assert "E" not in written
+    assert "." not in written or written[-1] not in ".0"
