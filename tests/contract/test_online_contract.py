@@ -22,6 +22,7 @@ from featurestore.lake import Lake
 from featurestore.online import OnlineStore, open_online
 from featurestore.online.cells import ABSENT, Update, pack
 from featurestore.online.layout import Column
+from featurestore.online.metrics import OnlineMetrics
 from featurestore.store import FeatureStore
 from featurestore.times import micros
 from featurestore.views import FeatureView, Field
@@ -476,3 +477,32 @@ def test_a_server_that_goes_away_is_an_error_that_says_so(market):
             served(online)
         with pytest.raises(OnlineUnavailable, match="may be repeated"):
             online.materialize(market, BARS, NAMES, at=AT)
+
+
+def test_a_feature_of_one_entity_is_online_for_every_symbol(online, market):
+    broad = "us_index_bars.close[SP500]"
+    online.materialize(market, ["us_equities.close", broad], ["AAPL", "MSFT"], at=AT)
+    got = online.get_online_features([broad], ["AAPL", "MSFT"], now=AT)
+    truth = market.latest("us_index_bars.close", ["SP500"], at=AT).values[0]
+    assert got.values.tolist() == [[truth], [truth]]
+
+
+def scraped(store: Callable[[], OnlineStore], now: datetime) -> dict[tuple[str, str], float]:
+    metrics = OnlineMetrics(store, lambda: micros(now))
+    samples = [sample for family in metrics.collect() for sample in family.samples]
+    return {(one.name, one.labels.get("feature", "")): one.value for one in samples}
+
+
+def test_a_scrape_tells_the_age_of_the_oldest_value_beside_what_is_allowed(another, market):
+    assert scraped(another, AT) == {("sluice_online_up", ""): 1.0}
+    another().materialize(market, BARS, NAMES, at=AT)
+    found = scraped(another, CLOSE + timedelta(days=6))
+    assert found["sluice_online_values", BARS[0]] == 2.0
+    assert found["sluice_online_age_seconds", BARS[0]] == timedelta(days=6).total_seconds()
+    assert found["sluice_feature_age_of_limit", BARS[1]] == pytest.approx(6 / 5)
+
+
+def test_a_scrape_of_a_store_that_is_away_says_so_and_nothing_else():
+    assert scraped(lambda: open_online("redis://127.0.0.1:1/0"), AT) == {
+        ("sluice_online_up", ""): 0.0
+    }
