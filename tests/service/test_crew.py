@@ -1,0 +1,253 @@
+"""Who trades the live account, read from the registry: alone, together, stopped, in shadow."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from featurestore.calendars import load_calendar
+from runtime.bundle import promote_bundle
+from runtime.clock import ReplayClock
+from runtime.contract import StopBands
+from runtime.database import open_database
+from runtime.engine import Engine, fund
+from runtime.errors import BundleStopped
+from runtime.journal.records import CashFlow
+from runtime.journal.store import Journal
+from runtime.registry import CHAMPION, Comparison, Promoted, Registry
+from runtime.replay import CAPITAL
+from runtime.shadow_log import ShadowLog
+from runtime.signing import load_signer, load_trusted
+from service.accounts import LIVE
+from service.bands import BY
+from service.crew import live_crew
+from service.trading import open_desk
+from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest
+from tests.fakes.trading import FEATURE, SYMBOLS, promoted_workspace, walk_reader
+
+XNYS = load_calendar("XNYS")
+START = date(2017, 1, 3)
+SEATED = datetime(2017, 1, 1, 12, tzinfo=UTC)
+READER = walk_reader(START, date(2017, 6, 30))
+
+
+class World:
+    """A workspace, its registry and a clock that only goes forward."""
+
+    def __init__(self, folder) -> None:
+        self.settings = promoted_workspace(folder / "ws", schedule="week_end")
+        self.registry = Registry(open_database(self.settings.database_url))
+        self.clock = ReplayClock(XNYS.session(START).open)
+
+    def seat(self, study, role=CHAMPION, *, bands=None, trials=3, schedule="week_end", **facts):
+        """Write a bundle of a study, sign it with bands and seat it."""
+        signer = load_signer(self.settings.workspace / "keys" / "signing.key")
+        manifest = msgspec.structs.replace(
+            tilt_manifest(SYMBOLS, schedule=schedule, feature=FEATURE), study=study, trials=trials
+        )
+        version = self.registry.newest_version(study) + 1
+        folder = tilt_bundle(
+            self.settings.bundles,
+            signer,
+            manifest=manifest,
+            files=tilt_files(SYMBOLS),
+            version=version,
+        )
+        signed = promote_bundle(
+            folder,
+            load_trusted(self.settings.trusted_keys),
+            signer,
+            signed_at=SEATED,
+            version=version,
+            stage="staging",
+            by="ada",
+            why="w",
+            bands=bands,
+        )
+        return self.registry.activate(
+            Promoted(
+                study=study,
+                bundle=folder.name,
+                version=version,
+                stage="staging",
+                promotion=signed,
+            ),
+            role=role,
+            by="ada",
+            why="w",
+            at=SEATED + timedelta(hours=version),
+            **facts,
+        )
+
+    def engine(self) -> Engine:
+        """Open everything anew, as live trading does for each session."""
+        crew = live_crew(self.settings)
+        desk = open_desk(self.settings, crew.bundle, READER, account=LIVE, clock=self.clock)
+        desk = crew.man(desk, clock=self.clock, freshness={})
+        if desk.journal.book().flows == 0:
+            fund(desk.journal, CAPITAL, self.clock.now())
+        return Engine(desk)
+
+    def run(self, first: date, last: date, *, final: bool = False):
+        engine = self.engine()
+        for session in XNYS.sessions(first, last):
+            self.clock.advance(session.close)
+            outcome = engine.run_session(session, final=final)
+        return outcome
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(open_database(self.settings.database_url), LIVE)
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def test_the_champion_alone_trades_as_a_single_bundle(world):
+    champion = world.registry.active()
+    crew = live_crew(world.settings)
+    assert (crew.bundle.hash, crew.members, crew.challengers) == (champion.bundle, (), ())
+    assert crew.words.startswith("tilt (")
+    world.run(START, date(2017, 1, 9))
+    assert {one.record.bundle for one in world.journal.decisions()} == {champion.bundle}
+
+
+def test_capital_shared_in_the_registry_is_traded_together_and_adds_up(world):
+    world.seat("other", "arm.b", trials=9)
+    world.registry.allocate(
+        {"champion": "0.6", "arm.b": "0.3"}, by="ada", why="A/B", at=SEATED + timedelta(days=1)
+    )
+    crew = live_crew(world.settings)
+    assert crew.words == "arm.b other 30%, champion tilt 60%"
+    world.run(START, date(2017, 1, 20))
+    engine = world.engine()
+    shares = engine.desk.shares.follow()
+    last = world.journal.last_session()
+    assert set(shares.books) == {"champion", "arm.b", "reserve"}
+    assert sum(book.equity(last.marks) for book in shares.books.values()) == last.equity
+    assert world.journal.counts()["fills"] > 0
+    assert engine.desk.approved() == engine.desk.bundle.hash
+
+
+def test_another_share_in_the_registry_is_another_approval_at_once(world):
+    world.seat("other", "arm.b", trials=9)
+    facts = {"by": "ada", "why": "A/B"}
+    world.registry.allocate(
+        {"champion": "0.6", "arm.b": "0.3"}, at=SEATED + timedelta(days=1), **facts
+    )
+    engine = world.engine()
+    world.registry.allocate(
+        {"champion": "0.5", "arm.b": "0.5"}, at=SEATED + timedelta(days=1), **facts
+    )
+    assert engine.desk.approved() != engine.desk.bundle.hash
+    for session in XNYS.sessions(START, date(2017, 1, 6)):
+        world.clock.advance(session.close)
+        outcome = engine.run_session(session)
+    assert outcome.decision.plan
+    assert outcome.denied == len(outcome.decision.plan)
+
+
+def first_loss(world, limit: float) -> date:
+    """Run until a session loses more than the limit; the engine then stops itself."""
+    engine = world.engine()
+    for session in XNYS.sessions(START, date(2017, 3, 31)):
+        world.clock.advance(session.close)
+        try:
+            engine.run_session(session, final=False)
+        except BundleStopped:
+            return session.day
+    pytest.fail("no session lost enough")
+
+
+def test_who_leaves_his_bands_makes_way_before_he_decides_again(world):
+    first = world.registry.active()
+    second = world.seat("tilt", bands=StopBands(max_daily_loss="0.003"), trials=9)
+    day = first_loss(world, 0.003)
+    change = world.registry.active()
+    assert (change.action, change.version, change.bundle) == ("rollback", 1, first.bundle)
+    assert change.by == BY
+    assert "beyond the 0.30% that were fixed at promotion" in change.why
+    assert world.journal.last_session().day < day  # the session was not closed
+    outcome = world.engine().run_session(XNYS.session(day), final=False)
+    assert outcome.decision.bundle == first.bundle  # at once, whatever the schedule
+    assert outcome.decision.bundle != second.bundle
+    assert world.journal.last_session().day == day
+    (nothing, *_) = [world.run(XNYS.next(day).day, XNYS.next(day).day)]
+    assert nothing.decision is None or nothing.decision.bundle == first.bundle
+
+
+def test_with_nobody_before_him_who_leaves_his_bands_is_sold(world):
+    world.registry.retire(by="ada", why="alone", at=SEATED)
+    sole = world.seat("sole", bands=StopBands(max_daily_loss="0.003"), trials=9)
+    day = first_loss(world, 0.003)
+    change = world.registry.active()
+    assert (change.action, change.bundle) == ("stop", sole.bundle)
+    assert live_crew(world.settings).words == "champion sole 100% (stopped)"
+    assert world.journal.book().quantities()
+    engine = world.engine()
+    for session in XNYS.sessions(day, XNYS.next(XNYS.next(day).day).day):
+        world.clock.advance(session.close)
+        engine.run_session(session, final=False)
+    assert world.journal.book().quantities() == {}
+    assert world.registry.active().action == "stop"  # it takes a new signature to come back
+
+
+def test_a_last_attempt_goes_on_and_refuses_the_orders_of_who_was_taken_out(world):
+    world.seat("tilt", bands=StopBands(max_drawdown="0.001"), trials=9, schedule="daily")
+    engine = world.engine()
+    for session in XNYS.sessions(START, date(2017, 3, 31)):
+        world.clock.advance(session.close)
+        outcome = engine.run_session(session, final=True)
+        if world.registry.active().action == "rollback":
+            break
+    assert outcome.equity is not None
+    assert outcome.denied == len(outcome.decision.plan)
+    assert world.journal.last_session().day == session.day
+
+
+def test_an_arm_that_leaves_its_bands_is_stopped_and_the_champion_goes_on(world):
+    world.seat("other", "arm.b", trials=9, bands=StopBands(max_daily_loss="0.003"))
+    world.registry.allocate(
+        {"champion": "0.5", "arm.b": "0.5"}, by="ada", why="A/B", at=SEATED + timedelta(days=1)
+    )
+    day = first_loss(world, 0.003)
+    seats = world.registry.seats()
+    assert (seats["arm.b"].stopped, seats["champion"].stopped) == (True, False)
+    world.run(day, XNYS.next(XNYS.next(day).day).day)
+    books = world.engine().desk.shares.follow().books
+    assert books["arm.b"].units == {}
+    assert books["champion"].units
+
+
+def test_money_paid_out_is_no_loss(world):
+    """A tenth of the account leaves on a Saturday; a band of five percent holds."""
+    world.seat("tilt", bands=StopBands(max_daily_loss="0.05"), trials=9)
+    world.run(START, date(2017, 1, 13))
+    world.journal.record_flow(
+        CashFlow(
+            flow_id="dividend",
+            amount=Decimal("-100000.00"),
+            at=datetime(2017, 1, 14, 12, tzinfo=UTC),
+        )
+    )
+    world.run(date(2017, 1, 17), date(2017, 1, 20))
+    assert world.registry.active().version == 2
+
+
+def test_a_challenger_of_the_registry_decides_in_shadow(world):
+    champion = world.registry.active()
+    test = Comparison(against=champion.bundle, alpha=0.05, bound=0.02)
+    rival = world.seat("rival", "challenger", trials=9, schedule="daily", comparison=test)
+    world.run(START, date(2017, 1, 13))
+    record = ShadowLog(open_database(world.settings.database_url))
+    assert len(record.decisions(LIVE, rival.bundle)) == 9
+    assert record.compare(LIVE, rival.bundle, test, rival.since).evidence.days == 8
+    assert {one.record.bundle for one in world.journal.decisions()} == {champion.bundle}
+    # what does not verify is left out, and the champion trades on
+    (world.settings.bundles / rival.bundle / "card.md").write_text("another")
+    assert live_crew(world.settings).challengers == ()
