@@ -26,7 +26,8 @@ from runtime.market.bands import inside
 from runtime.plan import Plan, make_plan, signals
 from runtime.policy import Policy
 from runtime.proposal import Proposal, propose
-from runtime.routing.router import child_orders, route
+from runtime.routing.protected import protected_split
+from runtime.routing.router import child_orders, ladders
 
 ZERO = Decimal(0)
 
@@ -278,9 +279,10 @@ def _routed(
         line = PlanLine(order=planned, verdicts=judged.verdicts, route="", order_ids=())
         return line, ()
     try:
-        chosen = route(
+        quotes = [broker.quote(planned.symbol, at) for broker in desk.brokers]
+        chosen = protected_split(
             planned,
-            [broker.quote(planned.symbol, at) for broker in desk.brokers],
+            ladders(planned.side, quotes),
             lot=1 if planned.quantity % lot else lot,  # an exit takes odd lots along
         )
         children = child_orders(
