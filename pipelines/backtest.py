@@ -18,6 +18,7 @@ from datetime import date, datetime
 import numpy as np
 
 from pipelines.books import Books, Rows, keep_books
+from pipelines.door import require_record
 from pipelines.panel import BulkReader, Panel
 from pipelines.study import Period, Study
 from runtime.inference import DecisionSession
@@ -100,10 +101,12 @@ def backtest(
         Daily returns from the first fill on, and every decision.
 
     Raises:
+        EvaluationUnrecorded: called in a kernel by anybody but who has recorded the trial.
         HistoryMissing, HoldoutSealed: the reader refuses a date.
         DecisionInvalid: the graph refuses its inputs or gives unusable weights.
         StrategyInvalid: the portfolio lost everything.
     """
+    require_record("backtest")
     shared = Panel(reader, study, period) if panel is None else panel
     gathered = shared.bulk(inputs)
     carried = [name for name, declared in inputs.items() if isinstance(declared, CurrentWeights)]

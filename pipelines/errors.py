@@ -55,6 +55,10 @@ class EvidenceMissing(ResearchError):
     """A study has no completed trial to judge."""
 
 
+class EvaluationUnrecorded(ResearchError):
+    """Returns were asked for in a kernel or a run without a trial that records them."""
+
+
 class SweepFailed(ResearchError):
     """A sweep could not start or go on; trials already recorded stay recorded."""
 

@@ -14,6 +14,7 @@ from featurestore.errors import PlatformError
 from pipelines.backtest import Backtest, backtest
 from pipelines.compile import compile_strategy
 from pipelines.definition import Definition
+from pipelines.door import answered_for, require_record
 from pipelines.errors import TrialPruned
 from pipelines.ledger.records import TrialClosed, TrialOpened
 from pipelines.models.export import ExportFinding
@@ -55,9 +56,11 @@ def evaluate(definition: Definition, workspace: Workspace) -> Evaluation:
 
     Raises:
         StudyInvalid: the parameters lie outside the declared search space.
+        EvaluationUnrecorded: called in a kernel or a run by anybody but who has recorded it.
         StrategyInvalid: decide cannot become a graph.
         FeatureStoreError, DecisionInvalid: data or decisions are not usable.
     """
+    require_record("evaluate", run=workspace.run)
     study, strategy = definition.study, definition.strategy
     study.check(strategy.parameters)
     panel = workspace.research_panel(study)
@@ -128,7 +131,8 @@ def evaluate_trial(
     key = ledger.open_trial(opened)
     workspace.read_for(opened.run, opened.notebook)
     try:
-        evaluation = evaluate(definition, workspace)
+        with answered_for():
+            evaluation = evaluate(definition, workspace)
     except TrialPruned as error:
         ledger.close_trial(key, TrialClosed(status="pruned", reason=str(error)))
         raise

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.definition import Definition, load_definition
+from pipelines.door import answered_for
 from pipelines.errors import CrossCheckFailed, NotebookInvalid
 from pipelines.evaluate import Evaluation, evaluate
 from pipelines.gates.evidence import Evidence, evidence_of
@@ -67,7 +68,8 @@ def judge_study(name: str, workspace: Workspace, *, policy: GatePolicy) -> Judge
     trial = ledger.trial(evidence.trials[evidence.chosen])
     definition = definition_of_trial(trial, ledger)
     workspace.read_for(trial.run, trial.notebook)
-    evaluation = evaluate(definition, workspace)
+    with answered_for():
+        evaluation = evaluate(definition, workspace)
     _require_recorded(trial, evaluation, ledger)
     session = DecisionSession(evaluation.graph)
     rebuild = Rebuilder(definition, evaluation.strategy, session)

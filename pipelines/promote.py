@@ -21,6 +21,7 @@ from featurestore.seals import Opening
 from featurestore.universes import universe
 from pipelines.backtest import Backtest, backtest
 from pipelines.definition import Definition, definition_cells
+from pipelines.door import answered_for
 from pipelines.errors import PromotionRefused
 from pipelines.gates.lookahead import sampled_times
 from pipelines.gates.policy import GatePolicy
@@ -151,13 +152,14 @@ def _spend_holdout(
         ledger.spend_holdout(study.name, judged.trial.key, by, clock.now())
     opening = Opening(by=by, purpose=f"holdout of {study.name}, trial {judged.trial.key}")
     reader = workspace.store().reader(workspace.snapshot, opening=opening)
-    result = backtest(
-        DecisionSession(judged.evaluation.graph),
-        judged.definition.strategy.inputs,
-        reader,
-        study,
-        study.holdout,
-    )
+    with answered_for():
+        result = backtest(
+            DecisionSession(judged.evaluation.graph),
+            judged.definition.strategy.inputs,
+            reader,
+            study,
+            study.holdout,
+        )
     ledger.record_holdout(study.name, figures(result))
     return result
 

@@ -14,6 +14,7 @@ import numpy as np
 from featurestore.errors import PlatformError
 from featurestore.snapshots import Snapshot
 from pipelines.definition import Definition, load_definition
+from pipelines.door import answered_for
 from pipelines.errors import NotebookInvalid, StrategyInvalid, TrialPruned
 from pipelines.evaluate import closing, evaluate
 from pipelines.runs.processes import die_with_parent
@@ -92,7 +93,8 @@ def _evaluated(task: Task, notebook: str, workspace: Workspace, first: Definitio
                 f"the strategy was built for {dict(definition.strategy.parameters)}, but the sweep "
                 f"set {task.parameters}; pass every parameter to Strategy(parameters=...)"
             )
-        evaluation = evaluate(definition, workspace)
+        with answered_for():  # the sweep has opened the trial
+            evaluation = evaluate(definition, workspace)
     except PlatformError:
         raise
     except Exception as error:  # a notebook's own code may raise anything

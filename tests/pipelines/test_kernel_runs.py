@@ -65,6 +65,15 @@ def test_a_kernel_is_on_record_before_its_first_cell_and_closed_at_its_end(tmp_p
         "from pipelines.research import preview\npreview(study, strategy, date(2001, 6, 29))",
         timeout=120,
     )
+    past_the_door = (
+        "from pipelines.definition import definition_of\nfrom pipelines.evaluate import evaluate\n"
+        "from pipelines.research import open_workspace\n"
+        f"place = open_workspace({str(place.path)!r}, environ={{}})\n"
+        "evaluate(definition_of(study, strategy), place)"
+    )
+    answer = client.execute_interactive(past_the_door, timeout=120)["content"]
+    assert answer["ename"] == "EvaluationUnrecorded", answer
+    assert "in a kernel" in answer["evalue"]
     ((_, lease),) = seen(place).reads.leases("tiny")
     assert (lease.run, lease.by) == (run.opened.run, "alice")
     client.execute_interactive(

@@ -10,7 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.errors import HoldoutSpent, LedgerBroken, LedgerRefused
+from pipelines.backtest import backtest
+from pipelines.compile import compile_strategy
+from pipelines.definition import load_definition
+from pipelines.errors import EvaluationUnrecorded, HoldoutSpent, LedgerBroken, LedgerRefused
+from pipelines.evaluate import evaluate, evaluate_trial
 from pipelines.gates.evidence import evidence_of
 from pipelines.ledger import (
     Lease,
@@ -22,9 +26,11 @@ from pipelines.ledger import (
     open_ledger,
 )
 from pipelines.shape import shape_hash
+from pipelines.workspace import Workspace
 from runtime.clock import ReplayClock
 from runtime.errors import DatabaseUnavailable
-from tests.fakes.notebooks import STRATEGY
+from runtime.inference import DecisionSession
+from tests.fakes.notebooks import STRATEGY, tiny_notebook
 
 DAYS = [date(2001, 1, 1) + timedelta(days=i) for i in range(60)]
 STUDY = {
@@ -435,3 +441,31 @@ def test_the_shape_of_code_keeps_what_it_does_and_drops_how_it_is_spelled(
 
 def test_features_asked_for_are_part_of_the_shape() -> None:
     assert shape_hash(STRATEGY) != shape_hash(STRATEGY.replace("us_equities.close", "macro.cpi"))
+
+
+def test_returns_asked_for_past_the_recorded_door_are_refused_where_a_person_looks_on(
+    tmp_path, market_lake, monkeypatch
+):
+    place = Workspace(
+        tmp_path, lake_url=market_lake.fresh_url(), snapshot=market_lake.snapshot, run="a-kernel"
+    )
+    chosen = load_definition(tiny_notebook(tmp_path / "tiny.ipynb"), {})
+    with pytest.raises(EvaluationUnrecorded, match=r"run a-kernel.*pipelines\.research\.submit"):
+        evaluate(chosen, place)
+    monkeypatch.setattr("pipelines.door.in_kernel", lambda: True)
+    symbols = place.research_panel(chosen.study).symbols
+    with pytest.raises(EvaluationUnrecorded, match=r"in a kernel.*pipelines\.research\.submit"):
+        backtest(
+            DecisionSession(compile_strategy(chosen.strategy, len(symbols))),
+            chosen.strategy.inputs,
+            place.research_reader(chosen.study),
+            chosen.study,
+            chosen.study.research,
+        )
+    place.ledger().declare_study(chosen.study.declaration())
+    charge = place.ledger().charge("tiny")
+    assert (charge.at_least, charge.at_most) == (0, 1), "no figure was seen, but data was read"
+    trial = evaluate_trial(chosen, place)
+    assert trial.backtest.net.size > 200
+    charge = place.ledger().charge("tiny")
+    assert (charge.at_least, charge.at_most) == (1, 1)
