@@ -7,7 +7,7 @@ JPY_SESSION_NAME, in which Jupyter tells a kernel its notebook; JUPYTERHUB_USER 
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time
 from functools import cached_property
 from pathlib import Path
@@ -92,8 +92,10 @@ class Workspace:
 
     def store(self) -> FeatureStore:
         """Open the feature store; whatever is read through it leaves a lease."""
-        lake = Lake(self.lake_url, scratch=str(self.path / SCRATCH))
-        return FeatureStore(lake, on_read=self._lease)
+        return self._store(self._lease)
+
+    def _store(self, on_read: Callable[[LakeReader, str, str, Extent], None]) -> FeatureStore:
+        return FeatureStore(Lake(self.lake_url, scratch=str(self.path / SCRATCH)), on_read=on_read)
 
     def ledger(self) -> Ledger:
         """Open the ledger, once; its head is remembered in a file beside it."""
@@ -122,7 +124,7 @@ class Workspace:
         Its leases name the study that this process opened last, if any: none is charged for reads
         of a process that never named it.
         """
-        return self.store().reader(self.snapshot)
+        return self._store(self._look).reader(self.snapshot)
 
     def read_for(self, run: str | None, notebook: str) -> None:
         """Let reads from now on name a recorded trial's run and notebook; it answers for them.
@@ -132,11 +134,15 @@ class Workspace:
         if self.run is None and not self.notebook:
             self._reads_for = (run, notebook)
 
+    def _look(self, reader: LakeReader, study: str, view: str, extent: Extent) -> None:
+        """Record a look around beside the study that this process opened last."""
+        self._lease(reader, study or self._studying, view, extent)
+
     def _lease(self, reader: LakeReader, study: str, view: str, extent: Extent) -> None:
         """Record what a reader of research is about to hand out."""
         seal = reader.sealed_from
         lease = Lease(
-            study=study or self._studying,
+            study=study,
             view=view,
             version=reader.snapshot.versions[view],
             snapshot_hash=reader.snapshot.hash,

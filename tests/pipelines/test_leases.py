@@ -143,5 +143,5 @@ def test_a_read_past_the_workspace_s_own_readers_leaves_a_lease_as_well(workspac
         snapshot=workspace.snapshot,
     )
     ((_, lease),) = workspace.ledger().reads.leases()
-    assert (lease.study, lease.view, lease.by) == ("tiny", "us_equities", "ada")
+    assert (lease.study, lease.view, lease.by) == ("", "us_equities", "ada")
     assert lease.last < "2003"
