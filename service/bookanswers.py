@@ -42,6 +42,15 @@ class Booked(msgspec.Struct, frozen=True, kw_only=True):
     journal_head: str
 
 
+class Announced(msgspec.Struct, frozen=True, kw_only=True):
+    """What was booked of the lake's actions."""
+
+    account: str
+    booked: tuple[str, ...]  # ids; those booked before are not repeated
+    cash: Decimal  # USD
+    journal_head: str
+
+
 class SessionLine(msgspec.Struct, frozen=True, kw_only=True):
     """One session's profit in parts, USD."""
 
@@ -156,6 +165,13 @@ def show_booked(console: "Console", answer: Booked) -> None:
         f"basis {answer.basis:,.2f} USD, cash {answer.cash:,.2f} USD",
         markup=False,
     )
+
+
+def show_announced(console: "Console", answer: Announced) -> None:
+    """Print what was booked."""
+    for name in answer.booked:
+        console.print(name, markup=False)
+    console.print(f"{len(answer.booked)} booked for {answer.account}", markup=False)
 
 
 def show_attributed(console: "Console", answer: Attributed, names: Sequence[str]) -> None:

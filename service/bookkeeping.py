@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from datetime import time as midnight
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +18,7 @@ from runtime.journal.breaks import BreakLog, Breaks, KeptBreak
 from runtime.journal.decisions import DecisionStore
 from runtime.journal.store import Journal
 from service.bookanswers import (
+    Announced,
     Attributed,
     Booked,
     BreakLine,
@@ -26,6 +28,7 @@ from service.bookanswers import (
     Exported,
     Redecided,
     SessionLine,
+    show_announced,
     show_attributed,
     show_booked,
     show_breaks,
@@ -127,6 +130,40 @@ def book_action(settings: Settings, output: Output, account: str, action: Action
     journal = journal_of(settings, account)
     fresh = Adjustments(journal).record_action(action)
     _show_booked(output, journal, action.action_id, action.symbol, fresh=fresh)
+
+
+def book_announced(settings: Settings, output: Output, account: str, view: str, days: Days) -> None:
+    """Book the splits and dividends of a view of the lake that took effect between two days."""
+    from featurestore.lake import Lake
+    from featurestore.series import OwnTimes
+    from featurestore.store import FeatureStore
+    from runtime.chain import micros
+    from runtime.journal.announced import announced
+    from service.trading import OPENING
+
+    journal, now = journal_of(settings, account), WallClock().now()
+    store = FeatureStore(Lake(settings.lake_url))
+    table = store.reader(store.snapshot(), opening=OPENING).table(view)
+    fields = {field.name for field in store.view(view).fields}
+    if not isinstance(table, OwnTimes) or {"split", "dividend"} - fields:
+        raise QueryInvalid(f"{view} is no view of actions", "sluice features list shows the views")
+    books, done = Adjustments(journal), []
+    for event in announced(
+        table,
+        {record.fill.symbol for record in journal.fills()},
+        at=micros(now),
+        first=datetime.combine(days[0] or date.min, midnight(), UTC),
+        last=min(now, datetime.combine(days[1] or date.max, midnight.max, UTC)),
+    ):
+        if books.record_action(event):
+            done.append(event.action_id)
+    answer = Announced(
+        account=journal.account,
+        booked=tuple(done),
+        cash=journal.book().cash,
+        journal_head=journal.head().hash,
+    )
+    output.answer(answer, lambda console: show_announced(console, answer))
 
 
 def correct(

@@ -141,6 +141,28 @@ def charge(
         book_action(workspace_settings(workspace), output, account, event)
 
 
+@books.command(epilog="Example: [bold]sluice books lake us_actions --from 2024-01-02[/bold]")
+def lake(
+    view: Annotated[str, typer.Argument(help="A feature view of splits and dividends.")],
+    first: First = "",
+    last: Last = "",
+    account: Account = "",
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Book what the lake knows now of splits and dividends of the symbols the account traded.
+
+    By effective date, each once. An action that took effect before what is booked already restates
+    its symbol; a fraction that a venue pays in cash is booked with `sluice books split` instead.
+    """
+    output = Output(as_json=json)
+    with reported(output):
+        from service.bookkeeping import book_announced
+
+        days = _day("--from", first), _day("--to", last)
+        book_announced(workspace_settings(workspace), output, account, view, days)
+
+
 @books.command(
     epilog="Example: [bold]sluice books bust primary 8f31 --by ada --reason error[/bold]"
 )

@@ -11,12 +11,16 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from featurestore.calendars import load_calendar
+from featurestore.lake import Lake
+from featurestore.store import FeatureStore
 from runtime.database import open_database
 from runtime.journal.breaks import Breaks
 from runtime.journal.reconcile import Break, BreakClass
 from runtime.journal.store import Journal
 from service.commands.journal import app
 from tests.fakes.trading import traded_workspace
+from tests.featurestore.test_actions import ACTIONS
 
 RUNNER = CliRunner()
 
@@ -138,6 +142,22 @@ def test_actions_and_corrections_are_booked_by_name(ask, workspace, journal):
     done = ask("books", "bust", last.venue, last.execution_id, *words)
     assert done["fresh"] is True
     assert journal.fills(limit=1)[0].fill.price == Decimal("9.99")
+    journal.verify()
+
+
+def test_the_lake_s_actions_are_booked_once(ask, workspace, journal):
+    symbol = journal.orders()[0].order.symbol
+    store = FeatureStore(Lake(str(workspace / "lake")))
+    store.apply(ACTIONS)
+    opening = load_calendar("XNYS").session(date(2017, 2, 15)).open
+    row = {"entity": symbol, "event_time": opening, "known_at": opening, "revision": 0}
+    store.ingest("actions", pl.DataFrame([row | {"split": 1.0, "dividend": 0.5}]))
+    before = journal.book()
+    told = ask("books", "lake", "actions", "--from", "2017-02-01")
+    assert [name.split("/")[1] for name in told["booked"]] == [symbol]
+    assert journal.book().dividends > before.dividends
+    assert ask("books", "lake", "actions")["booked"] == []
+    assert sluice(workspace, journal.account, "books", "lake", "prices").exit_code == 2
     journal.verify()
 
 
