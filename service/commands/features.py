@@ -1,5 +1,6 @@
 """`sluice features`: browse views, check contracts, audit for leaks, see how a value came to be."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -190,6 +191,10 @@ def skew(
     features: Features = None,
     symbol: Symbols = None,
     at: At = None,
+    textfile: Annotated[
+        Path | None,
+        typer.Option(help="Leave the figures there, too, for Prometheus' node exporter (.prom)."),
+    ] = None,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
@@ -200,9 +205,24 @@ def skew(
         from service.features import online as commands
 
         status = commands.skew(
-            workspace_settings(workspace), output, features or [], symbol or [], at=at
+            workspace_settings(workspace),
+            output,
+            features or [],
+            symbol or [],
+            at=at,
+            textfile=textfile,
         )
     finish(status)
+
+
+@app.command(epilog="Example: [bold]sluice features rules --json > sluice-features.yml[/bold]")
+def rules(json: Json = False) -> None:
+    """Show the thresholds of skew, drift and age; --json is a rule file of Prometheus."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.features import online as commands
+
+        commands.rules(output)
 
 
 @app.command(epilog="Example: [bold]sluice features follow --once[/bold]")

@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, write_to_textfile
 
 from featurestore.features.expression import sources_of
 from featurestore.online import OnlineValues
 from featurestore.reader import LakeReader
 from featurestore.skew import SkewReport, replay, served_values
-from featurestore.skew_metrics import Alert, SkewMetrics, firing, load_rules
+from featurestore.skew_metrics import Alert, SkewMetrics, firing, load_rules, prometheus_rules
 from featurestore.times import MICROSECOND, instant
 from runtime.clock import WallClock
 from service.console import OK, REFUSED, Output
@@ -201,14 +204,20 @@ def skew(
     symbols: Sequence[str],
     *,
     at: str | None,
+    textfile: Path | None = None,
 ) -> int:
-    """Print what is online and the lake does not confirm, with causes; returns the exit status."""
+    """Print what is online and the lake does not confirm, with causes; returns the exit status.
+
+    With `textfile` the figures are left there for Prometheus' node exporter, in one step.
+    """
     served = _served(settings, features, symbols, moment(at), stale=True)
     report = replay(served_values(served), _truth(settings, served.features))
     metrics = SkewMetrics()
     metrics.observe(report)
     metrics.observe_ages(served)
     alerts = firing(metrics, load_rules())
+    if textfile is not None:
+        _leave(metrics, textfile)
     counts = report.counts()
     answer = {
         "at": served.now.isoformat(),
@@ -242,6 +251,30 @@ def skew(
     }
     output.answer(answer, lambda console: _show_skew(console, report, alerts))
     return REFUSED if report.differences else OK
+
+
+def _leave(metrics: SkewMetrics, path: Path) -> None:
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    try:
+        write_to_textfile(str(path), registry)
+    except OSError as error:
+        raise QueryInvalid(
+            f"--textfile {path} cannot be written: {error.strerror}", "name a folder that is there"
+        ) from error
+
+
+def rules(output: Output) -> None:
+    """Print the thresholds as Prometheus reads them."""
+    group = prometheus_rules(load_rules())
+
+    def show(console: "Console") -> None:
+        for rule in load_rules():
+            held = f", for {rule.for_minutes} min" if rule.for_minutes else ""
+            console.print(f"{rule.name}: {rule.expression}{held} ({rule.severity})", markup=False)
+            console.print(f"  {rule.summary}", markup=False)
+
+    output.answer(group, show)
 
 
 def _truth(settings: Settings, features: Sequence[str]) -> LakeReader:

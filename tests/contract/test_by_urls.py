@@ -187,7 +187,13 @@ def test_the_whole_way_is_the_same_to_the_bit_on_files_and_on_servers(settings):
     # 4. a restatement is skew until it is materialized, and announced then
     store.ingest("prices", walks(FRIDAY, revised=1.5, revision=2))
     later = (load_calendar("XNYS").session(FRIDAY).close + timedelta(hours=3)).isoformat()
-    skewed = sluice(folder, "features", "skew", "--at", later, status=1)
+    figures = folder / "skew.prom"
+    told = ("--at", later, "--textfile", str(figures))
+    skewed = sluice(folder, "features", "skew", *told, status=1)
+    assert (
+        'sluice_skew_differences{cause="revision",feature="prices.close"} 3.0'
+        in figures.read_text()
+    )
     assert skewed["features"][0]["causes"] == {"revision": 3}
     assert skewed["alerts"][0]["rule"] == "FeatureSkew"
     brought = sluice(folder, "features", "materialize", "--at", later)

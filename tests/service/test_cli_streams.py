@@ -111,6 +111,14 @@ def test_what_cannot_be_meant_is_a_mistake_with_its_remedy(settings, arguments, 
     assert said in " ".join(text.split())
 
 
+def test_the_thresholds_are_a_rule_file_of_prometheus_and_readable():
+    done = CliRunner().invoke(app, ["features", "rules", "--json"])
+    (group,) = json.loads(done.stdout)["groups"]
+    stale = next(rule for rule in group["rules"] if rule["alert"] == "FeatureStale")
+    assert stale["expr"] == "sluice_feature_age_of_limit > 1"
+    assert "FeatureStale: sluice_feature" in CliRunner().invoke(app, ["features", "rules"]).stdout
+
+
 def test_a_scrape_tells_that_the_streams_are_away_and_goes_on(tmp_path):
     registry = CollectorRegistry()
     registry.register(StreamFlows("redis://127.0.0.1:1/0", WallClock()))
