@@ -12,13 +12,16 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from prometheus_client import CollectorRegistry
 
+from runtime.once import DatabaseKeys, FileKeys
 from service.errors import HANDLERS
 from service.flows import register_flows
 from service.guards import STATE
 from service.live import Live
 from service.measures import JournalMetrics
 from service.observed import Observed, secured
+from service.once import Once
 from service.routes import (
+    alerts,
     bundles,
     decisions,
     desk,
@@ -50,6 +53,13 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
     observed = Observed(registry, monotonic)
     registry.register(JournalMetrics(live))
     register_flows(registry, live)
+    once = Once(
+        DatabaseKeys(live.policies.log.engine),
+        FileKeys(live.settings.workspace / "kill.keys"),
+        live.policies.clock,
+        live.operator_tokens,
+        MAX_BODY,
+    )
 
     def provide_live() -> Live:
         return live
@@ -80,6 +90,8 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
             seats.registry_comparison,
             seats.registry_shares,
             seats.registry_rollback,
+            alerts.alerts,
+            alerts.acknowledge,
             kill_switch.kill_state,
             kill_switch.kill_engage,
             kill_switch.kill_release,
@@ -99,7 +111,7 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
         before_send=[secured],
         exception_handlers=HANDLERS,
         lifespan=[_proving(live)],
-        middleware=[observed],
+        middleware=[observed, once],
         openapi_config=OpenAPIConfig(
             title="Sluice",
             version=VERSION,

@@ -32,6 +32,13 @@ class ReleaseRequest(Asked, frozen=True, kw_only=True):
     second: Name  # another person who agrees
 
 
+class TakeRequest(Asked, frozen=True, kw_only=True):
+    """Take an alert on."""
+
+    by: Name
+    note: Annotated[str, msgspec.Meta(max_length=500)] = ""  # what is done about it
+
+
 class StopAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One scope that is stopped."""
 

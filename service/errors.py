@@ -11,9 +11,11 @@ from litestar.types import ExceptionHandlersMap
 
 from featurestore.errors import PlatformError
 from runtime.errors import (
+    AlertUnknown,
     BundleRefused,
     DatabaseUnavailable,
     JournalBroken,
+    KeyPending,
     PolicyInvalid,
     PolicyRefused,
     RegistryConflict,
@@ -33,6 +35,8 @@ _STATUS: tuple[tuple[type[PlatformError], HTTPStatus, str], ...] = (
     (WritesDisabled, HTTPStatus.FORBIDDEN, "set SLUICE_OPERATOR_TOKEN"),
     (TokenRefused, HTTPStatus.UNAUTHORIZED, "send Authorization: Bearer and the token"),
     (ScopeUnknown, HTTPStatus.BAD_REQUEST, "name all, account.X, study.X or symbol.X"),
+    (KeyPending, HTTPStatus.CONFLICT, "send it again with the same key for the answer"),
+    (AlertUnknown, HTTPStatus.NOT_FOUND, "see GET /alerts for what is open"),
     (ReleaseRefused, HTTPStatus.CONFLICT, "see GET /kill-switch; a second person has to agree"),
     (RegistryConflict, HTTPStatus.CONFLICT, "see GET /registry and /registry/history"),
     (PolicyRefused, HTTPStatus.CONFLICT, "see GET /policy for policies, limits and overrides"),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.alerts.book import AlertBook
 from runtime.journal.queries import JournalQueries
 from runtime.registry import Registry
 from service.accounts import Accounts
@@ -34,6 +35,7 @@ class Live:
     snapshots: Snapshots
     policies: Policies
     killing: Killing
+    alerts: AlertBook
     operator_tokens: Callable[[], tuple[str, ...]]  # those that count now; none = no writes
 
     @property

@@ -11,6 +11,7 @@ from runtime.errors import BundleRefused, KeyUnusable
 from runtime.inputs import Input
 from runtime.signing import TrustedKeys, load_trusted
 from service.accounts import LIVE, Accounts
+from service.alarms import open_book
 from service.databases import open_runtime
 from service.health import HealthChecks
 from service.index import Index
@@ -87,6 +88,7 @@ def open_live(
         snapshots=Snapshots(lambda: (journal.head(), registry.head()), monotonic),
         policies=policies,
         killing=open_killing(settings, WallClock()),
+        alerts=open_book(settings),
         operator_tokens=_operator_tokens(settings),
     )
 

@@ -8,18 +8,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import date, timedelta
 from email import message_from_string
 
 import pytest
+from litestar.testing import TestClient
 from typer.testing import CliRunner
 
 from runtime.clock import WallClock
 from runtime.engine import SessionOutcome
 from runtime.kill import KillSwitch
 from service.alarms import TRADE, Alarms, heart, open_book, open_watch
+from service.app import create_app
 from service.cli import app
 from service.settings import read_settings
+from service.wiring import open_live
 from tests.fakes.receivers import mail_server, webhook
 
 LEVELS = """
@@ -164,3 +168,19 @@ def test_a_killed_process_is_missed_by_the_watch_of_another(environ, settings, r
     assert child.returncode == 0, said
     assert "Watching" in said
     assert (settings.workspace / "hearts" / "watch.beat").is_file()
+
+
+def test_over_rest_an_alert_is_read_by_anybody_and_taken_by_an_operator(settings):
+    token = "an-operator-token-of-the-tests"
+    live = open_live(replace(settings, operator_token=token), monotonic=lambda: 0.0)
+    live.alerts.sound("trade.breaks", "2 breaks", at=WallClock().now())
+    with TestClient(create_app(live)) as client:
+        assert [one["title"] for one in client.get("/alerts").json()] == ["2 breaks"]
+        took = {"by": "ada", "note": "asking the venue"}
+        assert client.post("/alerts/trade.breaks/acknowledge", json=took).status_code == 401
+        shown = {"Authorization": f"Bearer {token}"}
+        taken = client.post("/alerts/trade.breaks/acknowledge", json=took, headers=shown)
+        assert (taken.status_code, taken.json()["acknowledged_by"]) == (200, "ada")
+        unknown = client.post("/alerts/nothing/acknowledge", json=took, headers=shown)
+        assert unknown.status_code == 404
+        assert "trade.breaks" in unknown.json()["detail"]
