@@ -10,7 +10,7 @@ import polars as pl
 from featurestore.calendars import load_calendar
 from featurestore.contract import UTC_TIME
 from featurestore.errors import ContractBroken, HistoryMissing
-from featurestore.universes import Memberships, Universe, members_at
+from featurestore.universes import Memberships, Universe, listed_as, members_at
 from featurestore.views import FeatureView, is_plain, split_feature
 
 
@@ -111,10 +111,10 @@ def asked_spine(
         )
     if isinstance(chosen, str):
         return spine_of_members(first, partial(members_at, reader, chosen), start, end), []
-    if not isinstance(chosen, Universe):
-        return spine_of(first, chosen, start, end), []
-    said = chosen.hindsight(datetime.combine(start, time(), UTC))
-    return spine_of(first, chosen.symbols, start, end), [] if said is None else [said]
+    names = chosen.symbols if isinstance(chosen, Universe) else chosen
+    known = chosen if isinstance(chosen, Universe) else listed_as(names)
+    said = None if known is None else known.hindsight(datetime.combine(start, time(), UTC))
+    return spine_of(first, names, start, end), [] if said is None else [said]
 
 
 def _require_range(symbols: object, start: object, end: object) -> None:

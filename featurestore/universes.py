@@ -70,6 +70,12 @@ def universe(name: str) -> Universe:
     return _UNIVERSES[name]
 
 
+def listed_as(symbols: Sequence[str]) -> Universe | None:
+    """Return the named list that has these very symbols, in any order; None if none has."""
+    wanted = set(symbols)
+    return next((each for each in _UNIVERSES.values() if set(each.symbols) == wanted), None)
+
+
 def membership_view(name: str, *, owner: str, description: str, source: str) -> FeatureView:
     """Declare a view of who belongs to a universe.
 

@@ -98,6 +98,13 @@ def test_a_list_of_survivors_is_flagged_with_its_note(market):
     )
     assert not found.is_pit_validated
     assert "chosen in 2022 among those that lived through" in found.reasons[0]
+    days = {"start": date(2016, 12, 1), "end": date(2016, 12, 5)}
+    spelled_out = US_LARGE_CAPS.symbols[::-1]
+    assert (
+        market.get_historical_features([CLOSE], symbols=spelled_out, **days).reasons
+        == found.reasons
+    )
+    assert market.get_historical_features([CLOSE], symbols=spelled_out[:5], **days).reasons == ()
 
 
 def test_a_rank_is_taken_among_the_members_of_its_day(reader):
