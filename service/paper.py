@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from runtime.brokers.paper import PaperVenue
+from runtime.brokers.record import VenueRecord
 from runtime.brokers.states import LakeStates
 from runtime.brokers.terms import PaperMarket, load_venues
 from runtime.inputs import PointInTime
@@ -36,6 +37,24 @@ def states_of(market: PaperMarket, reader: PointInTime, price: str) -> LakeState
     return LakeStates(
         reader=reader, price=price, window=market.volatility_window, volume=market.volume
     )
+
+
+def venues_folder(settings: Settings, account: str) -> Path:
+    """Return the folder of an account's venue records."""
+    return settings.workspace / "venues" / account
+
+
+def traded_by_others(settings: Settings, market: PaperMarket, account: str) -> tuple[str, ...]:
+    """Return the venues whose record holds executions by other terms than a market's."""
+    terms = {one.name: one for one in market.venues}
+    found = []
+    for path in sorted(venues_folder(settings, account).glob("*.db")):
+        record = VenueRecord(path, path.stem)
+        known = {hash_ for _, hash_, _ in record.terms()}
+        record.close()
+        if known - {terms[path.stem].hash if path.stem in terms else ""}:
+            found.append(path.stem)
+    return tuple(found)
 
 
 def open_venues(

@@ -28,7 +28,7 @@ from runtime.journal.store import Journal
 from service.accounts import LIVE, replay_account
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
-from service.paper import paper_market, states_of
+from service.paper import paper_market, states_of, traded_by_others
 from service.records import open_journal
 from service.research.card import find_bundle
 from service.settings import Settings, require_records
@@ -54,6 +54,7 @@ class GapAnswer(msgspec.Struct, frozen=True, kw_only=True):
     seen_bp: float  # mean slippage seen, fees included, basis points
     terms: str  # hash of the venues' terms the foretelling used, hex
     latency: str  # "measured" or "range"
+    other_terms: tuple[str, ...]  # venues that traded by other terms than these, if only for a time
     table: list[list[str]]  # headings first
 
 
@@ -94,6 +95,7 @@ def _measured(settings: Settings, bundle: LoadedBundle, account: str) -> GapAnsw
         seen_bp=1e4 * sum(pair.seen.slippage for pair in gap.pairs) / matched,
         terms=market.hash,
         latency="measured" if market.uses_measured_latency else "range",
+        other_terms=traded_by_others(settings, market, account),
         table=[list(table.headings), *(list(row) for row in table.rows)],
     )
 
@@ -172,6 +174,11 @@ def _show(console: "Console", answer: GapAnswer) -> None:
         f"{answer.within_flat:.0%} by {answer.flat_bp:g} bp flat"
     )
     console.print(f"[dim]terms {answer.terms[:12]}, latency: {answer.latency}[/dim]")
+    if answer.other_terms:
+        console.print(
+            f"[yellow]{', '.join(answer.other_terms)} traded by other terms than these[/yellow], "
+            "at least for a time; the gap holds that change too"
+        )
     shown = Table(*answer.table[0], box=None, header_style="dim", pad_edge=False)
     for row in answer.table[1:]:
         shown.add_row(*row)

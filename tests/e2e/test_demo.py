@@ -102,8 +102,18 @@ def test_a_realistic_backtest_foretells_what_the_replay_s_trades_cost(demo: Demo
     assert gap["holds"]
     assert gap["within"] >= 0.8 > gap["within_flat"]
     assert gap["trades"] > 250
-    assert gap["latency"] == "range"
+    assert (gap["latency"], gap["other_terms"]) == ("range", [])
     assert gap["seen_bp"] == pytest.approx(gap["foretold_bp"], rel=0.1)
+    plain = demo.folder.with_suffix(".toml")
+    plain.write_text(
+        '[[venue]]\nname = "primary"\nhalf_spread = 0.00025\nfee_rate = 0.00025\ndepth = 1e5\n'
+        'fills = "close"\n'
+    )
+    words = ("gap", bundle["hash"], "--json")
+    ended = _sluice(*words, workspace=demo.folder, SLUICE_VENUES=str(plain))
+    other = json.loads(ended.stdout)
+    assert other["other_terms"] == ["alternate", "primary"]
+    assert (ended.returncode, other["holds"]) == (1, False)
     measured = _sluice("latency", "--account", gap["account"], workspace=demo.folder)
     assert measured.returncode == 1
     assert "its clock stood still" in " ".join(measured.stderr.split())
