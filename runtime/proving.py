@@ -54,18 +54,20 @@ def prove_apart(question: Question) -> None:
     """
     if question.name in _proved:
         return
-    try:
-        child = subprocess.run(
-            [sys.executable, "-m", "runtime.proving"],
-            input=msgspec.msgpack.encode(question),
-            capture_output=True,
-            check=False,
-            timeout=PATIENCE,
-            env={**os.environ, **dict.fromkeys(_THREADS, "1")},
-        )
-    except subprocess.TimeoutExpired:
-        raise BundleRefused(f"graph.onnx: was not proved within {PATIENCE:.0f} s") from None
-    words = " ".join(child.stderr.decode(errors="replace").split())
+    with subprocess.Popen(
+        [sys.executable, "-m", "runtime.proving"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **dict.fromkeys(_THREADS, "1")},
+    ) as child:
+        import_module("polars")  # while the child starts: `open_graph` needs it here next
+        try:
+            _, said = child.communicate(msgspec.msgpack.encode(question), timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise BundleRefused(f"graph.onnx: was not proved within {PATIENCE:.0f} s") from None
+    words = " ".join(said.decode(errors="replace").split())
     if child.returncode == REFUSED:
         raise BundleRefused(words[:_WORDS])
     if child.returncode != 0:

@@ -116,9 +116,9 @@ def test_a_child_that_is_killed_or_falls_silent_is_a_refusal(monkeypatch):
 
 
 def test_a_graph_that_holds_is_proved_once_and_another_one_again(monkeypatch):
-    proofs, run = [], subprocess.run
+    proofs, start = [], subprocess.Popen
     monkeypatch.setattr(
-        proving.subprocess, "run", lambda *args, **more: proofs.append(1) or run(*args, **more)
+        proving.subprocess, "Popen", lambda *args, **more: proofs.append(1) or start(*args, **more)
     )
     monkeypatch.setattr(proving, "_proved", set())
     for _ in range(3):
