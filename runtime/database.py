@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -172,6 +173,19 @@ def _cause(error: Exception) -> str:
     return " ".join(str(original).split())
 
 
+_ALONG: ContextVar[Callable[[Connection], None] | None] = ContextVar("along", default=None)
+
+
+@contextmanager
+def carried_along(write: Callable[[Connection], None]) -> Iterator[None]:
+    """Write something more into every writing transaction of this context while the block runs."""
+    token = _ALONG.set(write)
+    try:
+        yield
+    finally:
+        _ALONG.reset(token)
+
+
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection inside one writing transaction: all of the block is kept, or none of it.
@@ -188,6 +202,9 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             connection = connection.execution_options(**{WRITES: True})
             with connection.begin():
                 yield connection
+                along = _ALONG.get()
+                if along is not None:
+                    along(connection)
     except DBAPIError as error:
         if not (isinstance(error, Unreachable | InterfaceError) or _damaged(error)):
             raise  # a conflict or a mistake of ours: the caller knows what it means

@@ -145,3 +145,7 @@ class BreakUnknown(RuntimeFault):
 
 class ExportImpossible(RuntimeFault):
     """A part of the journal cannot be written to a file; the text says which and why."""
+
+
+class KeyPending(RuntimeFault):
+    """Another request under the same idempotency key is being worked on; nothing was changed."""

@@ -35,10 +35,15 @@ async def requires_operator(
             "this service takes no writes: no operator token is configured",
             f"set {VARIABLE} and start it again, or use the command line on its host",
         )
-    scheme, _space, shown = connection.headers.get("authorization", "").partition(" ")
-    offered = shown.strip().encode()
-    same = [hmac.compare_digest(offered, one.encode()) for one in accepted]
-    if scheme.lower() != "bearer" or not any(same):
+    if not accepts(accepted, connection.headers.get("authorization", "")):
         raise TokenRefused(
             "the operator token is missing or wrong", f"send Authorization: Bearer ${VARIABLE}"
         )
+
+
+def accepts(accepted: tuple[str, ...], authorization: str) -> bool:
+    """Say whether an Authorization header shows one of the tokens that count."""
+    scheme, _space, shown = authorization.partition(" ")
+    offered = shown.strip().encode()
+    same = [hmac.compare_digest(offered, one.encode()) for one in accepted]
+    return scheme.lower() == "bearer" and any(same)
