@@ -28,6 +28,7 @@ from runtime.history import History
 from runtime.inference import Decided, DecisionSession
 from runtime.inputs import Array
 from runtime.journal.store import Journal
+from runtime.memory import settle
 from runtime.policy import Policy, default_policy
 from runtime.tick import Moment, decide
 from tests.fakes.graphs import tilt_graph, tilt_manifest
@@ -77,6 +78,7 @@ def _measured(folder: Path, count: int, traded: int) -> list[dict[str, object]]:
     for number in range(ROUNDS[count]):
         journal = Journal(open_database(f"sqlite:///{folder / f'tick{number}.db'}"))
         fund(journal, Decimal("20000000.00"), datetime(2017, 1, 1, tzinfo=UTC))
+        settle()  # as the live driver does before a session
         desk = replace(bench.desk, bundle=bundle, journal=journal, clock=ReplayClock(SESSION.close))
         seconds, inputs, size = _tick(desk, bars, traded)
         ours.append(seconds)

@@ -40,6 +40,7 @@ from runtime.engine import Engine, SessionOutcome
 from runtime.errors import HandedOver, Superseded
 from runtime.fence import Epochs, Fence
 from runtime.lead import Lead
+from runtime.memory import settle
 from runtime.slots import Slots
 
 DELAY = timedelta(minutes=5)  # between a close and its tick: bars have to arrive first
@@ -171,6 +172,7 @@ class LiveDriver:
         if last is not None and session.day <= last:
             self._ended(session, began)
             return None
+        settle()
         outcome = engine.run_session(session, final=final)
         if not outcome.unpriced:
             self._ended(session, began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from featurestore.calendars import Calendar, Session
 from runtime.clock import ReplayClock, WallClock
 from runtime.domain import OrderState
-from runtime.engine import fund
+from runtime.engine import Engine, fund
 from runtime.errors import DatabaseUnavailable
 from runtime.live import DELAY, LiveDriver, SessionJob, SessionTrigger, start
 from tests.fakes.market import CAPITAL, XNYS, SyntheticMarket, open_bench
@@ -63,6 +64,20 @@ def test_each_session_runs_once_however_often_it_is_fired(bench):
     at(bench, MONDAY.close + DELAY)
     assert driver.run_due().fills > 0
     assert [outcome.day for outcome in told] == [FRIDAY.day, MONDAY.day]
+
+
+def test_libraries_are_set_aside_from_the_collector_before_a_session(bench, monkeypatch):
+    frozen, run = [], Engine.run_session
+    monkeypatch.setattr(
+        Engine,
+        "run_session",
+        lambda *args, **more: frozen.append(gc.get_freeze_count()) or run(*args, **more),
+    )
+    at(bench, FRIDAY.close + DELAY)
+    gc.unfreeze()
+    driver_of(bench).run_due()
+    gc.unfreeze()
+    assert frozen[0] > 10_000
 
 
 def test_a_decision_missed_by_an_hour_is_on_record_and_sends_nothing(bench):
