@@ -2,12 +2,15 @@
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featurestore import frontier_files
 from featurestore.calendars import load_calendar
 from featurestore.errors import HistoryMissing
 from featurestore.lake import Lake
@@ -152,6 +155,13 @@ def test_latest_values_and_the_join_equal_the_oracle(tmp_path_factory, rows, vie
         [f"{view.name}.close", f"{view.name}.size"], spine=spine
     )
     assert joined.is_pit_validated
+    with pytest.MonkeyPatch.context() as patch:  # the same from a file that an earlier reader kept
+        patch.setattr(frontier_files, "LEAST_CELLS", 0)
+        for _ in range(2):
+            fresh = store.reader(store.snapshot())
+            again = fresh.get_historical_features(list(joined.frame.columns[2:4]), spine=spine)
+            assert again.frame.equals(joined.frame)
+    assert list(Path(store.lake.url).rglob("*.frontier"))
     answers = joined.frame.to_dicts()
     assert joined.frame.select("entity", "at").equals(spine)
     for answer in answers:
