@@ -107,6 +107,10 @@ class VenuesInvalid(RuntimeFault):
     """The file of paper venues, or the record of measured latencies, cannot be used."""
 
 
+class LatencyUnmeasured(RuntimeFault):
+    """An account's journal does not tell how long its orders took; the text says why."""
+
+
 class SecretMissing(RuntimeFault):
     """A secret's path or field is absent; the text names it, never a value."""
 

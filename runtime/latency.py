@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from runtime.domain import OrderState
-from runtime.errors import VenuesInvalid
+from runtime.errors import LatencyUnmeasured, VenuesInvalid
 from runtime.journal.store import Journal
 
 QUANTILES = 101  # kept of a measurement: every percent
@@ -43,8 +43,8 @@ def measure_latency(journal: Journal, *, at: datetime) -> MeasuredLatency:
         at: UTC, when this is measured.
 
     Raises:
-        VenuesInvalid: fewer than 20 acknowledgements, or all at their decision's very instant, as
-            in a replay, whose clock stands still while it decides.
+        LatencyUnmeasured: fewer than 20 acknowledgements, or all at their decision's very instant,
+            as in a replay, whose clock stands still while it decides.
     """
     seen: list[float] = []
     times: list[datetime] = []
@@ -58,12 +58,12 @@ def measure_latency(journal: Journal, *, at: datetime) -> MeasuredLatency:
         seen.append((heard - order.created_at).total_seconds() / _MILLISECOND)
         times.append(order.created_at)
     if len(seen) < FEWEST:
-        raise VenuesInvalid(
+        raise LatencyUnmeasured(
             f"account {journal.account} has {len(seen)} acknowledged orders, a distribution needs "
             f"{FEWEST}; trade on paper under the wall clock first"
         )
     if max(seen) <= 0.0:
-        raise VenuesInvalid(
+        raise LatencyUnmeasured(
             f"account {journal.account} was replayed: its clock stood still between decision and "
             "answer, so nothing was measured; name an account that traded under the wall clock"
         )

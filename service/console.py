@@ -31,6 +31,7 @@ MISTAKES = frozenset(
         "CalendarUnknown",
         "ScheduleUnknown",
         "PolicyInvalid",
+        "VenuesInvalid",
         "DatabaseUnavailable",
         "KeyUnusable",
     }

@@ -1,5 +1,8 @@
 """Judging a study: honest trials are judged, a peek is caught, and nothing is believed unproved."""
 
+import html
+import json
+import re
 import shutil
 
 import pytest
@@ -20,6 +23,10 @@ from pipelines.gates.policy import default_policy
 from pipelines.judge import judge_study
 from pipelines.ledger import TrialClosed, TrialOpened
 from pipelines.workspace import Workspace
+from service.console import REFUSED, Output
+from service.faults import NotFound
+from service.research import gate
+from service.settings import read_settings
 from tests.fakes.notebooks import STRATEGY, tiny_notebook
 
 READS_HISTORY = """
@@ -106,6 +113,23 @@ def test_an_honest_study_passes_integrity_and_its_judgement_is_recorded(workspac
     assert judged.evidence.charge.at_least == judged.evidence.charge.at_most == 4
     recorded = workspace.ledger().judgements("tiny")[-1]
     assert (recorded.stage, recorded.trial) == (judged.verdict.stage, judged.trial.key)
+
+
+def test_a_refused_study_s_page_says_what_would_change_the_verdict(workspace, tmp_path, capsys):
+    """Years of data that are missing, and the number of trials at which it would flip."""
+    _submit_all(tiny_notebook(tmp_path / "tiny.ipynb"), workspace, *GRID)
+    settings = read_settings({}, workspace=workspace.path)
+    page = tmp_path / "tiny.html"
+    assert gate.judge_study(settings, Output(as_json=True), "tiny", report=page) == REFUSED
+    shown = page.read_text()
+    assert "Refused. It does not trade" in shown
+    remedies = re.findall("What would change it: ([^<]*)<", shown)
+    assert any("years" in one or "data" in one for one in remedies), remedies
+    assert any("trials" in one for one in remedies), remedies
+    told = json.loads(capsys.readouterr().out)
+    assert {one["would_change"] for one in told["verdicts"]} >= {html.unescape(r) for r in remedies}
+    with pytest.raises(NotFound, match="cannot be written"):
+        gate.judge_study(settings, Output(as_json=True), "tiny", report=tmp_path)
 
 
 def test_a_notebook_that_knows_the_winner_is_refused_and_told_where(workspace, tmp_path):

@@ -13,7 +13,7 @@ from runtime.brokers.states import LakeStates, daily_volatility
 from runtime.brokers.terms import load_venues, parse_venues
 from runtime.database import open_database
 from runtime.domain import Bar, OrderState, OrderType, Side, TimeInForce
-from runtime.errors import VenuesInvalid
+from runtime.errors import LatencyUnmeasured, VenuesInvalid
 from runtime.fills import FillTerms, Latency, MarketState, Style, execute, luck_of
 from runtime.journal.records import OrderEvent
 from runtime.journal.store import Journal
@@ -211,5 +211,5 @@ def test_latency_is_measured_from_decision_to_answer_and_kept_with_its_origin(jo
 @pytest.mark.parametrize(("waits", "said"), [([5] * 19, "needs 20"), ([0] * 30, "was replayed")])
 def test_too_few_answers_or_a_clock_that_stood_still_measure_nothing(journal, waits, said):
     acknowledged(journal, waits)
-    with pytest.raises(VenuesInvalid, match=said):
+    with pytest.raises(LatencyUnmeasured, match=said):
         measure_latency(journal, at=CLOSE)
