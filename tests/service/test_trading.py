@@ -4,21 +4,27 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from runtime.brokers.paper import PRIMARY, PaperVenue
+from runtime.brokers.terms import load_venues
 from runtime.clock import ReplayClock
 from runtime.database import open_database
+from runtime.domain import Bar
 from runtime.errors import VenuesInvalid
 from runtime.journal.store import Journal
 from runtime.latency import MeasuredLatency, save_latency
 from runtime.registry import Promoted, Registry
 from runtime.signing import load_signer
 from service.accounts import LIVE
-from service.paper import latency_path
+from service.commands.latency import show_latency
+from service.console import OK, Output
+from service.paper import latency_path, traded_by_others, venues_folder
 from service.settings import read_settings
 from service.trading import active_bundle, open_desk
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest
@@ -29,6 +35,8 @@ from tests.fakes.trading import (
     promoted_workspace,
     walk_reader,
 )
+from tests.runtime.journal.trading import START, make_order
+from tests.runtime.test_venues_file import acknowledged
 
 NOON = datetime(2017, 2, 1, 12, tzinfo=UTC)
 
@@ -142,3 +150,31 @@ def demo_lake(tmp_path, market_lake):
     settings = promoted_workspace(tmp_path)
     promote_over_lake(settings, market_lake, version=2, schedule="daily")
     return settings
+
+
+def test_what_sluice_latency_stores_is_drawn_from_at_the_venues(tmp_path, capsys):
+    settings = promoted_workspace(tmp_path)
+    acknowledged(Journal(open_database(settings.database_url), LIVE), list(range(100, 125)))
+    assert show_latency(settings, Output(as_json=True), account="", store=False) == OK
+    assert not latency_path(settings).exists()
+    assert show_latency(settings, Output(as_json=True), account="", store=True) == OK
+    told = capsys.readouterr().out
+    assert '"median_ms": 112.0' in told
+    (first, *_) = _desk(settings).brokers
+    assert first.terms.model.latency.at(0.999) == 124.0
+
+
+def test_a_venue_that_traded_by_other_terms_is_named(tmp_path):
+    settings, market = read_settings({}, workspace=tmp_path), load_venues(None)
+    folder = venues_folder(settings, "some")
+    folder.mkdir(parents=True)
+    for number, terms in enumerate((market.venues[0], PRIMARY)):
+        venue = PaperVenue(folder / "primary.db", terms)
+        assert traded_by_others(settings, market, "some") == ()
+        start = START + timedelta(days=number)
+        venue.submit(make_order(10, leg=number, created_at=start))
+        close = start + timedelta(days=1)
+        bar = Bar(symbol="AAA", close=Decimal(10), event_time=close, known_at=close)
+        assert venue.on_bars([bar], close) == 1
+        venue.close()
+    assert traded_by_others(settings, market, "some") == ("primary",)
