@@ -28,6 +28,7 @@ from runtime.journal.holding import (
     Lot,
     Posting,
 )
+from runtime.journal.seen import Seen
 
 Method = Literal["fifo", "average"]
 ZERO = Decimal("0.00")
@@ -49,7 +50,7 @@ class Book:
     def __init__(self) -> None:
         """Start empty: no cash, no position."""
         self._holdings: dict[str, Holding] = {}
-        self._seen: set[tuple[str, str]] = set()  # (venue, execution id), ("", action id)
+        self._seen = Seen()  # (venue, execution id), ("", action id)
         self._cash = self._flows = self._charges = 0  # parts
 
     def copy(self) -> "Book":
@@ -166,7 +167,7 @@ class Book:
         now, before = fresh._held(symbol), self._held(symbol)
         parts = tuple(map(int.__sub__, now.balances, before.balances))
         self._holdings[symbol] = now
-        self._seen |= fresh._seen
+        self._seen.update(fresh._seen)
         self._cash += parts[CASH]
         return Booking(symbol, parts, now.realised_average - before.realised_average)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runtime.domain import Fill
 from runtime.errors import OrderInvalid
 from runtime.journal.book import Book, book_of
+from runtime.journal.seen import Seen
 from tests.runtime.journal.trading import make_fill
 
 # market-rules, section 9
@@ -270,3 +271,17 @@ def test_the_book_equals_the_reference_model(fills):
     average = sum(model.average_realised for model in models.values())
     assert abs(Fraction(book.realised) - realised) < SHARING
     assert abs(Fraction(book.realised_by("average")) - average) < SHARING
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=60))
+def test_what_a_book_has_seen_is_a_set_whose_copies_go_their_own_ways(steps):
+    pairs = [(Seen(), set())]
+    for copies, number in steps:
+        seen, plain = pairs[number % len(pairs)]
+        if copies:
+            pairs.append((seen.copy(), plain.copy()))
+        else:
+            seen.add(("v", str(number)))
+            plain.add(("v", str(number)))
+    for seen, plain in pairs:
+        assert {n for n in range(31) if ("v", str(n)) in seen} == {int(n) for _, n in plain}
