@@ -72,7 +72,7 @@ def preview(
     Returns:
         The symbols that get a weight, highest weight first, with the two answers side by side.
     """
-    place = workspace or open_workspace()
+    place = workspace or _here()
     symbols = universe(study.universe).symbols
     at = load_calendar(study.calendar).session(on).close
     nothing = np.zeros(len(symbols))
@@ -101,7 +101,7 @@ def submit(study: Study, strategy: Strategy, *, workspace: Workspace | None = No
     Whoever sees the figures has been counted: the trial is opened before its evaluation and closed
     before this function returns. A failure is recorded too.
     """
-    place = workspace or open_workspace()
+    place = workspace or _here()
     return evaluate_trial(definition_of(study, strategy), place)
 
 
@@ -109,7 +109,7 @@ def training_rows(
     study: Study, strategy: Strategy, model: str, *, workspace: Workspace | None = None
 ) -> TrainingSet:
     """Collect what a declared model learns from: all of it known before the first decision."""
-    place = workspace or open_workspace()
+    place = workspace or _here()
     return training_set(model, strategy, place.research_reader(study), study)
 
 
@@ -117,7 +117,7 @@ def count_tries(
     study: Study, strategy: Strategy, *, workspace: Workspace | None = None
 ) -> LedgerCounter:
     """Return the counter that tuning and feature selection write each of their tries to."""
-    place = workspace or open_workspace()
+    place = workspace or _here()
     definition = definition_of(study, strategy)
     ledger = place.ledger()
     ledger.declare_study(study.declaration())
@@ -136,7 +136,7 @@ def verdicts(study: Study, *, workspace: Workspace | None = None) -> Table:
 
     The judgement is recorded. The best trial must come from a notebook file that is still there.
     """
-    judged = judge_study(study.name, workspace or open_workspace(), policy=default_policy())
+    judged = judge_study(study.name, workspace or _here(), policy=default_policy())
     rows = [
         (one.gate, "passed" if one.passed else "refused", one.reason)
         for one in judged.verdict.verdicts
@@ -148,7 +148,7 @@ def verdicts(study: Study, *, workspace: Workspace | None = None) -> Table:
 
 def export_check(study: Study, strategy: Strategy, *, workspace: Workspace | None = None) -> Table:
     """Train the declared models and show how far each exported graph is from its model."""
-    place = workspace or open_workspace()
+    place = workspace or _here()
     _, findings = train(strategy, place.research_reader(study), study)
     rows = [
         (
@@ -178,7 +178,7 @@ def submit_notebook(
         workspace: None = the one this kernel stands in.
         parameters: values that differ from the notebook's own.
     """
-    return evaluate_trial(load_definition(path, parameters), workspace or open_workspace())
+    return evaluate_trial(load_definition(path, parameters), workspace or _here())
 
 
 def vectorbt_statistics(trial: Trial) -> Table:
@@ -190,3 +190,16 @@ def vectorbt_statistics(trial: Trial) -> Table:
 def vectorbt_plot(trial: Trial) -> Picture:
     """Draw vectorbt's cumulative returns; interactive where the front end shows plotly."""
     return comparison(trial.backtest)
+
+
+_OPENED: list[Workspace] = []  # the one this kernel opened last; its readers keep what they loaded
+
+
+def _here() -> Workspace:
+    """Return the workspace this kernel stands in, opened anew only if it is another one now."""
+    place = open_workspace()
+    if _OPENED and place.stands_for(_OPENED[0]):
+        _OPENED[0].read_for_itself()
+        return _OPENED[0]
+    _OPENED[:] = [place]
+    return place

@@ -77,13 +77,21 @@ class Workspace:
         self._given = _Record(lake_url=lake_url, ledger_url=ledger_url)
         self._pinned = snapshot
         self._clock: Clock = clock or WallClock()
-        self._readers: dict[str, LakeReader] = {}
+        self._readers: dict[tuple[str, datetime], LakeReader] = {}  # by study and seal
         self._panels: dict[bytes, Panel] = {}
         self._ledger: Ledger | None = None
         self._guard = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.path)!r})"
+
+    def stands_for(self, other: "Workspace") -> bool:
+        """Say whether both read the same pinned data and record in the same name and place."""
+        mine, theirs = (
+            (w.path, w.lake_url, w.ledger_url, w.run, w.notebook, w.by, w._pinned)
+            for w in (self, other)
+        )
+        return self._pinned is not None and mine == theirs
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -110,13 +118,13 @@ class Workspace:
         """Return the reader of a study's trials: the holdout is sealed and not even loaded."""
         seal = datetime.combine(study.holdout.start, time(), UTC)
         self._studying = study.name
-        if study.name not in self._readers:
+        if (study.name, seal) not in self._readers:
             store = self.store()
             store.seal(study.name, seal)
-            self._readers[study.name] = store.reader(
+            self._readers[study.name, seal] = store.reader(
                 self.snapshot, sealed_from=seal, study=study.name
             )
-        return self._readers[study.name]
+        return self._readers[study.name, seal]
 
     def exploring_reader(self) -> LakeReader:
         """Return a reader for looking around outside any study; it ends before the earliest seal.
@@ -137,6 +145,10 @@ class Workspace:
     def _look(self, reader: LakeReader, study: str, view: str, extent: Extent) -> None:
         """Record a look around beside the study that this process opened last."""
         self._lease(reader, study or self._studying, view, extent)
+
+    def read_for_itself(self) -> None:
+        """Let reads from now on name the run and notebook of this process again."""
+        self._reads_for = (self.run, self.notebook)
 
     def _lease(self, reader: LakeReader, study: str, view: str, extent: Extent) -> None:
         """Record what a reader of research is about to hand out."""

@@ -1,6 +1,7 @@
 """A trial is in the ledger before its result is seen, failed ones too; the seal holds."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -10,7 +11,14 @@ from featurestore.errors import HoldoutSealed, ViewUnknown
 from pipelines.definition import load_definition
 from pipelines.errors import StrategyInvalid, StudyInvalid, TrialPruned, WorkspaceMissing
 from pipelines.evaluate import evaluate, evaluate_trial
-from pipelines.research import preview, submit, vectorbt_plot, vectorbt_statistics
+from pipelines.research import (
+    Period,
+    preview,
+    submit,
+    submit_notebook,
+    vectorbt_plot,
+    vectorbt_statistics,
+)
 from pipelines.workspace import Workspace, open_workspace
 from runtime.clock import ReplayClock
 from tests.fakes.notebooks import STRATEGY, STUDY, tiny_notebook
@@ -141,6 +149,35 @@ def test_a_saved_workspace_opens_with_the_same_data(workspace, market_lake):
         }
     )
     assert (named.run, named.ledger_url) == ("r1", "sqlite:///elsewhere.db")
+
+
+def test_the_calls_of_a_kernel_load_the_data_once_until_it_stands_elsewhere(
+    workspace, tmp_path, monkeypatch
+):
+    from pipelines import research
+
+    workspace.save()
+    monkeypatch.setenv("SLUICE_WORKSPACE", str(workspace.path))
+    monkeypatch.setenv("SLUICE_LAKE_URL", workspace.lake_url)
+    monkeypatch.setenv("SLUICE_RUN", "one")
+    monkeypatch.setattr(research, "_OPENED", [])
+    chosen = definition(tmp_path)
+    preview(chosen.study, chosen.strategy, on=date(2001, 3, 30))
+    (place,) = research._OPENED
+    read = place.research_reader(chosen.study)
+    submit_notebook(str(tmp_path / "tiny.ipynb"))
+    assert [place] == research._OPENED
+    assert place.research_reader(chosen.study) is read
+    monkeypatch.setenv("SLUICE_RUN", "two")
+    submit_notebook(str(tmp_path / "tiny.ipynb"))
+    assert [place] != research._OPENED
+    assert workspace.ledger().trials("tiny")[0].runs == ("one", "two")
+    moved = replace(
+        chosen.study,
+        research=Period(start=date(2001, 1, 2), end=date(2002, 6, 28)),
+        holdout=Period(start=date(2002, 12, 2), end=date(2003, 12, 31)),
+    )
+    assert place.research_reader(moved) is not read, "another seal is another reader"
 
 
 def test_a_password_is_never_written_into_a_workspace(tmp_path, market_lake):
