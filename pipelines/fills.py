@@ -17,6 +17,7 @@ from pipelines.workspace import Workspace, open_workspace
 from runtime.brokers.states import LakeStates
 from runtime.brokers.terms import load_venues
 from runtime.fills import Style
+from runtime.inputs import Array
 from runtime.latency import load_latency
 from runtime.market.recorded import HaltMessage, RecordedHalts
 from runtime.market.rules import market_rules
@@ -55,7 +56,7 @@ class Filled:
         ]
         return Table(("", "Plain backtest", "With real fills"), rows)
 
-    def _excess(self, net: np.ndarray) -> str:
+    def _excess(self, net: Array) -> str:
         return f"{sharpe(net - self.plain.benchmark):.2f}"
 
 
@@ -113,5 +114,5 @@ def _published(
     return RecordedHalts(market_rules().halt[-1], symbols, halts).published
 
 
-def _yearly(net: np.ndarray) -> float:
+def _yearly(net: Array) -> float:
     return float(np.prod(1.0 + net) ** (SESSIONS_PER_YEAR / net.size) - 1.0)
