@@ -10,7 +10,9 @@ over arrays takes, and reading them from one Parquet file.
 import gc
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -25,6 +27,7 @@ from numba import njit
 from featurestore.calendars import load_calendar
 from featurestore.lake import Lake
 from featurestore.pit import frontier
+from featurestore.snapshots import Snapshot
 from featurestore.store import FeatureStore
 from featurestore.views import FeatureView, Field
 
@@ -98,6 +101,17 @@ def resident_mb(peak: bool = False) -> float:
     return int(text.split(f"{name}:")[1].split()[0]) / 1024
 
 
+def memory_taken(lake: Lake, snapshot: Snapshot) -> float:
+    """Peak memory, in MB, that a fresh process takes for the join from files, mapped pages too."""
+    asked = spine()
+    reader = FeatureStore(lake).reader(snapshot)
+    gc.collect()
+    before = resident_mb()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    reader.get_historical_features([f"wide.{name}" for name in NAMES], spine=asked)
+    return resident_mb(peak=True) - before
+
+
 def run() -> list[dict[str, object]]:
     """Measure in CPU seconds of the process, variants interleaved: warm, and from files."""
     with tempfile.TemporaryDirectory() as folder:
@@ -135,10 +149,8 @@ def _measured(folder: Path) -> list[dict[str, object]]:
         f"create table asked as select * from read_parquet('{folder / 'spine.parquet'}')"
     )
 
-    warm = [reader]
-
     def ours() -> Any:
-        return warm[0].get_historical_features(features, spine=asked).frame
+        return reader.get_historical_features(features, spine=asked).frame
 
     def ours_cold() -> Any:
         fresh = store.reader(snapshot)
@@ -194,15 +206,9 @@ def _measured(folder: Path) -> list[dict[str, object]]:
             pandas_cold,
         ):
             times.setdefault(variant.__name__, []).append(_timed(variant))
-    del held, first, reader
-    warm.clear()
-    frames.clear()
     database.close()
-    gc.collect()
-    before = resident_mb()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    ours_cold()
-    extra = resident_mb(peak=True) - before
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        extra = apart.submit(memory_taken, store.lake, snapshot).result()
     shape = f"{SPINE // 1_000_000}M spine rows x {SYMBOLS} symbols x {DAYS} days x {FEATURES}"
     middle = {name: median(values) for name, values in times.items()}
     return [
