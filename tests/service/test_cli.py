@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     *("demo", "run", "sweep", "studies", "gate", "promote"),
     *("verify", "audit", "replay", "trade", "serve", "why", "explain", "card", "gap", "calibrate"),
+    *("latency", "board"),
 )
 EVERY_FILE = (*CONTENT, "manifest.json", "signature")
 
