@@ -97,6 +97,8 @@ class Engine:
 
         # 3. executions are polled and booked
         fills = venues.book_executions()
+        if desk.shares is not None:
+            desk.shares.follow()  # each bundle's share of them
 
         # 4. orders of earlier ticks: ask, settle
         venues.settle(at, day)

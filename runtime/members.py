@@ -95,6 +95,9 @@ def _sizing(first: SizingPolicy, every: list[SizingPolicy]) -> SizingPolicy:
 
 def spread(manifest: Manifest, symbols: tuple[str, ...], values: Array, out: Array) -> None:
     """Add a member's values to an array over the symbols of all, in place."""
+    if manifest.symbols == symbols:
+        out += values
+        return
     rows = {symbol: row for row, symbol in enumerate(symbols)}
     for symbol, value in zip(manifest.symbols, values.tolist(), strict=True):
         out[rows[symbol]] += value

@@ -6,7 +6,7 @@ propose while their account plans, checks and routes once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -43,6 +43,10 @@ class Moment:
     equity: Decimal  # USD at the bars' closes
     breaks: tuple[str, ...]  # unresolved, in words
     broken: frozenset[str] = frozenset()  # symbols of which a venue says to hold other units
+    marks: dict[str, Decimal] = field(init=False)  # newest close per symbol, USD per unit
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "marks", {bar.symbol: bar.close for bar in self.bars})
 
     @property
     def tick(self) -> str:
@@ -53,11 +57,6 @@ class Moment:
     def unpriced(self) -> tuple[str, ...]:
         """Return the symbols whose newest bar is of an earlier session."""
         return tuple(bar.symbol for bar in self.bars if bar.event_time < self.session.open)
-
-    @property
-    def marks(self) -> dict[str, Decimal]:
-        """Return the newest close per symbol, USD per unit."""
-        return {bar.symbol: bar.close for bar in self.bars}
 
 
 def decide(

@@ -124,7 +124,8 @@ def _decide(
 def _symbols(desk: Desk, positions: Mapping[str, Decimal]) -> tuple[str, ...]:
     """Return the universe of all members, and what is held beside it."""
     universe = desk.bundle.manifest.symbols
-    return (*universe, *(symbol for symbol in positions if symbol not in universe))
+    known = frozenset(universe)
+    return (*universe, *(symbol for symbol in positions if symbol not in known))
 
 
 def _leaves(records: Sequence[OrderRecord]) -> dict[tuple[str, str], Decimal]:
@@ -189,7 +190,7 @@ def _planned(
 ) -> Asked:
     """Return a member's own plan; what it holds outside its universe goes."""
     manifest = member.bundle.manifest
-    symbols, extra = manifest.symbols, [n for n in book.units if n not in manifest.symbols]
+    symbols, extra = manifest.symbols, book.units.keys() - frozenset(manifest.symbols)
     if extra:
         symbols = (*symbols, *sorted(extra))
         weight = np.concatenate([weight, np.zeros(len(extra))])
