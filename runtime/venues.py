@@ -4,7 +4,8 @@ Intent is in the journal before anything is sent. An unknown outcome is asked ab
 the same order goes out again, under the same id, only after the venue said it never had it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -13,7 +14,9 @@ from runtime.domain import Fill, Order, OrderState
 from runtime.errors import EntryConflict, JournalBroken, OrderInvalid, VenueUnknownOutcome
 from runtime.journal.reconcile import Break, reconcile
 from runtime.journal.records import OrderEvent, OrderRecord
+from runtime.ports import Broker
 
+SILENCE = 30  # calls in a row without an answer after which a venue is left alone for this session
 ATTEMPTS = 5  # times a venue is asked about one order before it stays UNKNOWN until the next tick
 
 
@@ -23,6 +26,7 @@ class Venues:
 
     desk: Desk
     _heard: dict[str, int] = field(default_factory=dict)  # venue -> last execution number booked
+    _silent: dict[str, int] = field(default_factory=dict)  # venue -> calls in a row unanswered
 
     def book_executions(self) -> int:
         """Book what executed since the last call and return how many fills were new.
@@ -33,6 +37,7 @@ class Venues:
         for broker in self.desk.brokers:
             before = self._heard.get(broker.name, 0)
             heard = {n: fill for n, fill in broker.executions(before) if n > before}
+            self._silent[broker.name] = 0  # it answers
             if heard:
                 fresh += self._book([heard[number] for number in sorted(heard)])
                 self._heard[broker.name] = max(heard)
@@ -121,7 +126,7 @@ class Venues:
             return OrderState.REJECTED, f"this desk has no venue {order.venue}"
         for _ in range(ATTEMPTS):
             try:
-                with self.desk.standing():
+                with self._calling(broker), self.desk.standing():
                     return broker.submit(order), ""
             except OrderInvalid as error:
                 return OrderState.REJECTED, str(error)
@@ -138,16 +143,38 @@ class Venues:
             return OrderState.UNKNOWN, f"this desk has no venue {order.venue}"
         for _ in range(ATTEMPTS):
             try:
-                return broker.find(order.order_id), ""
+                with self._calling(broker):
+                    return broker.find(order.order_id), ""
             except VenueUnknownOutcome:
                 continue
         return OrderState.UNKNOWN, f"{order.venue} answered none of {ATTEMPTS} questions"
 
+    @contextmanager
+    def _calling(self, broker: Broker) -> Iterator[None]:
+        """Count a call that is not answered; refuse it at once when too many were not.
+
+        Every session begins with the question what has executed: who answers it is heard again.
+
+        Raises:
+            VenueUnknownOutcome: this call was not answered, or not made any more.
+        """
+        name = broker.name
+        if self._silent.get(name, 0) >= SILENCE:
+            raise VenueUnknownOutcome(f"{name} has not answered {SILENCE} calls in a row")
+        try:
+            yield
+        except VenueUnknownOutcome:
+            self._silent[name] = self._silent.get(name, 0) + 1
+            raise
+        self._silent[name] = 0
+
     def _cancel(self, order: Order, why: str) -> tuple[OrderState | None, str]:
         broker = self.desk.broker(order.venue)
+        if broker is None:
+            return OrderState.UNKNOWN, why
         try:
-            with self.desk.standing():
-                state = OrderState.UNKNOWN if broker is None else broker.cancel(order.order_id)
+            with self._calling(broker), self.desk.standing():
+                state = broker.cancel(order.order_id)
         except (VenueUnknownOutcome, OrderInvalid) as error:
             return OrderState.UNKNOWN, f"cancel without an answer: {error}"
         return state, why

@@ -3,6 +3,8 @@
 1. An answer checked less than `FRESH` seconds ago is returned as it is.
 2. Otherwise the journal's head is read on a thread; if it has not moved, the answer stands.
 3. Otherwise the answer is built anew, on the same thread.
+4. If that fails, or takes longer than `HURRY`, the last answer is given with its age while the
+   work goes on, one thread a question; after `STALE` an old answer is none.
 """
 
 import asyncio
@@ -12,10 +14,27 @@ from typing import Any
 
 import msgspec
 
+from runtime.errors import DatabaseUnavailable
+
 FRESH = 0.25  # seconds an answer may be served without looking at the journal's head
+HURRY = 1.0  # seconds that whoever has an older answer waits for a newer one
+STALE = 900.0  # seconds for which an answer is given when no newer one is to be had
 CAPACITY = 512  # answers kept; all are dropped when there are more
 
 Key = tuple[Hashable, ...]
+
+
+class Aged(bytes):
+    """An answer that may be out of date."""
+
+    age: float  # seconds since it was known to be right
+
+    @classmethod
+    def of(cls, body: bytes, age: float) -> "Aged":
+        """Return an answer with its age."""
+        aged = cls(body)
+        aged.age = age
+        return aged
 
 
 @dataclass(slots=True)
@@ -31,19 +50,46 @@ class Snapshots:
 
     head: Callable[[], Hashable]  # identifies the state that every answer depends on
     monotonic: Callable[[], float]  # seconds
+    hurry: float = HURRY  # seconds
     _kept: dict[Key, _Kept] = field(default_factory=dict)
+    _renewing: dict[Key, "asyncio.Task[bytes]"] = field(default_factory=dict)
 
     async def answer(self, key: Key, build: Callable[[], Any]) -> bytes:
-        """Return the JSON of `build()` for the present state.
+        """Return the JSON of `build()` for the present state, or for an earlier one, `Aged`.
 
         Args:
             key: names the question with all its parameters.
             build: reads what is needed; runs on a thread, may raise.
+
+        Raises:
+            DatabaseUnavailable: it does not answer, and there is no answer young enough.
         """
         kept = self._kept.get(key)
         if kept is not None and self.monotonic() - kept.checked_at < FRESH:
             return kept.body
-        return await asyncio.to_thread(self._renew, key, build)
+        renewing = self._renewal(key, build)
+        if kept is None or self.monotonic() - kept.checked_at > STALE:
+            return await asyncio.shield(renewing)
+        try:
+            return await asyncio.wait_for(asyncio.shield(renewing), self.hurry)
+        except (TimeoutError, DatabaseUnavailable):
+            return Aged.of(kept.body, self.monotonic() - kept.checked_at)
+
+    def _renewal(self, key: Key, build: Callable[[], Any]) -> "asyncio.Task[bytes]":
+        """Return the work on a question, begun now unless it goes on already."""
+        standing = self._renewing.get(key)
+        if standing is not None:
+            return standing
+        task = asyncio.create_task(asyncio.to_thread(self._renew, key, build))
+        self._renewing[key] = task
+
+        def over(done: "asyncio.Task[bytes]") -> None:
+            self._renewing.pop(key, None)
+            if not done.cancelled():
+                done.exception()  # whoever waits is told; nobody may be waiting any more
+
+        task.add_done_callback(over)
+        return task
 
     def _renew(self, key: Key, build: Callable[[], Any]) -> bytes:
         checked_at, head = self.monotonic(), self.head()

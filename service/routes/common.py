@@ -11,6 +11,7 @@ from litestar.params import QueryParameter, SkipValidation
 
 from service.answers import Problem
 from service.live import Live
+from service.snapshots import Aged
 
 # The framework would take the parts of a dataclass apart to validate them.
 Service: TypeAlias = NamedDependency[SkipValidation[Live]]
@@ -36,5 +37,12 @@ def described(answer: Any) -> Mapping[int, ResponseSpec]:
 
 
 def encoded(body: bytes, status: int = 200) -> Response[bytes]:
-    """Return bytes that are JSON already."""
-    return Response(body, status_code=status, media_type=MediaType.JSON)
+    """Return bytes that are JSON already; an answer that may be out of date says how old it is.
+
+    `Age` is in seconds (RFC 9111), `Cache-Status` tells that the answer is stale (RFC 9211).
+    """
+    headers = {}
+    if isinstance(body, Aged):
+        seconds = str(int(body.age))
+        headers = {"Age": seconds, "Cache-Status": f"sluice; hit; ttl=-{seconds}"}
+    return Response(body, status_code=status, media_type=MediaType.JSON, headers=headers)

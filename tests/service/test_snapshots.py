@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from service.snapshots import CAPACITY, FRESH, Snapshots
+from runtime.errors import DatabaseUnavailable
+from service.snapshots import CAPACITY, FRESH, STALE, Aged, Snapshots
 
 
 class World:
@@ -71,3 +73,74 @@ def test_a_failing_build_is_not_kept(snapshots, world):
     with pytest.raises(ValueError, match="no"):
         asyncio.run(snapshots.answer(("q",), fail))
     assert ask(snapshots, world) == b'{"head":1}'
+
+
+def fails(*_: object) -> int:
+    raise DatabaseUnavailable("runtime.db does not answer")
+
+
+def test_without_a_database_the_last_answer_is_given_with_its_age(snapshots, world):
+    first = ask(snapshots, world)
+    snapshots.head = fails
+    world.now += 40
+    old = ask(snapshots, world)
+    assert old == first
+    assert isinstance(old, Aged)
+    assert old.age == 40
+
+
+def test_an_answer_that_is_too_old_is_none_and_neither_is_one_that_was_never_built(
+    snapshots, world
+):
+    ask(snapshots, world)
+    snapshots.head = fails
+    world.now += STALE + 1
+    for key in ("q", "never asked"):
+        with pytest.raises(DatabaseUnavailable):
+            ask(snapshots, world, key)
+
+
+def test_when_the_database_answers_again_so_does_the_service(snapshots, world):
+    ask(snapshots, world)
+    snapshots.head, world.now = fails, 40.0
+    ask(snapshots, world)
+    snapshots.head, world.head = world.read_head, 2
+    fresh = ask(snapshots, world)
+    assert fresh == b'{"head":2}'
+    assert not isinstance(fresh, Aged)
+
+
+def test_while_the_database_stands_still_many_questions_take_one_thread_and_nobody_waits(world):
+    """A frozen server: the renewal hangs, and whoever asks gets the last answer meanwhile."""
+    hanging, looks = threading.Event(), []
+
+    def head() -> int:
+        looks.append(None)
+        if len(looks) > 1:
+            hanging.wait(30)
+        return world.read_head()
+
+    snapshots = Snapshots(head, lambda: world.now, hurry=0.01)
+
+    async def many() -> list[bytes]:
+        first = await snapshots.answer(("q",), world.build)
+        world.now += 40
+        later = [snapshots.answer(("q",), world.build) for _ in range(20)]
+        found = await asyncio.gather(*later)
+        hanging.set()
+        return [first, *found]
+
+    first, *rest = asyncio.run(many())
+    assert len(looks) == 2
+    assert all(isinstance(one, Aged) and one == first for one in rest)
+
+
+def test_a_defect_is_not_covered_up_by_an_old_answer(snapshots, world):
+    ask(snapshots, world)
+    world.now, world.head = 40.0, 2
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        asyncio.run(snapshots.answer(("q",), fail))
