@@ -14,7 +14,8 @@ import numpy as np
 from featurestore.universes import universe
 from pipelines.errors import StudyInvalid
 from pipelines.grid.crossover import Crossovers, crossovers
-from pipelines.ledger.records import TrialClosed, TrialOpened
+from pipelines.ledger import Ledger
+from pipelines.ledger.records import Days, TrialClosed, TrialOpened
 from pipelines.performance import SESSIONS_PER_YEAR
 from pipelines.study import Study
 from pipelines.workspace import Workspace, open_workspace
@@ -68,9 +69,25 @@ def submit_crossovers(
     if not chosen or not set(chosen) <= set(members):
         raise StudyInvalid(f"study {study.name}: {chosen} are not all in {study.universe}")
     code = hashlib.sha256(canonical([RULE, VERSION, delay, chosen])).hexdigest()
+    keys = _opened(study, wanted, code, place)
+    panel = place.research_panel(study)
+    columns = [panel.symbols.index(symbol) for symbol in chosen]
+    sweep = crossovers(panel.prices[:, columns], wanted, fee=study.costs, delay=delay)
+    held = (sweep.prices / sweep.prices[:, :1]).mean(axis=0) / (1.0 + study.costs)
+    held[0] = 1.0
+    benchmark = np.asarray(held[1:] / held[:-1] - 1.0, dtype=np.float64)
+    days = np.array(panel.days[1:], dtype="datetime64[D]")
+    ratios = _closed(place.ledger(), keys, sweep, days, benchmark)
+    return RecordedGrid(sweep=sweep, keys=tuple(keys), excess_sharpe=ratios, benchmark=benchmark)
+
+
+def _opened(
+    study: Study, pairs: tuple[tuple[int, int], ...], code: str, place: Workspace
+) -> list[str]:
+    """Declare the study and open a trial per pair; return their keys."""
     ledger = place.ledger()
     ledger.declare_study(study.declaration())
-    keys = ledger.open_trials(
+    return ledger.open_trials(
         [
             TrialOpened(
                 study=study.name,
@@ -81,19 +98,18 @@ def submit_crossovers(
                 run=place.run,
                 source="sweep",
             )
-            for fast, slow in wanted
+            for fast, slow in pairs
         ]
     )
-    panel = place.research_panel(study)
-    columns = [panel.symbols.index(symbol) for symbol in chosen]
-    sweep = crossovers(panel.prices[:, columns], wanted, fee=study.costs, delay=delay)
-    held = (sweep.prices / sweep.prices[:, :1]).mean(axis=0) / (1.0 + study.costs)
-    held[0] = 1.0
-    benchmark = np.asarray(held[1:] / held[:-1] - 1.0, dtype=np.float64)
-    days = np.array(panel.days[1:], dtype="datetime64[D]")
-    ratios = np.empty(len(wanted))
-    for start in range(0, len(wanted), _CHUNK):
-        part = slice(start, min(start + _CHUNK, len(wanted)))
+
+
+def _closed(
+    ledger: Ledger, keys: Sequence[str], sweep: Crossovers, days: Days, benchmark: Array
+) -> Array:
+    """Close every trial with its returns; return the annualised excess Sharpe ratios, (P,)."""
+    ratios = np.empty(len(keys))
+    for start in range(0, len(keys), _CHUNK):
+        part = slice(start, min(start + _CHUNK, len(keys)))
         net = sweep.returns(part)
         ratios[part] = _sharpe(net - benchmark)
         own = _sharpe(net)
@@ -112,7 +128,7 @@ def submit_crossovers(
                 for i in range(len(net))
             ]
         )
-    return RecordedGrid(sweep=sweep, keys=tuple(keys), excess_sharpe=ratios, benchmark=benchmark)
+    return ratios
 
 
 def _check(study: Study, pairs: tuple[tuple[int, int], ...]) -> None:

@@ -113,29 +113,9 @@ def _engine(tell: Callable[[Event], None], kernels: list[Any]) -> Any:
             start_timeout: int = 60,
             **_: Any,
         ) -> Any:
-            stock = nb_man.cell_exception
             saver = _Saver(nb_man, partial_output)
-
-            def failed(cell: Any, cell_index: int, exception: Any, **kwargs: Any) -> None:
-                tell(
-                    Event(
-                        event="error",
-                        cell=cell_index,
-                        name=str(exception.ename),
-                        text=str(exception.evalue),
-                    )
-                )
-                stock(cell, cell_index=cell_index, exception=exception, **kwargs)
-
-            def started(cell: Any, cell_index: int) -> None:
-                saver.soon()
-                tell(Event(event="started", cell=cell_index))
-
-            def executed(cell: Any, cell_index: int, execute_reply: Any) -> None:
-                saver.not_now()
-                tell(Event(event="executed", cell=cell_index))
-
-            nb_man.cell_exception = failed
+            reporter = _Reporter(tell, saver, nb_man.cell_exception)
+            nb_man.cell_exception = reporter.failed
             client = Client(
                 nb_man,
                 kernel_name=kernel_name,
@@ -143,8 +123,8 @@ def _engine(tell: Callable[[Event], None], kernels: list[Any]) -> Any:
                 log=logger,
                 extra_arguments=["--HistoryManager.enabled=False"],
                 config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-                on_cell_start=started,
-                on_cell_executed=executed,
+                on_cell_start=reporter.started,
+                on_cell_executed=reporter.executed,
             )
             try:
                 return client.execute()
@@ -184,6 +164,31 @@ class _Saver:
         from papermill.iorw import write_ipynb
 
         write_ipynb(self._nb_man.nb, self._path)
+
+
+class _Reporter:
+    """Tells the parent what happens to each cell."""
+
+    def __init__(
+        self, tell: Callable[[Event], None], saver: _Saver, stock: Callable[..., None]
+    ) -> None:
+        self._tell, self._saver, self._stock = tell, saver, stock
+
+    def started(self, cell: Any, cell_index: int) -> None:
+        """A cell begins."""
+        self._saver.soon()
+        self._tell(Event(event="started", cell=cell_index))
+
+    def executed(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
+        """A cell came to its end."""
+        self._saver.not_now()
+        self._tell(Event(event="executed", cell=cell_index))
+
+    def failed(self, cell: Any, cell_index: int, exception: Any, **kwargs: Any) -> None:
+        """A cell raised; papermill's own treatment of it follows."""
+        name, text = str(exception.ename), str(exception.evalue)
+        self._tell(Event(event="error", cell=cell_index, name=name, text=text))
+        self._stock(cell, cell_index=cell_index, exception=exception, **kwargs)
 
 
 if __name__ == "__main__":

@@ -148,13 +148,12 @@ def run_notebook(
     )
     ledger = workspace.ledger()
     ledger.open_run(opened)
-    marks = {"SLUICE_WORKSPACE": str(workspace.path.resolve()), "SLUICE_RUN": folder.name}
-    parts = {"SLUICE_LAKE_URL": workspace.lake_url, "SLUICE_LEDGER_URL": workspace.ledger_url}
+    marks, environment = _told(workspace, folder.name, environ)
     execution = _Execution(
         notebook=with_parameters(notebook, known, values),
         cwd=path.resolve().parent,
         folder=folder,
-        environment=child_environment(marks | parts, environ),
+        environment=environment,
         marks=marks,
         timeout_s=timeout_s,
         memory_bytes=memory_bytes,
@@ -168,6 +167,15 @@ def run_notebook(
         record = _record(execution, opened, started_at, seconds)
         ledger.close_run(folder.name, record.closed)
     return record
+
+
+def _told(
+    workspace: RunsIn, run: str, environ: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the marks of a run's processes, and their whole environment."""
+    marks = {"SLUICE_WORKSPACE": str(workspace.path.resolve()), "SLUICE_RUN": run}
+    parts = {"SLUICE_LAKE_URL": workspace.lake_url, "SLUICE_LEDGER_URL": workspace.ledger_url}
+    return marks, child_environment(marks | parts, environ)
 
 
 def _record(

@@ -24,7 +24,7 @@ from pipelines.runs.folder import new_folder
 from pipelines.runs.parameters import declared_parameters, read_notebook, validated
 from pipelines.runs.processes import child_environment
 from pipelines.sweeps.book import SweepBook, SweepProgress, SweepTrial, best_of
-from pipelines.sweeps.messages import Start, Task
+from pipelines.sweeps.messages import Ready, Start, Task
 from pipelines.sweeps.pool import WorkerPool
 from pipelines.sweeps.proposals import Proposer, SamplerName
 from pipelines.workspace import Workspace
@@ -114,17 +114,7 @@ def sweep(
             for value in values:
                 validated(known, {name: value}, notebook.name)
         proposer = Proposer(ready.search_space, sampler=sampler, n_trials=n_trials, seed=seed)
-        book = SweepBook(
-            ledger=workspace.ledger(),
-            study=workspace.ledger().declare_study(ready.declaration).name,
-            run=folder.name,
-            notebook=str(notebook),
-            code_hash=ready.code_hash,
-            shape_hash=ready.shape_hash,
-            snapshot_hash=workspace.snapshot.hash,
-            total=proposer.total,
-            on_trial=on_trial,
-        )
+        book = _book(ready, workspace, folder.name, notebook, proposer.total, on_trial)
         while points := proposer.batch():
             _evaluate(points, pool, book)
             proposer.tell({number: book.trials[number].value for number in points})
@@ -134,6 +124,28 @@ def sweep(
         notebook=str(notebook),
         trials=tuple(book.trials[number] for number in sorted(book.trials)),
         seconds=(clock.now() - started_at).total_seconds(),
+    )
+
+
+def _book(
+    ready: Ready,
+    workspace: Workspace,
+    run: str,
+    notebook: Path,
+    total: int,
+    on_trial: Callable[[SweepProgress], None],
+) -> SweepBook:
+    """Declare the study and open the books of its sweep."""
+    return SweepBook(
+        ledger=workspace.ledger(),
+        study=workspace.ledger().declare_study(ready.declaration).name,
+        run=run,
+        notebook=str(notebook),
+        code_hash=ready.code_hash,
+        shape_hash=ready.shape_hash,
+        snapshot_hash=workspace.snapshot.hash,
+        total=total,
+        on_trial=on_trial,
     )
 
 
