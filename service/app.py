@@ -22,6 +22,7 @@ from service.observed import Observed, secured
 from service.once import Once
 from service.routes import (
     alerts,
+    books,
     bundles,
     decisions,
     desk,
@@ -80,8 +81,12 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
             equity.equity,
             sessions.sessions,
             decisions.decisions,
+            books.decisions_find,
             decisions.decision,
             decisions.decision_origin,
+            books.breaks,
+            books.break_resolve,
+            books.attribution,
             orders.order,
             orders.order_origin,
             bundles.bundles,

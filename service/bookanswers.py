@@ -29,6 +29,22 @@ class BreakLine(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class BreaksAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The breaks of an account."""
+
+    account: str
+    open: int
+    items: tuple[BreakLine, ...]
+
+
+class ResolveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who resolves which break, and why."""
+
+    break_id: str  # or the beginning of it
+    by: str
+    reason: str
+
+
 class Booked(msgspec.Struct, frozen=True, kw_only=True):
     """What an action or a correction left."""
 

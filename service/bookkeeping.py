@@ -13,21 +13,15 @@ from runtime.clock import WallClock
 from runtime.domain import Fill
 from runtime.journal.actions import Action, Charge, ChargeKind, Correction, Dividend, Split
 from runtime.journal.adjustments import Adjustments
-from runtime.journal.attribution import PARTS, attribute
-from runtime.journal.breaks import BreakLog, Breaks, KeptBreak
-from runtime.journal.decisions import DecisionStore
+from runtime.journal.attribution import PARTS
+from runtime.journal.breaks import Breaks
 from runtime.journal.store import Journal
 from service.bookanswers import (
     Announced,
-    Attributed,
     Booked,
-    BreakLine,
-    DecisionLine,
-    DecisionPage,
     DelayLine,
     Exported,
     Redecided,
-    SessionLine,
     show_announced,
     show_attributed,
     show_booked,
@@ -37,10 +31,10 @@ from service.bookanswers import (
     show_exported,
     show_redecided,
 )
+from service.bookviews import Days, attributed, break_line, breaks_of, found_decisions
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
-from service.paper import paper_market
 from service.proof import prove_apart
 from service.records import open_journal
 from service.settings import Settings, require_records
@@ -49,7 +43,6 @@ from service.wiring import open_live
 if TYPE_CHECKING:
     from runtime.journal.redecide import Decides
 
-Days = tuple[date | None, date | None]
 CALENDAR = "XNYS"  # whose open an action takes effect at
 
 
@@ -73,12 +66,10 @@ def journal_of(settings: Settings, account: str) -> Journal:
 
 def list_breaks(settings: Settings, output: Output, account: str, *, every: bool) -> int:
     """Show breaks; returns 1 if any is open."""
-    journal = journal_of(settings, account)
     today = WallClock().now().date()
-    found = [one for one in BreakLog(journal).all() if every or one.resolved_at is None]
-    lines = tuple(_line(one, today) for one in found)
-    output.answer(lines, lambda console: show_breaks(console, lines))
-    return REFUSED if any(one.resolved_at is None for one in found) else OK
+    answer = breaks_of(journal_of(settings, account), today, every=every)
+    output.answer(answer.items, lambda console: show_breaks(console, answer.items))
+    return REFUSED if answer.open else OK
 
 
 def resolve_break(
@@ -87,7 +78,7 @@ def resolve_break(
     """Close a break in somebody's name."""
     journal, now = journal_of(settings, account), WallClock().now()
     closed = Breaks(journal).resolve(name, by=by, reason=reason, at=now)
-    lines = (_line(closed, now.date()),)
+    lines = (break_line(closed, now.date()),)
     output.answer(lines, lambda console: show_breaks(console, lines))
 
 
@@ -197,22 +188,7 @@ def correct(
 
 def show_attribution(settings: Settings, output: Output, account: str, days: Days) -> None:
     """Show where the profit came from."""
-    journal = journal_of(settings, account)
-    spreads = {one.name: one.half_spread for one in paper_market(settings).venues}
-    found = attribute(journal, spreads, start=days[0], end=days[1])
-    if not found.sessions:
-        raise NotFound("no session was closed in those days", "ask for others")
-    answer = Attributed(
-        account=journal.account,
-        first=found.sessions[0].day,
-        last=found.sessions[-1].day,
-        profit=found.profit,
-        parts=found.total(),
-        sessions=tuple(
-            SessionLine(day=one.day, profit=one.profit, parts=dict(one.parts))
-            for one in found.sessions
-        ),
-    )
+    answer = attributed(settings, journal_of(settings, account), days)
     output.answer(answer, lambda console: show_attributed(console, answer, PARTS))
 
 
@@ -251,30 +227,15 @@ def list_decisions(
     limit: int,
 ) -> None:
     """Show a page of decisions."""
-    found = DecisionStore(journal_of(settings, account)).find(
-        start=start,
-        end=end,
+    page = found_decisions(
+        journal_of(settings, account),
+        (start, end),
         symbol=symbol,
         bundle=bundle,
         verdict=verdict,
         before=before,
-        limit=limit + 1,
+        limit=limit,
     )
-    items = tuple(
-        DecisionLine(
-            seq=one.seq,
-            decision_id=one.record.decision_id,
-            tick=one.record.tick,
-            bundle=one.record.bundle,
-            study=one.record.study,
-            planned=len(one.record.plan),
-            denied=sum(line.denied for line in one.record.plan),
-            orders=len(one.order_ids),
-            refused=not one.record.symbols,
-        )
-        for one in found[:limit]
-    )
-    page = DecisionPage(items=items, next=items[-1].seq if len(found) > limit else None)
     output.answer(page, lambda console: show_decisions(console, page))
 
 
@@ -328,25 +289,6 @@ def redecide(
     )
     output.answer(answer, lambda console: show_redecided(console, answer))
     return REFUSED if found.differences else OK
-
-
-def _line(one: KeptBreak, today: date) -> BreakLine:
-    found = one.found
-    return BreakLine(
-        break_id=one.break_id,
-        day=found.day,
-        age_days=one.age(today),
-        kind=found.kind.value,
-        venue=found.venue,
-        symbol=found.symbol,
-        execution_id=found.execution_id,
-        ours=found.ours,
-        theirs=found.theirs,
-        amount=one.amount,
-        resolved_at=one.resolved_at,
-        by=one.by,
-        reason=one.reason,
-    )
 
 
 def _opening(day: date | None) -> datetime:

@@ -12,6 +12,7 @@ from litestar.types import ExceptionHandlersMap
 from featurestore.errors import PlatformError
 from runtime.errors import (
     AlertUnknown,
+    BreakUnknown,
     BundleRefused,
     DatabaseUnavailable,
     JournalBroken,
@@ -36,6 +37,7 @@ _STATUS: tuple[tuple[type[PlatformError], HTTPStatus, str], ...] = (
     (TokenRefused, HTTPStatus.UNAUTHORIZED, "send Authorization: Bearer and the token"),
     (ScopeUnknown, HTTPStatus.BAD_REQUEST, "name all, account.X, study.X or symbol.X"),
     (KeyPending, HTTPStatus.CONFLICT, "send it again with the same key for the answer"),
+    (BreakUnknown, HTTPStatus.NOT_FOUND, "see GET /breaks for what is open"),
     (AlertUnknown, HTTPStatus.NOT_FOUND, "see GET /alerts for what is open"),
     (ReleaseRefused, HTTPStatus.CONFLICT, "see GET /kill-switch; a second person has to agree"),
     (RegistryConflict, HTTPStatus.CONFLICT, "see GET /registry and /registry/history"),
