@@ -298,6 +298,17 @@ class TrialOrigin(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: str | None  # ISO 8601 UTC, from the ledger
 
 
+class MemberShare(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several bundles that decided together, and its part of the order."""
+
+    role: str
+    study: str
+    bundle: str
+    version: int
+    fraction: str  # of the capital when it was shared
+    units: float | None  # of the order, signed; None where no order was asked about
+
+
 class OriginAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The way back: order, decision, bundle, study, trial, run, notebook cell."""
 
@@ -310,6 +321,8 @@ class OriginAnswer(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: tuple[VerdictLine, ...]
     trial: TrialOrigin
     cell: CellAnswer
+    members: tuple[MemberShare, ...] = ()  # where several bundles decided together; the one that
+    # waits for most of the order, or else the champion, is told in full above
 
 
 class BundleEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 
+from runtime.joint import JointLog
+from runtime.journal.records import DecisionRecord
+from runtime.registry import CHAMPION
+from runtime.shares import LEFT
 from service import answers as a
 from service.accounts import Accounts
+from service.reading import Reading
 from service.shelf import LedgerView, Shelf
 
 
@@ -13,6 +18,7 @@ class Origins:
 
     accounts: Accounts
     shelf: Shelf
+    joints: JointLog
     ledger: LedgerView | None  # None when this host holds no ledger; the run is then not known
 
     def of(self, identifier: str) -> a.OriginAnswer:
@@ -24,7 +30,9 @@ class Origins:
         """
         reading = self.accounts.holding(identifier)
         decision, order_id = reading.find(identifier)
-        bundle = self.shelf.bundle(decision.record.bundle)
+        members = self._members(reading, decision.record, order_id)
+        most = max(members, key=_weight, default=None)
+        bundle = self.shelf.bundle(decision.record.bundle if most is None else most.bundle)
         manifest, signature = bundle.manifest, bundle.signature
         opened = self.ledger.opened(manifest.trial) if self.ledger else None
         return a.OriginAnswer(
@@ -62,4 +70,38 @@ class Origins:
                 opened_at=opened[1] if opened else None,
             ),
             cell=bundle.cell,
+            members=members,
         )
+
+    def _members(
+        self, reading: Reading, record: DecisionRecord, order_id: str | None
+    ) -> tuple[a.MemberShare, ...]:
+        """Return who decided together and what each gets of an order; nobody for one bundle."""
+        joint = self.joints.find(record.bundle)
+        if joint is None:
+            return ()
+        parts: dict[str, float] = {}
+        order = None if order_id is None else reading.journal.order(order_id)
+        found = reading.journal.decision(record.decision_id)
+        if order is not None and found is not None and order.order.symbol in found.record.symbols:
+            row = found.record.symbols.index(order.order.symbol)
+            waiting = {seat.role: found.record.inputs.get(LEFT + seat.role) for seat in joint.seats}
+            parts = {
+                role: 0.0 if values is None else float(values[row])
+                for role, values in waiting.items()
+            }
+        return tuple(
+            a.MemberShare(
+                role=seat.role,
+                study=seat.study,
+                bundle=seat.bundle,
+                version=seat.version,
+                fraction=seat.fraction,
+                units=parts.get(seat.role),
+            )
+            for seat in joint.seats
+        )
+
+
+def _weight(one: a.MemberShare) -> tuple[float, bool]:
+    return abs(one.units or 0.0), one.role == CHAMPION

@@ -134,10 +134,10 @@ class Registrar:
                     day=one.day,
                     role=one.role,
                     bundle=one.bundle,
-                    equity=one.equity.quantize(Decimal("0.01")),
+                    equity=one.equity,
                     cash=one.cash,
-                    given=one.given.quantize(Decimal("0.01")),
-                    profit=one.profit.quantize(Decimal("0.01")),
+                    given=one.given,
+                    profit=one.profit,
                     fees=one.fees,
                     returned=one.returned,
                 )

@@ -9,6 +9,7 @@ from runtime.clock import WallClock
 from runtime.database import open_database
 from runtime.errors import BundleRefused, KeyUnusable
 from runtime.inputs import Input
+from runtime.joint import JointLog
 from runtime.signing import TrustedKeys, load_trusted
 from service.accounts import LIVE, Accounts
 from service.alarms import open_book
@@ -83,7 +84,12 @@ def open_live(
         seat=seat,
         shelf=shelf,
         accounts=accounts,
-        origins=Origins(accounts=accounts, shelf=shelf, ledger=open_ledger_view(settings)),
+        origins=Origins(
+            accounts=accounts,
+            shelf=shelf,
+            joints=JointLog(engine),
+            ledger=open_ledger_view(settings),
+        ),
         health=HealthChecks(accounts, seat, warm),
         snapshots=Snapshots(lambda: (journal.head(), registry.head()), monotonic),
         policies=policies,

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 
 from runtime.chain import ChainedLog, Head
 from runtime.database import open_database
 from runtime.errors import JournalBroken
+from runtime.joint import TABLE as JOINTS
+from runtime.joint import JointLog
+from runtime.shadow_log import TABLE as SHADOWS
+from runtime.shadow_log import ShadowLog
 from service.accounts import LIVE
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
@@ -52,6 +56,8 @@ def audit_records(settings: Settings, output: Output) -> int:
         chains.append(_audited(settings, settings.database_url, "journal", journal.verify))
         registry = open_registry(settings, engine)
         chains.append(_audited(settings, settings.database_url, "registry", registry.verify))
+        for name, verify in _beside(engine).items():
+            chains.append(_audited(settings, settings.database_url, name, verify))
     if _exists(settings, settings.ledger_url, LEDGER):
         engine = open_database(settings.ledger_url)
         for name, table in ((LEDGER, LEDGER), ("leases", LEASES)):
@@ -62,6 +68,20 @@ def audit_records(settings: Settings, output: Output) -> int:
     answer = AuditAnswer(verified=all(chain.verified for chain in chains), chains=tuple(chains))
     output.answer(answer, _shower(answer))
     return OK if answer.verified else REFUSED
+
+
+def _beside(engine: Engine) -> dict[str, Callable[[], Head]]:
+    """Return the chains that are only there once several bundles trade, or one challenges."""
+    known = inspect(engine).get_table_names()
+    chains: dict[str, Callable[[], Head]] = {
+        JOINTS: lambda: JointLog(engine).verify(),
+        SHADOWS: lambda: ShadowLog(engine).verify(),
+    }
+    return {
+        name: verify
+        for name, verify in chains.items()
+        if name in known and ChainedLog(engine, name).head().seq
+    }
 
 
 def _exists(settings: Settings, url: str, *names: str) -> bool:

@@ -224,7 +224,7 @@ def shares(
             for one in found.days:
                 returned = "" if one.returned is None else f"  {one.returned:+.2%}"
                 console.print(
-                    f"{one.day}  {one.role:<16} {one.equity:>16,} USD  made {one.profit:>12,}"
+                    f"{one.day}  {one.role:<16} {one.equity:>16,.2f} USD  made {one.profit:>12,.2f}"
                     f"{returned}",
                     markup=False,
                 )

@@ -58,6 +58,9 @@ def _show(console: "Console", origin: OriginAnswer, decision: DecisionAnswer) ->
         f"data known by {decision.known_at:%Y-%m-%d %H:%M} UTC, "
         f"inputs {decision.inputs_hash[:12]}, snapshot {decision.snapshot_hash[:12]}"
     )
+    for one in origin.members:
+        part = "" if one.units is None else f", {one.units:+,g} of this order"
+        node.add(f"{one.role}  {one.study} {one.bundle[:12]}, {one.fraction} of the capital{part}")
     held = node.add(
         f"[bold]bundle[/bold] {bundle.hash[:16]}  version {bundle.version}, {bundle.stage}, "
         f"signed by {bundle.signer} on {bundle.signed_at[:10]}"

@@ -24,7 +24,10 @@ from runtime.signing import load_signer, load_trusted
 from service.accounts import LIVE
 from service.bands import BY
 from service.crew import live_crew
+from service.proof import prove_here
+from service.settings import read_settings
 from service.trading import open_desk
+from service.wiring import open_live
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest
 from tests.fakes.trading import FEATURE, SYMBOLS, promoted_workspace, walk_reader
 
@@ -251,3 +254,36 @@ def test_a_challenger_of_the_registry_decides_in_shadow(world):
     # what does not verify is left out, and the champion trades on
     (world.settings.bundles / rival.bundle / "card.md").write_text("another")
     assert live_crew(world.settings).challengers == ()
+
+
+def test_an_order_of_several_leads_back_to_each_of_them(world):
+    world.seat("other", "arm.b", trials=9)
+    world.registry.allocate(
+        {"champion": "0.6", "arm.b": "0.3"}, by="ada", why="A/B", at=SEATED + timedelta(days=1)
+    )
+    world.run(START, date(2017, 1, 13))
+    named = read_settings({"SLUICE_ACCOUNT": LIVE}, workspace=world.settings.workspace)
+    live = open_live(named, monotonic=lambda: 0.0, prove=prove_here)
+    orders = world.journal.orders()
+    asked = {(one.order.tick, one.order.symbol): Decimal(0) for one in orders}
+    for one in orders:
+        asked[one.order.tick, one.order.symbol] += one.order.quantity * one.order.side.sign
+    seen = set()
+    for one in orders:
+        origin = live.origins.of(one.order.order_id)
+        parts = {member.role: member.units for member in origin.members}
+        assert parts.keys() == {"champion", "arm.b"}
+        assert sum(parts.values()) == float(asked[one.order.tick, one.order.symbol])
+        most = max(parts, key=lambda role: (abs(parts[role]), role == "champion"))
+        seen.add(most)
+        (member,) = [member for member in origin.members if member.role == most]
+        assert origin.bundle.hash == member.bundle
+        assert "def decide" in origin.cell.source
+    assert "champion" in seen
+    origin = live.origins.of(orders[0].decision_id)
+    assert origin.study == "tilt"
+    shares = live.registrar.shares(2)
+    by_day = {}
+    for one in shares.days:
+        by_day[one.day] = by_day.get(one.day, Decimal(0)) + one.equity
+    assert by_day == {point.day: point.equity for point in world.journal.equity_curve()[-2:]}
