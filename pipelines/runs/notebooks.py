@@ -140,12 +140,7 @@ def run_notebook(
     values = validated(known, parameters, path.name)
     started_at = clock.now()
     folder = new_folder(workspace.path / "runs", f"{started_at:%Y%m%dT%H%M%S}-{path.stem}")
-    opened = RunOpened(
-        run=folder.name,
-        notebook=str(path),
-        notebook_hash=hashlib.sha256(path.read_bytes()).hexdigest(),
-        parameters=values,
-    )
+    opened = _opening(path, folder.name, values)
     ledger = workspace.ledger()
     ledger.open_run(opened)
     marks, environment = _told(workspace, folder.name, environ)
@@ -167,6 +162,12 @@ def run_notebook(
         record = _record(execution, opened, started_at, seconds)
         ledger.close_run(folder.name, record.closed)
     return record
+
+
+def _opening(path: Path, run: str, values: dict[str, Value]) -> RunOpened:
+    """Return the ledger entry that precedes the first cell."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return RunOpened(run=run, notebook=str(path), notebook_hash=digest, parameters=values)
 
 
 def _told(

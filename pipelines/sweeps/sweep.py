@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,12 @@ from featurestore.errors import PlatformError
 from pipelines.ledger import Ledger
 from pipelines.ledger.records import RunClosed, RunOpened, TrialOpened, Value
 from pipelines.runs.folder import new_folder
-from pipelines.runs.parameters import declared_parameters, read_notebook, validated
+from pipelines.runs.parameters import (
+    DeclaredParameter,
+    declared_parameters,
+    read_notebook,
+    validated,
+)
 from pipelines.runs.processes import child_environment
 from pipelines.sweeps.book import SweepBook, SweepProgress, SweepTrial, best_of
 from pipelines.sweeps.messages import Ready, Start, Task
@@ -93,11 +98,9 @@ def sweep(
     """
     known = declared_parameters(read_notebook(notebook), notebook.name)
     started_at = clock.now()
-    folder = new_folder(
-        workspace.path / "runs", f"{started_at:%Y%m%dT%H%M%S}-{notebook.stem}-sweep"
-    )
-    frozen = folder / notebook.name
-    shutil.copyfile(notebook, frozen)
+    named = f"{started_at:%Y%m%dT%H%M%S}-{notebook.stem}-sweep"
+    folder = new_folder(workspace.path / "runs", named)
+    frozen = Path(shutil.copyfile(notebook, folder / notebook.name))
     with (
         _recorded(workspace.ledger(), clock, folder.name, notebook, frozen),
         WorkerPool(
@@ -109,22 +112,37 @@ def sweep(
             task_timeout_s=trial_timeout_s,
         ) as pool,
     ):
-        ready = pool.first_ready()
-        for name, values in ready.search_space.items():
-            for value in values:
-                validated(known, {name: value}, notebook.name)
+        ready = _declared(pool, known, notebook.name)
         proposer = Proposer(ready.search_space, sampler=sampler, n_trials=n_trials, seed=seed)
         book = _book(ready, workspace, folder.name, notebook, proposer.total, on_trial)
-        while points := proposer.batch():
-            _evaluate(points, pool, book)
-            proposer.tell({number: book.trials[number].value for number in points})
+        _try_all(proposer, pool, book)
+    return _report(book, (clock.now() - started_at).total_seconds())
+
+
+def _report(book: SweepBook, seconds: float) -> SweepReport:
     return SweepReport(
-        run=folder.name,
+        run=book.run,
         study=book.study,
-        notebook=str(notebook),
+        notebook=book.notebook,
         trials=tuple(book.trials[number] for number in sorted(book.trials)),
-        seconds=(clock.now() - started_at).total_seconds(),
+        seconds=seconds,
     )
+
+
+def _declared(pool: WorkerPool, known: Sequence[DeclaredParameter], name: str) -> Ready:
+    """Return what the first worker found; the search space must name declared parameters."""
+    ready = pool.first_ready()
+    for parameter, values in ready.search_space.items():
+        for value in values:
+            validated(known, {parameter: value}, name)
+    return ready
+
+
+def _try_all(proposer: Proposer, pool: WorkerPool, book: SweepBook) -> None:
+    """Evaluate batch after batch until nothing more is proposed."""
+    while points := proposer.batch():
+        _evaluate(points, pool, book)
+        proposer.tell({number: book.trials[number].value for number in points})
 
 
 def _book(
