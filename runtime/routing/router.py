@@ -101,18 +101,16 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder], *, lot: int = 1) -> Ro
         raise OrderInvalid(f"{planned.symbol}: {planned.quantity} is not whole lots of {lot}")
 
     # 1. the best level of each venue
-    buy, limit = planned.side is BUY, planned.limit_price
-    first: list[_Rung] = []
+    buy, limit, symbol = planned.side is BUY, planned.limit_price, planned.symbol
     heap: list[_Rung] = []
     for ladder in shown:
-        if ladder.symbol != planned.symbol:
-            raise OrderInvalid(f"{planned.symbol}: was given a quote of {ladder.symbol}")
-        rung, price = _rung(ladder, 0, buy), ladder.levels[0][0]
-        first.append(rung)
+        if ladder.symbol != symbol:
+            raise OrderInvalid(f"{symbol}: was given a quote of {ladder.symbol}")
+        price = ladder.levels[0][0]
         if price <= limit if buy else price >= limit:
-            heap.append(rung)
+            heap.append(_rung(ladder, 0, buy))
     heapify(heap)
-    _, _, cheapest, home, _ = heap[0] if heap else min(first)
+    _, _, cheapest, home, _ = heap[0] if heap else min(_rung(one, 0, buy) for one in shown)
 
     # 2. the cheapest first
     within = bool(heap)
@@ -173,10 +171,14 @@ def _taken(
 def _rung(ladder: Ladder, depth: int, buy: bool) -> _Rung:
     """Return one level with its price after the fee; the smallest is the one to take first."""
     price, _, place = ladder.levels[depth]
-    fee = ladder.fee_rate if buy else ladder.fee_rate.copy_negate()
-    cost = _EXACT.fma(price, fee, price)
-    key = cost if buy else cost.copy_negate()
-    return (key + ladder.burden, place, cost, ladder, depth)
+    if buy:
+        key = cost = _EXACT.fma(price, ladder.fee_rate, price)
+    else:
+        cost = _EXACT.fma(price, ladder.fee_rate.copy_negate(), price)
+        key = cost.copy_negate()
+    if ladder.burden:
+        key = _EXACT.add(key, ladder.burden)
+    return key, place, cost, ladder, depth
 
 
 def _explain(
