@@ -195,13 +195,15 @@ def show_attributed(console: "Console", answer: Attributed, names: Sequence[str]
     years: dict[int, list[SessionLine]] = {}
     for one in answer.sessions:
         years.setdefault(one.day.year, []).append(one)
+    shown = [name for name in names if any(one.parts[name] for one in answer.sessions)]
     rows: list[Sequence[object]] = []
     for year, lines in years.items():
-        sums = [f"{sum(one.parts[name] for one in lines):,.2f}" for name in names]
-        rows.append((year, *sums, f"{sum(one.profit for one in lines):,.2f}"))
-    total = [f"{answer.parts[name]:,.2f}" for name in names]
-    rows.append(("all", *total, f"{answer.profit:,.2f}"))
-    _print(console, ("USD", *names, "profit"), rows)
+        sums = [f"{sum(one.parts[name] for one in lines):,.0f}" for name in shown]
+        rows.append((year, *sums, f"{sum(one.profit for one in lines):,.0f}"))
+    total = [f"{answer.parts[name]:,.0f}" for name in shown]
+    rows.append(("all", *total, f"{answer.profit:,.0f}"))
+    _print(console, ("USD", *shown, "profit"), rows)
+    console.print(f"[dim]{answer.profit:,.2f} USD, to the cent the sum of its parts[/dim]")
 
 
 def show_delays(console: "Console", lines: Sequence[DelayLine], horizon: int) -> None:

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -22,6 +24,7 @@ from runtime.signing import load_trusted
 from service.accounts import replay_account
 from service.research.demo import _fresh_workspace, _heads
 from service.settings import read_settings
+from tests.golden.replay import SHORTEST, baseline, fingerprint
 
 SLUICE = Path(sys.executable).with_name("sluice")
 
@@ -106,6 +109,32 @@ def test_a_realistic_backtest_foretells_what_the_replay_s_trades_cost(demo: Demo
     measured = _sluice("latency", "--account", gap["account"], workspace=demo.folder)
     assert measured.returncode == 1
     assert "its clock stood still" in " ".join(measured.stderr.split())
+
+
+def test_the_replay_trades_what_the_baseline_says_to_the_last_order_and_fill(demo: Demo) -> None:
+    # tests/golden/replay.py says how a change is let stand, with its reason.
+    stands = baseline()
+    assert msgspec.structs.replace(fingerprint(demo.journal()), reason=stands.reason) == stands
+    assert len(stands.reason) >= SHORTEST
+
+
+def test_every_decision_of_the_replay_is_reached_again_from_the_journal_alone(demo: Demo) -> None:
+    ended = _sluice("redecide", "--evaluations", "2000", "--json", workspace=demo.folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    told = json.loads(ended.stdout)
+    assert (told["decisions"] + told["refusals"], told["differences"]) == (71, [])
+    assert told["evaluations"] == 2000
+
+
+def test_the_replay_s_profit_is_explained_to_the_cent(demo: Demo) -> None:
+    ended = _sluice("attribution", "--json", workspace=demo.folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    told = json.loads(ended.stdout)
+    last = demo.journal().last_session()
+    assert last is not None
+    assert Decimal(told["profit"]) == last.equity.quantize(Decimal("0.01")) - 1_000_000
+    assert sum(map(Decimal, told["parts"].values())) == Decimal(told["profit"])
+    assert Decimal(told["parts"]["corrected"]) == 0
 
 
 def test_the_holdout_of_a_refused_study_stays_sealed(demo: Demo) -> None:
