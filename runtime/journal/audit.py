@@ -55,7 +55,7 @@ _PAGED: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
     "postings": (POSTING, "seq, line", 2, ("amount",)),
     "sessions": (SESSION, "seq", 2, ("cash", "equity")),
 }
-_AMOUNTS = ("quantity", "limit_price", "filled")
+_AMOUNTS = ("quantity", "limit_price", "filled", "stop_price")
 _STATE, _FILLED, _NOTE, _UPDATED, _QUANTITY = 15, 16, 17, 18, 10  # columns of an order
 
 
