@@ -6,6 +6,7 @@ import numpy as np
 
 from pipelines.errors import EvidenceMissing
 from pipelines.gates.pbo import backtest_overfitting
+from pipelines.gates.policy import default_policy
 from pipelines.gates.sharpe import expected_best_sharpe, sharpe_ratios
 from pipelines.gates.spa import superior_ability
 from pipelines.ledger import Ledger, StudyEvidence
@@ -13,8 +14,6 @@ from pipelines.pictures import ACCENT, BENCHMARK, INK, LOSS, MUTED, Picture, Tab
 from runtime.inputs import Array
 
 YEAR = 252  # sessions
-DRAWS, SEED = 2000, 20050915
-BLOCKS = 16
 
 
 def studies_table(ledger: Ledger) -> Table:
@@ -82,12 +81,14 @@ def sharpe_distribution(evidence: StudyEvidence) -> Picture:
 def overfitting(evidence: StudyEvidence) -> Picture:
     """Draw the logits of CSCV, and in-sample against out-of-sample Sharpe ratios.
 
+    Blocks are those of the shipped gate policy.
+
     Raises:
         EvidenceMissing: fewer than two complete trials.
     """
     if len(evidence.names) < 2:
         raise EvidenceMissing(f"study {evidence.study}: overfitting needs two complete trials")
-    found = backtest_overfitting(evidence.excess, blocks=BLOCKS)
+    found = backtest_overfitting(evidence.excess, blocks=default_policy().pbo.blocks)
 
     def paint(figure: Any) -> None:
         left, right = figure.subplots(1, 2)
@@ -115,15 +116,23 @@ def overfitting(evidence: StudyEvidence) -> Picture:
     return draw(paint, words=words, size=(8.6, 3.0))
 
 
-def superiority_table(evidence: StudyEvidence, *, draws: int = DRAWS) -> Table:
-    """Tabulate Hansen's test with its three p-values, studentised and raw."""
-    days = len(evidence.dates)
-    found = superior_ability(evidence.excess, mean_block=days**0.5, draws=draws, seed=SEED)
+def superiority_table(evidence: StudyEvidence) -> Table:
+    """Tabulate Hansen's test with its three p-values, studentised and raw, as the gate runs it.
+
+    Block, draws and seed are those of the shipped gate policy.
+    """
+    policy = default_policy().spa
+    found = superior_ability(
+        evidence.excess,
+        mean_block=policy.block(evidence.excess),
+        draws=policy.draws,
+        seed=policy.seed,
+    )
     rows = []
     for name, test in (("studentised", found.studentised), ("raw", found.raw)):
         values = (test.p_lower, test.p_consistent, test.p_upper)
         rows.append((name, *(f"{value:.4f}" for value in values)))
-    return Table((f"SPA, {draws} draws", "p lower", "p consistent", "p upper"), rows)
+    return Table((f"SPA, {policy.draws} draws", "p lower", "p consistent", "p upper"), rows)
 
 
 def equity_fan(evidence: StudyEvidence) -> Picture:

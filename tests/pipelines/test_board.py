@@ -12,6 +12,9 @@ import pytest
 
 from pipelines import board
 from pipelines.errors import EvidenceMissing
+from pipelines.gates.blocklength import shared_block
+from pipelines.gates.policy import default_policy
+from pipelines.gates.spa import superior_ability
 from pipelines.grid import submit_crossovers, window_pairs
 from pipelines.ledger import TrialClosed, TrialOpened
 from pipelines.pictures import Picture
@@ -65,10 +68,20 @@ def test_each_picture_says_what_it_shows(place):
     for picture in (board.overfitting(evidence), board.equity_fan(evidence)):
         assert isinstance(picture, Picture)
         assert picture.words.endswith(".")
-    rows = board.superiority_table(evidence, draws=200).rows
-    for row in rows:
-        low, middle, high = map(float, row[1:])
-        assert 0.0 < low <= middle <= high <= 1.0
+
+
+def test_the_board_shows_the_p_values_that_the_gate_judges(place):
+    evidence, policy = place.ledger().evidence("crossing"), default_policy().spa
+    shown = {row[0]: tuple(map(float, row[1:])) for row in board.superiority_table(evidence).rows}
+    block = shared_block(evidence.excess)
+    assert block < len(evidence.dates) ** 0.5  # another length would show other figures
+    judged = superior_ability(
+        evidence.excess, mean_block=block, draws=policy.draws, seed=policy.seed
+    )
+    for name, form in (("studentised", judged.studentised), ("raw", judged.raw)):
+        expected = (form.p_lower, form.p_consistent, form.p_upper)
+        assert shown[name] == pytest.approx(expected, abs=5e-5)
+        assert 0.0 < shown[name][0] <= shown[name][1] <= shown[name][2] <= 1.0
 
 
 def test_one_trial_has_no_overfitting_to_show(tmp_path, market_lake):
