@@ -66,9 +66,14 @@ function showEmpty(health) {
 }
 
 async function showBundle() {
-  const bundles = await askOrNull("/bundles");
+  const [bundles, registry] = await Promise.all([askOrNull("/bundles"), askOrNull("/registry")]);
   const active = bundles?.active;
   fill("bundle", ...(active ? [el("b", {}, active.study), el(`span.stage.${active.stage}`, {}, active.stage, active.stage === "staging" ? el("span.long", {}, ", paper only") : null), el("code", { title: active.bundle }, `v${active.version} ${short(active.bundle, 8)}`)] : []));
+  const seats = registry?.seats ?? [];
+  byId("seats-panel").hidden = seats.length < 2;
+  if (seats.length < 2) return;
+  fill("seats", panels.seats(registry, registry.shared ? await askOrNull("/registry/shares") : null));
+  byId("seats-note").textContent = `${registry.shared ? "Several bundles share the live account" : "The champion has the capital, challengers decide in shadow"}`;
 }
 
 // Draw at once what is known; fetch the rest; drop answers that come after the user has moved on.

@@ -118,6 +118,26 @@ export function positions(answer) {
   return el("table.grid.positions", {}, el("thead", {}, el("tr", {}, ...head.map(([text, name]) => el(name ? `th.${name}` : "th", { scope: "col" }, text)))), el("tbody", {}, ...answer.positions.map(row)));
 }
 
+// Who sits where: with capital, or in shadow with the evidence so far. `shares` are of the last close.
+export function seats(registry, shares) {
+  const own = new Map((shares?.days ?? []).map((one) => [one.role, one]));
+  const state = (seat) => (seat.stopped ? "stopped, sells what it holds" : seat.fraction === null ? "in shadow" : `${percent(Number(seat.fraction), 0)} of the capital`);
+  const bands = (seat) => Object.entries(seat.bands).map(([name, limit]) => `${name.replaceAll("_", " ").replace("max ", "")} ${percent(Number(limit))}`).join(", ");
+  const row = (seat) => {
+    const book = own.get(seat.role);
+    return el("tr", {},
+      el("th", { scope: "row" }, seat.role),
+      el("td", { title: seat.bundle }, `${seat.study} v${seat.version}`),
+      el("td", {}, el(`span.stage.${seat.stage}`, {}, seat.stage)),
+      el("td", {}, state(seat)),
+      el("td.num", {}, book ? usd(book.equity) : "–"),
+      el(`td.num.${book ? tone(Number(book.profit)) || "none" : "none"}`, {}, book ? signedUsd(book.profit) : "–"),
+      el("td", {}, seat.comparison ? seat.comparison.words : bands(seat) ? `stops at ${bands(seat)}` : ""));
+  };
+  const head = [["Seat"], ["Bundle"], ["Stage"], ["Decides"], ["Equity", "num"], ["Last day", "num"], ["Judged by"]];
+  return el("table.grid.seats", {}, el("thead", {}, el("tr", {}, ...head.map(([text, name]) => el(name ? `th.${name}` : "th", { scope: "col" }, text)))), el("tbody", {}, ...registry.seats.map(row)));
+}
+
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 export function months(rows, chosen, go) {
