@@ -20,8 +20,8 @@ from typing import Protocol, runtime_checkable
 
 from sqlalchemy import Connection, Engine
 
-from runtime.chain import micros
-from runtime.database import transaction
+from runtime.chain import instant, micros
+from runtime.database import reading, transaction
 from runtime.errors import DatabaseUnavailable, Superseded
 
 _TABLE = (
@@ -108,6 +108,14 @@ class Epochs:
             if self._postgres:  # two first processes would both make it
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_lock_of(""),))
             connection.exec_driver_sql(_TABLE)
+
+    def last(self, account: str) -> tuple[int, str, datetime] | None:
+        """Return epoch, holder and time of who began to trade an account last, None before any."""
+        mark = "%s" if self._postgres else "?"
+        query = f"SELECT epoch, holder, taken_at FROM trading_epochs WHERE account = {mark}"
+        with reading(self.engine) as connection:
+            row = connection.exec_driver_sql(query, (account,)).fetchone()
+        return None if row is None else (int(row[0]), str(row[1]), instant(row[2]))
 
     def take(self, account: str, *, holder: str, at: datetime) -> Fence:
         """Take the account's next epoch; every process that held an earlier one is refused.

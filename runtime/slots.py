@@ -5,7 +5,7 @@ process finds the claim, or the end, and does nothing. A claim whose process die
 the epoch that follows it; the session itself is idempotent, so nothing happens twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -106,8 +106,7 @@ class Slots:
 
     def notes(self) -> tuple[SlotNote, ...]:
         """Return everything on record about this job, oldest first."""
-        found = (_decode(entry) for entry in self.log.entries())
-        return tuple(note for note in found if note.job == self.job)
+        return tuple(note for _, note in recorded(self.log) if note.job == self.job)
 
     def _key(self, slot: date) -> str:
         return f"{self.job}/{slot.isoformat()}"
@@ -148,6 +147,12 @@ def endings(engine: Engine) -> tuple[tuple[datetime, SlotNote], ...]:
     """Return how every slot of every job ended, with the time it is on record at, oldest first."""
     log = ChainedLog(engine, TABLE)
     return tuple((entry.at, _decode(entry)) for entry in log.entries("end"))
+
+
+def recorded(log: ChainedLog) -> Iterator[tuple[datetime, SlotNote]]:
+    """Yield what is on record about every slot of every job, with when it was written."""
+    for entry in log.entries():
+        yield entry.at, _decode(entry)
 
 
 def _decode(entry: Entry) -> SlotNote:

@@ -14,6 +14,7 @@ from service.commands.kill import app as kill
 from service.commands.options import Json, Workspace, finish, settings_of
 from service.commands.policy import app as policy
 from service.commands.registry import app as registry
+from service.commands.schedule import app as schedule
 from service.commands.secrets import app as secrets
 from service.commands.streams import app as streams
 from service.console import OK, Output, reported
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(evidence)
 app.add_typer(journal)
 app.add_typer(explained)
+app.add_typer(schedule)
 app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)

@@ -1,0 +1,54 @@
+"""`sluice schedule`: who trades, and what became of each tick."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from runtime.database import open_database
+from runtime.fence import Epochs
+from runtime.slots import Slots
+from service.cli import app
+from service.commands.schedule import ScheduleAnswer
+from tests.fakes.trading import promoted_workspace
+
+AT = datetime(2026, 3, 6, 21, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return promoted_workspace(tmp_path)
+
+
+def run(settings, *more: str):
+    arguments = ["schedule", "-w", str(settings.workspace), *more]
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+
+
+def test_before_anybody_traded_it_says_so(settings):
+    done = run(settings)
+    assert done.exit_code == 0, done.output
+    assert "nobody has traded this account yet" in done.output
+
+
+def test_it_tells_who_trades_and_what_became_of_each_tick(settings):
+    engine = open_database(settings.database_url)
+    fence = Epochs(engine).take("live", holder="host:42", at=AT)
+    slots = Slots.open(engine, fence, "session XNYS")
+    slots.end(date(2026, 3, 5), "skipped", AT, "no process ran at its time")
+    slots.claim(date(2026, 3, 6), AT)
+    slots.end(date(2026, 3, 6), "done", AT)
+    engine.dispose()
+    done = run(settings)
+    assert "traded by host:42, epoch 1" in done.output
+    assert "no process ran at its time" in done.output
+    answer = msgspec.json.decode(
+        run(settings, "--json", "--limit", "2").output, type=ScheduleAnswer
+    )
+    assert [one.outcome for one in answer.entries] == ["done", "claimed"]
+    assert answer.since == AT
+    assert list(answer.next_close) == ["session XNYS"]
+    assert answer.next_close["session XNYS"] > datetime.now(UTC)
