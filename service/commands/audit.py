@@ -16,6 +16,7 @@ from runtime.joint import TABLE as JOINTS
 from runtime.joint import JointLog
 from runtime.shadow_log import TABLE as SHADOWS
 from runtime.shadow_log import ShadowLog
+from runtime.slots import TABLE as SCHEDULE
 from service.accounts import LIVE
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
@@ -71,11 +72,12 @@ def audit_records(settings: Settings, output: Output) -> int:
 
 
 def _beside(engine: Engine) -> dict[str, Callable[[], Head]]:
-    """Return the chains that are only there once several bundles trade, or one challenges."""
+    """Return the chains that are only there once live trading began, or several bundles trade."""
     known = inspect(engine).get_table_names()
     chains: dict[str, Callable[[], Head]] = {
         JOINTS: lambda: JointLog(engine).verify(),
         SHADOWS: lambda: ShadowLog(engine).verify(),
+        SCHEDULE: lambda: ChainedLog(engine, SCHEDULE).verify(),
     }
     return {
         name: verify

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from runtime.database import open_database
+from runtime.database import open_database, transaction
 from runtime.fence import Epochs
 from runtime.slots import Slots
 from service.cli import app
@@ -52,3 +52,20 @@ def test_it_tells_who_trades_and_what_became_of_each_tick(settings):
     assert answer.since == AT
     assert list(answer.next_close) == ["session XNYS"]
     assert answer.next_close["session XNYS"] > datetime.now(UTC)
+
+
+def test_the_audit_proves_the_schedules_chain_and_names_what_was_changed(settings):
+    engine = open_database(settings.database_url)
+    slots = Slots.open(engine, Epochs(engine).take("live", holder="h", at=AT), "session XNYS")
+    slots.claim(date(2026, 3, 6), AT)
+    audit = ["audit", "-w", str(settings.workspace), "--json"]
+    whole = CliRunner().invoke(app, audit)
+    chains = {one["name"]: one for one in msgspec.json.decode(whole.output)["chains"]}
+    assert (chains["schedule"]["verified"], chains["schedule"]["entries"]) == (True, 1)
+    with transaction(engine) as connection:
+        connection.exec_driver_sql("UPDATE schedule SET key = 'session XNYS/2026-03-05'")
+    engine.dispose()
+    forged = CliRunner().invoke(app, audit)
+    assert forged.exit_code == 1
+    chains = {one["name"]: one for one in msgspec.json.decode(forged.output)["chains"]}
+    assert "entry 1" in chains["schedule"]["problem"]
