@@ -5,11 +5,12 @@ quantity and fee. A missing statement is "not reconciled", never "matched".
 Source: market-rules, section 10.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from runtime.domain import Fill
 from runtime.ports import Statement
@@ -57,6 +58,17 @@ class Break:
         )
 
 
+class _Found(NamedTuple):
+    """A difference before it is said of which venue and day it is."""
+
+    kind: BreakClass
+    ours: object
+    theirs: object
+    symbol: str = ""
+    execution_id: str = ""
+    amount: Decimal = _ZERO
+
+
 def reconcile(ours: Statement, theirs: Statement | None) -> tuple[Break, ...]:
     """Return every break of one venue and day, in a fixed order; empty means reconciled.
 
@@ -64,65 +76,54 @@ def reconcile(ours: Statement, theirs: Statement | None) -> tuple[Break, ...]:
         ours: the journal's statement (`Journal.statement`).
         theirs: the venue's own; None if it sent none.
     """
-
-    def found(
-        kind: BreakClass,
-        mine: object,
-        yours: object,
-        *,
-        symbol: str = "",
-        execution: str = "",
-        amount: Decimal = _ZERO,
-    ) -> Break:
-        return Break(
-            kind=kind,
-            venue=ours.venue,
-            day=ours.day,
-            symbol=symbol,
-            execution_id=execution,
-            ours=str(mine),
-            theirs=str(yours),
-            amount=amount,
-        )
-
     if theirs is None or (theirs.venue, theirs.day) != (ours.venue, ours.day):
         sent = "nothing" if theirs is None else f"{theirs.venue} {theirs.day}"
-        return (found(BreakClass.NOT_RECONCILED, f"{ours.venue} {ours.day}", sent),)
+        found = [_Found(BreakClass.NOT_RECONCILED, f"{ours.venue} {ours.day}", sent)]
+    else:
+        found = [*_executions(ours, theirs), *_standing(ours, theirs)]
+    return tuple(
+        Break(
+            kind=one.kind,
+            venue=ours.venue,
+            day=ours.day,
+            symbol=one.symbol,
+            execution_id=one.execution_id,
+            ours=str(one.ours),
+            theirs=str(one.theirs),
+            amount=one.amount,
+        )
+        for one in found
+    )
 
-    breaks: list[Break] = []
+
+def _executions(ours: Statement, theirs: Statement) -> Iterator[_Found]:
+    """Match executions one to one, in order of their ids."""
     mine, yours = _by_id(ours), _by_id(theirs)
     for name in sorted(mine.keys() | yours.keys()):
         left, right = mine.get(name, []), yours.get(name, [])
-        symbol = (left or right)[0].symbol
+        one = (left or right)[0]
         if max(len(left), len(right)) > 1:
             counts = (f"{len(left)} times", f"{len(right)} times")
-            twice = (len(right) - len(left)) * _cash((left or right)[0]) if left and right else 0
-            breaks.append(
-                found(
-                    BreakClass.DUPLICATE,
-                    *counts,
-                    symbol=symbol,
-                    execution=name,
-                    amount=twice + _ZERO,
-                )
-            )
-        if not left or not right:
-            one = (left or right)[0]
-            pair = ("", _words(one)) if not left else (_words(one), "")
-            amount = _cash(one) if not left else -_cash(one)
+            twice = (len(right) - len(left)) * _cash(one) if left and right else _ZERO
+            yield _Found(BreakClass.DUPLICATE, *counts, one.symbol, name, twice + _ZERO)
+        if left and right:
+            for kind, a, b, amount in _differences(left[0], right[0]):
+                yield _Found(kind, a, b, one.symbol, name, amount)
+        else:
             kind = _missing(one, ours, theirs, here=not left)
-            breaks.append(found(kind, *pair, symbol=symbol, execution=name, amount=amount))
-            continue
-        for kind, a, b, amount in _differences(left[0], right[0]):
-            breaks.append(found(kind, a, b, symbol=symbol, execution=name, amount=amount))
+            pair = (_words(one), "") if left else ("", _words(one))
+            yield _Found(kind, *pair, one.symbol, name, -_cash(one) if left else _cash(one))
+
+
+def _standing(ours: Statement, theirs: Statement) -> Iterator[_Found]:
+    """Compare units and cash at the day's end."""
     for symbol, a, b in _unequal(ours.positions, theirs.positions):
         acted = (symbol in ours.split) != (symbol in theirs.split)
         kind = BreakClass.CORPORATE_ACTION if acted else BreakClass.POSITION
-        breaks.append(found(kind, a, b, symbol=symbol))
+        yield _Found(kind, a, b, symbol)
     if ours.cash_flow != theirs.cash_flow:
-        difference = theirs.cash_flow - ours.cash_flow
-        breaks.append(found(BreakClass.CASH, ours.cash_flow, theirs.cash_flow, amount=difference))
-    return tuple(breaks)
+        claimed = theirs.cash_flow - ours.cash_flow
+        yield _Found(BreakClass.CASH, ours.cash_flow, theirs.cash_flow, amount=claimed)
 
 
 def _by_id(statement: Statement) -> dict[str, list[Fill]]:
