@@ -225,19 +225,13 @@ class Reading:
         self.index.refresh()
         found = self.index.up_to(day)
         if not found:
-            when = "yet" if day is None else f"up to {day}"
-            raise NotFound(
-                f"nothing was decided {when}", "replay some sessions or wait for the schedule"
-            )
+            raise _nothing("nothing was decided", day)
         return found[-1]
 
     def _session(self, day: date | None) -> SessionRecord:
         found = self.journal.sessions(limit=1, end=day)
         if not found:
-            when = "yet" if day is None else f"up to {day}"
-            raise NotFound(
-                f"no session was closed {when}", "replay some sessions or wait for the schedule"
-            )
+            raise _nothing("no session was closed", day)
         return found[0]
 
     def _lines(self, record: DecisionRecord) -> tuple[a.PlanLine, ...]:
@@ -273,6 +267,12 @@ class Reading:
                 if name in orders
             ),
         )
+
+
+def _nothing(what: str, day: date | None) -> NotFound:
+    """Return the answer to a question about days that hold nothing."""
+    when = "yet" if day is None else f"up to {day}"
+    return NotFound(f"{what} {when}", "replay some sessions or wait for the schedule")
 
 
 def _refusal(record: DecisionRecord) -> str:
