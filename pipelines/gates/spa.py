@@ -49,6 +49,17 @@ class MaximumTest:
         """Return the p-value when every trial is taken to be as good as the benchmark."""
         return self._p_value(2)
 
+    def p_of(self, statistic: float) -> float:
+        """Return the consistent p-value of one trial, given that all were tried beside it.
+
+        Null: no trial has a positive expected excess return; for the strongest trial this is
+        `p_consistent`, for any other it is larger.
+
+        Args:
+            statistic: the trial's own, in the units of `statistic`.
+        """
+        return float(1 + (self.null >= statistic).sum()) / (1 + self.draws)
+
     def critical(self, alpha: float) -> float:
         """Return the value that the statistic must exceed for the consistent p to reach alpha.
 

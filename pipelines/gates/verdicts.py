@@ -60,24 +60,27 @@ def spa_verdict(
     sessions: int,
     policy: GatePolicy,
 ) -> GateVerdict:
-    """Judge superior predictive ability by the consistent p-value.
+    """Judge superior predictive ability by the candidate's consistent p-value.
+
+    The candidate has the best Sharpe ratio; another trial may have the largest studentised mean
+    (its returns remember less). What the best of all shows is then no evidence for the candidate.
 
     Args:
         test: over all trials.
         alone: over the candidate only, on the same resamples.
-        steps: which trials survive, on the same resamples; shown, not judged.
+        steps: the trials' statistics, on the same resamples; which survive is shown, not judged.
         column: the candidate.
         sessions: T.
         policy: thresholds.
     """
     trials = steps.p_values.size
-    form = test.studentised
-    p, alpha = form.p_consistent, policy.spa.alpha
+    form, seen = test.studentised, float(steps.statistics[column])
+    p, alpha = form.p_of(seen), policy.spa.alpha
     passed = p <= alpha
     years = sessions / policy.sessions_per_year
     critical = form.critical(alpha)
-    needed = years * (critical / form.statistic) ** 2 if form.statistic > 0 else inf
-    if form.statistic <= 0:
+    needed = years * (critical / seen) ** 2 if seen > 0 else inf
+    if seen <= 0:
         reason = f"None of {trials} trials earned more than the benchmark."
     else:
         reason = (
@@ -91,12 +94,13 @@ def spa_verdict(
         threshold=alpha,
         comparison="<=",
         reason=reason,
-        would_change=_spa_change(passed, form.statistic, years, needed, alone),
+        would_change=_spa_change(passed, seen, years, needed, alone),
         figures={
-            "statistic": form.statistic,
+            "statistic": seen,
+            "strongest_statistic": form.statistic,
             "critical": critical if isfinite(critical) else None,
             "p_lower": form.p_lower,
-            "p_consistent": p,
+            "p_consistent": form.p_consistent,
             "p_upper": form.p_upper,
             "reality_check_p": test.reality_check_p,
             "p_alone": alone.studentised.p_consistent,
@@ -171,9 +175,7 @@ def dsr_verdict(
             "sharpe": observed.sharpe * root,
             "hurdle": hurdle * root,
             **_range(excess, blocks, policy),
-            "probabilistic_sharpe": probabilistic_sharpe(observed, hurdle=0.0),
-            "skewness": observed.skewness,
-            "kurtosis": observed.kurtosis,
+            **_shape(observed),
             "trials_counted": counted,
             **_made_of(charge),
             "trials_with_returns": int(trial_sharpes.size),
@@ -198,6 +200,15 @@ def _made_of(charge: Charge | None) -> dict[str, int | str]:
     if len(charge.studies) > 1:
         figures["asked_under_the_names"] = ", ".join(charge.studies)
     return figures
+
+
+def _shape(observed: Moments) -> dict[str, float]:
+    """Return how sure the ratio is to be above zero, and the moments that say so."""
+    return {
+        "probabilistic_sharpe": probabilistic_sharpe(observed, hurdle=0.0),
+        "skewness": observed.skewness,
+        "kurtosis": observed.kurtosis,
+    }
 
 
 def _range(excess: Array, blocks: Blocks, policy: GatePolicy) -> dict[str, float | None]:

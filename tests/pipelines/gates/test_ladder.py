@@ -168,6 +168,32 @@ def test_another_candidate_than_the_best_is_refused():
     assert judged(evidence(returns(20, leader=0.0022), candidate=0)).stage == "production"
 
 
+def test_a_strong_trial_beside_the_candidate_is_no_evidence_for_it():
+    """Gains that follow gains flatter a Sharpe ratio; SPA must judge the one that is handed in."""
+    steps = np.random.default_rng(8).normal(size=(DAYS, 2))
+    clinging = np.zeros(DAYS)
+    for day in range(1, DAYS):
+        clinging[day] = 0.9 * clinging[day - 1] + steps[day, 0]
+    both = np.column_stack((clinging, steps[:, 1]))
+    both = (both - both.mean(axis=0)) / both.std(axis=0, ddof=1) * 0.01
+    both += [0.00101, 0.00100]  # Sharpe ratios of 0.101 and 0.100 a day
+    long = msgspec.structs.replace(POLICY.spa, mean_block=20)
+    result = judge(
+        evidence(both),
+        lookahead=integrity("lookahead"),
+        parity=integrity("parity"),
+        policy=msgspec.structs.replace(POLICY, spa=long),
+    )
+    spa = verdict(result, "spa")
+    assert result.candidate == f"{0:064x}"
+    assert spa.figures["p_consistent"] < 0.01  # of the other one
+    assert spa.figures["strongest_statistic"] > 2 * spa.figures["statistic"]
+    assert spa.statistic > 0.05
+    assert not spa.passed
+    assert result.stage == "refused"
+    assert result.survivors == (f"{1:064x}",)
+
+
 def test_order_of_trials_does_not_matter():
     given = evidence(returns(12, leader=0.001))
     order = np.random.default_rng(5).permutation(12)
