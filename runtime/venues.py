@@ -103,12 +103,12 @@ class Venues:
         ]
         if not waiting:
             return
-        stops, new = self.desk.stops(), {order.order_id for order in fresh}
+        new = {order.order_id for order in fresh}
         late = at >= self.desk.calendar.next(day).open
         events = []
         for order in waiting:
             state, note = (None, "") if order.order_id in new else self._ask(order)
-            stop = stops.reason(order.symbol)
+            stop = self.desk.stops().reason(order.symbol)  # it may be engaged while we send
             if state is None and stop is not None:
                 state, note = OrderState.DENIED, f"never sent, {stop}"
             elif state is None and late:

@@ -479,3 +479,31 @@ def test_a_silent_venue_is_left_alone_after_some_calls_and_heard_again_at_the_ne
     assert {one.state for one in bench.desk.journal.orders()} == {OrderState.WORKING}
     assert sum(len(venue.working()) for venue in brokers) == len(orders)
     bench.close()
+
+
+class Killing:
+    """A venue during whose first order somebody engages the kill switch."""
+
+    def __init__(self, venue, kill) -> None:
+        self.venue, self.kill, self.name = venue, kill, venue.name
+
+    def __getattr__(self, name: str):
+        return getattr(self.venue, name)
+
+    def submit(self, order):
+        state = self.venue.submit(order)
+        self.kill.engage("all", "drill")
+        return state
+
+
+def test_a_kill_switch_that_is_engaged_while_orders_leave_stops_the_rest(tmp_path):
+    bench = open_bench(tmp_path)
+    fund(bench.desk.journal, CAPITAL, datetime(2017, 1, 1, tzinfo=UTC))
+    bench.desk.clock.advance(FRIDAY.close + DELAY)
+    brokers = tuple(Killing(venue, bench.desk.kill) for venue in bench.desk.brokers)
+    bench.changed(brokers=brokers).run_session(FRIDAY)
+    states = [one.state for one in bench.desk.journal.orders()]
+    assert states.count(OrderState.WORKING) == 1
+    assert states.count(OrderState.DENIED) == len(states) - 1 > 0
+    assert sum(len(venue.working()) for venue in brokers) == 1
+    bench.close()
