@@ -6,10 +6,9 @@ from decimal import Decimal
 import msgspec
 
 from runtime.bundle import LoadedBundle
-from runtime.contract import Manifest, SizingPolicy, Stage
+from runtime.contract import SizingPolicy, Stage
 from runtime.errors import BundleRefused, DecisionInvalid
 from runtime.inference import Decided, DecisionSession
-from runtime.inputs import Array
 from runtime.joint import Joint, JointSeat
 from runtime.registry import CHAMPION
 
@@ -91,13 +90,3 @@ def joint_bundle(joint: Joint, members: tuple[Member, ...]) -> LoadedBundle:
 
 def _sizing(first: SizingPolicy, every: list[SizingPolicy]) -> SizingPolicy:
     return msgspec.structs.replace(first, lot=min(one.lot for one in every))
-
-
-def spread(manifest: Manifest, symbols: tuple[str, ...], values: Array, out: Array) -> None:
-    """Add a member's values to an array over the symbols of all, in place."""
-    if manifest.symbols == symbols:
-        out += values
-        return
-    rows = {symbol: row for row, symbol in enumerate(symbols)}
-    for symbol, value in zip(manifest.symbols, values.tolist(), strict=True):
-        out[rows[symbol]] += value

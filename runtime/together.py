@@ -10,24 +10,26 @@ Steps, numbered where they happen:
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
 
 from featurestore.errors import PlatformError
-from runtime.allocation import Asked, JointPlan, join
+from runtime.allocation import Asked, join
 from runtime.contract import SizingPolicy
 from runtime.desk import Desk
-from runtime.domain import Order, Signal
+from runtime.domain import Order
 from runtime.errors import DecisionInvalid, FeedInvalid
 from runtime.guardrails import FeatureAge, judge
 from runtime.history import History
-from runtime.inputs import Array, CurrentWeights, Latest, SharedReads, Window
+from runtime.inference import Decided
+from runtime.inputs import Array, CurrentWeights, SharedReads
+from runtime.joint_graph import KEPT, add, kept_as
 from runtime.journal.exact import PART, units
 from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, decision_id
-from runtime.members import Member, spread
-from runtime.plan import make_plan
+from runtime.members import Member
+from runtime.plan import make_plan, signals
 from runtime.policy import Policy
 from runtime.proposal import Proposal, propose
 from runtime.registry import RESERVE
@@ -96,7 +98,7 @@ def _decide(
     )
 
     # 4. eight checks and venues
-    weights = _weights(answers, symbols, books, moment)
+    weights, parts = _wanted(answers, symbols, books, moment)
     working = tuple(record.order for record in open_orders)
     context = gathered(
         desk,
@@ -118,7 +120,16 @@ def _decide(
         for symbol, parts in plan.crossed.items()
         if approved and stops.reason(symbol) is None
     }
-    return _record(desk, moment, policy, answers, symbols, weights, plan, crossed, lines), orders
+    inputs = _inputs(answers, symbols) | parts | _units(CROSSED, symbols, crossed)
+    inputs |= _units(LEFT, symbols, {one.order.symbol: one.left for one in plan.orders})
+    notes = (
+        *(answer.note for answer in answers),
+        *(f"{symbol}: {_inside(one)} cross inside" for symbol, one in crossed.items()),
+        *(f"{left.symbol} left out: {left.reason}" for left in plan.left_out),
+    )
+    record = _record(desk, moment, policy, symbols, weights, inputs, lines, notes)
+    known = [age.known_at for age in context.features.values() if age.known_at]
+    return replace(record, known_at=max(record.known_at, *known)) if known else record, orders
 
 
 def _symbols(desk: Desk, positions: Mapping[str, Decimal]) -> tuple[str, ...]:
@@ -254,29 +265,36 @@ def _exits(answers: Sequence[_Answer], positions: Mapping[str, Decimal]) -> list
     return [symbol for symbol, count in after.items() if not count]
 
 
-def _weights(
+def _wanted(
     answers: Sequence[_Answer],
     symbols: tuple[str, ...],
     books: Mapping[str, MemberBook],
     moment: Moment,
-) -> Array:
+) -> tuple[Array, dict[str, Array]]:
     """Return what all want together, fractions of the account's equity before sizing.
 
-    Whoever did not decide goes on holding what it holds.
+    Whoever did not decide goes on holding what it holds; with it come the arrays that let
+    `runtime.joint_graph` come to the same bits again.
     """
     marks, equity = moment.marks, float(moment.equity)
-    total = np.zeros(len(symbols))
+    rows = {symbol: row for row, symbol in enumerate(symbols)}
+    kept, parts = np.zeros(len(symbols)), dict[str, Array]()
     for answer in answers:
-        book = books[answer.role]
-        if answer.proposal is not None:
-            share = float(book.equity(marks)) / equity
-            decided = answer.proposal.decided.weight * share
-            spread(answer.proposal.bundle.manifest, symbols, decided, total)
-        elif answer.asked is None:
-            for row, symbol in enumerate(symbols):
-                if symbol in book.units:
-                    total[row] += float(book.units[symbol] * marks[symbol]) / equity
-    return total
+        if answer.proposal is None and answer.asked is None:
+            for symbol, count in sorted(books[answer.role].units.items()):
+                kept[rows[symbol]] += float(count * marks[symbol]) / equity
+    parts[KEPT] = kept.copy()
+    for answer in sorted(answers, key=lambda one: one.role):
+        if answer.proposal is None:
+            continue
+        share = float(books[answer.role].equity(marks)) / equity
+        parts[f"share {answer.role}"] = np.array([share])
+        names, places = answer.proposal.bundle.manifest.symbols, None
+        if names != symbols:
+            places = np.array([rows[name] for name in names], dtype=np.float64)
+            parts[f"rows {answer.role}"] = places
+        add(kept, answer.proposal.decided.weight, share, places)
+    return kept, parts
 
 
 def _features(answers: Sequence[_Answer]) -> dict[str, FeatureAge]:
@@ -294,27 +312,20 @@ def _record(
     desk: Desk,
     moment: Moment,
     policy: Policy,
-    answers: Sequence[_Answer],
     symbols: tuple[str, ...],
     weights: Array,
-    plan: JointPlan,
-    crossed: Mapping[str, Mapping[str, Decimal]],
+    inputs: Mapping[str, Array],
     lines: tuple[PlanLine, ...],
+    notes: tuple[str, ...],
 ) -> DecisionRecord:
-    manifest, asking = desk.bundle.manifest, _signals(symbols, weights)
-    known = [bar.known_at for bar in moment.bars]
-    known += [age.known_at for age in _features(answers).values() if age.known_at]
     snapshots = sorted({member.bundle.manifest.snapshot.hash for member in desk.members})
-    inputs = _inputs(answers, symbols)
-    inputs |= _units(CROSSED, symbols, crossed)
-    inputs |= _units(LEFT, symbols, {one.order.symbol: one.left for one in plan.orders})
     return DecisionRecord(
         decision_id=decision_id(desk.journal.account, desk.bundle.hash, moment.tick),
         bundle=desk.bundle.hash,
-        study=manifest.study,
+        study=desk.bundle.manifest.study,
         tick=moment.tick,
         decided_at=moment.at,
-        known_at=max(known),
+        known_at=max(bar.known_at for bar in moment.bars),
         snapshot_hash=snapshots[0]
         if len(snapshots) == 1
         else hashlib.sha256("".join(snapshots).encode()).hexdigest(),
@@ -324,33 +335,16 @@ def _record(
         current=tuple(moment.book.weights(moment.marks, symbols).tolist()),
         scores=tuple(weights.tolist()),
         weights=tuple(weights.tolist()),
-        signals=asking,
+        signals=signals(symbols, Decided(score=weights, weight=weights)),
         plan=lines,
         cash=moment.book.cash,
         equity=moment.equity,
-        notes=(
-            *(answer.note for answer in answers),
-            *(f"{symbol}: {_inside(parts)} cross inside" for symbol, parts in crossed.items()),
-            *(f"{left.symbol} left out: {left.reason}" for left in plan.left_out),
-        ),
+        notes=notes,
     )
 
 
 def _inside(parts: Mapping[str, Decimal]) -> str:
     return ", ".join(f"{role} {part:+f}" for role, part in parts.items())
-
-
-def _signals(symbols: Sequence[str], weights: Array) -> tuple[Signal, ...]:
-    """Return one signal per symbol; confidence is the rank of |weight|, 1 for the largest."""
-    n = len(symbols)
-    ranks = np.empty(n)
-    ranks[np.argsort(np.abs(weights), kind="stable")] = np.arange(1, n + 1) / n
-    return tuple(
-        Signal(symbol=symbol, score=weight, weight=weight, confidence=confidence)
-        for symbol, weight, confidence in zip(
-            symbols, weights.tolist(), ranks.tolist(), strict=True
-        )
-    )
 
 
 def _inputs(answers: Sequence[_Answer], symbols: Sequence[str]) -> dict[str, Array]:
@@ -363,13 +357,7 @@ def _inputs(answers: Sequence[_Answer], symbols: Sequence[str]) -> dict[str, Arr
         manifest = proposal.bundle.manifest
         everybody = manifest.symbols == tuple(symbols)
         for name, source in proposal.bundle.inputs.items():
-            match source:
-                case Window(feature=feature, length=length):
-                    kept = f"{length} of {feature}"
-                case Latest(feature=feature):
-                    kept = f"newest {feature}"
-                case CurrentWeights():
-                    kept = f"current {role}"
+            kept = kept_as(source, role)
             if not (everybody or isinstance(source, CurrentWeights)):
                 kept = f"{kept} for {role}"
             found.setdefault(kept, proposal.inputs[name])

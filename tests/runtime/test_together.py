@@ -13,6 +13,8 @@ from runtime.domain import OrderState
 from runtime.engine import Engine, fund
 from runtime.errors import BundleRefused, PolicyInvalid
 from runtime.joint import JointLog
+from runtime.joint_graph import JointGraph
+from runtime.journal.redecide import redecide
 from runtime.members import joint_bundle, joint_of
 from runtime.registry import RESERVE
 from runtime.shares import CROSSED, LEFT, Shares
@@ -156,6 +158,26 @@ def test_a_member_decides_again_from_the_record_to_the_same_bits(bench, three):
         {"prices": kept["5 of prices.close"], "current": kept["current champion"]}
     )
     np.testing.assert_array_equal(again.weight, kept["weight champion"])
+
+
+def test_every_joint_decision_is_decided_again_from_the_journal_to_the_same_bytes(bench, three):
+    desk, joint = joint_desk(bench.desk, members(three, FRACTIONS))
+    run(desk, START, date(2017, 2, 3))
+    graphs = {role: (bundle.session, bundle.inputs) for role, bundle in three.items()}
+
+    def load(name: str) -> JointGraph:
+        assert name == joint.hash
+        return JointGraph(graphs)
+
+    found = redecide(desk.journal, load)
+    assert found.differences == ()
+    assert found.decisions == 23
+    other = {**graphs, "champion": graphs["arm.fell"]}
+    wrong = redecide(desk.journal, lambda name: JointGraph(other)).differences
+    assert {one.what for one in wrong} == {
+        "the graph refuses its own inputs: champion gives another weight than it gave then"
+    }
+    assert len(wrong) == 5  # the Fridays
 
 
 def test_who_is_not_due_keeps_what_it_holds(bench, three):
