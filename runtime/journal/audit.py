@@ -204,6 +204,8 @@ def verify_rows(engine: Engine, log: ChainedLog, sql: Sql, anchors: Iterable[Hea
     """
     head = log.head()
     with reading(engine) as connection:
+        if engine.dialect.name == "postgresql":  # SQLite reads one state as it is
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
         expected = _Expected(_restated(log, connection))
         last = 0
         for page in log.proved(anchors, connection):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
-from runtime.chain import HeadAnchor
+from runtime.chain import ChainedLog, HeadAnchor
 from runtime.database import open_database, transaction
 from runtime.domain import OrderState
 from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
@@ -385,6 +385,28 @@ def test_a_forged_row_is_found_though_the_chain_is_whole(journal, statement, mes
         connection.exec_driver_sql(statement)
     with pytest.raises(JournalBroken, match=message):
         journal.verify()
+
+
+def test_what_is_written_while_the_rows_are_proved_is_no_forgery(journal, monkeypatch):
+    record_trading(journal)
+    proved, writer = ChainedLog.proved, Journal(open_database(url_of(journal)), "other")
+
+    def interrupted(self, anchors=(), connection=None):
+        yield from proved(self, anchors, connection)
+        if not writer.book().flows:
+            writer.record_flow(MILLION)
+
+    monkeypatch.setattr(ChainedLog, "proved", interrupted)
+    before = journal.head()
+    assert journal.verify() == before
+    assert writer.head().seq == before.seq + 1
+    monkeypatch.undo()
+    assert journal.verify() == writer.head()
+    writer.engine.dispose()
+
+
+def url_of(journal: Journal) -> str:
+    return journal.engine.url.render_as_string(hide_password=False)
 
 
 def test_a_fill_cannot_be_booked_to_another_account_than_its_orders(engine):
