@@ -18,7 +18,6 @@ from runtime.alerts.heartbeat import Heart
 from runtime.alerts.notify import AppriseNotifier
 from runtime.alerts.watch import Condition, Finding, Watch
 from runtime.clock import Clock
-from runtime.engine import SessionOutcome
 from runtime.kill import KillSwitch
 from runtime.secrets.source import SCHEME, SecretRef
 from service.accounts import LIVE
@@ -26,6 +25,8 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from runtime.engine import SessionOutcome
 
 TRADE, WATCH = "trade", "watch"  # who leaves signs of life
 BEAT = timedelta(seconds=5)
@@ -60,7 +61,7 @@ class Alarms:
     book: AlertBook
     clock: Clock
 
-    def session(self, outcome: SessionOutcome) -> tuple[Alert, ...]:
+    def session(self, outcome: "SessionOutcome") -> tuple[Alert, ...]:
         """Raise what a session brought: a refused tick, breaks, denied orders, missing bars."""
         day, found = outcome.day, []
         if outcome.refusal:
