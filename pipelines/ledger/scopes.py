@@ -22,7 +22,16 @@ class Scope:
 
 def scope_of(declaration: Mapping[str, Any]) -> Scope:
     """Return the scope that a study declares."""
-    first, last = _window(declaration, "research")
+    return _scope(declaration, "research")
+
+
+def sealed_of(declaration: Mapping[str, Any]) -> Scope:
+    """Return a study's holdout as a scope: who researched there has seen it."""
+    return _scope(declaration, "holdout")
+
+
+def _scope(declaration: Mapping[str, Any], window: str) -> Scope:
+    first, last = _window(declaration, window)
     return Scope(
         universe=declaration.get("universe"),
         price_feature=declaration.get("price_feature"),

@@ -30,7 +30,7 @@ from pipelines.ledger.records import (
     TrialClosed,
     TrialOpened,
 )
-from pipelines.ledger.scopes import holdout_of
+from pipelines.ledger.scopes import holdout_of, scope_of, sealed_of
 from pipelines.ledger.state import (
     HOLDOUT_RESULT,
     HOLDOUT_SPENT,
@@ -255,11 +255,20 @@ class Ledger(LedgerReading):
 
     def _require_unseen(self, study: str) -> None:
         """Refuse a look at days that the same question has seen under another name."""
-        mine = holdout_of(self._state.studies[study].declaration)
+        declared = self._state.studies[study].declaration
+        mine = holdout_of(declared)
+        asked = {**self._state.scopes, study: self._state.scopes[study] | {sealed_of(declared)}}
         everything = tuple(self._state.trials.values())
-        for name in family_of(study, everything, self._state.scopes)[1:]:
-            spent = self._state.holdouts.get(name)
-            theirs = holdout_of(self._state.studies[name].declaration)
+        for name in family_of(study, everything, asked)[1:]:
+            other, spent = self._state.studies[name].declaration, self._state.holdouts.get(name)
+            read = scope_of(other)
+            if mine[0] <= read.last and read.first <= mine[1]:
+                raise HoldoutSpent(
+                    f"the holdout of {study}, {mine[0]} to {mine[1]}, lies in days that {name} has "
+                    f"researched with the same question ({read.first} to {read.last}); it is not "
+                    f"unseen any more, declare a holdout after them"
+                )
+            theirs = holdout_of(other)
             if spent is not None and mine[0] <= theirs[1] and theirs[0] <= mine[1]:
                 raise HoldoutSpent(
                     f"{study} asks the question of {name}, whose holdout from {theirs[0]} to "

@@ -1,10 +1,8 @@
 """Ways to make a question look as if it had been tried less often; none of them lowers N."""
 
 import shutil
-import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,91 +11,36 @@ import pytest
 from pipelines.backtest import backtest
 from pipelines.compile import compile_strategy
 from pipelines.definition import load_definition
-from pipelines.errors import EvaluationUnrecorded, HoldoutSpent, LedgerBroken, LedgerRefused
+from pipelines.errors import EvaluationUnrecorded, LedgerBroken, LedgerRefused
 from pipelines.evaluate import evaluate, evaluate_trial
 from pipelines.gates.evidence import evidence_of
 from pipelines.ledger import (
-    Lease,
     Ledger,
     RunClosed,
     RunOpened,
     TrialClosed,
-    TrialOpened,
-    open_ledger,
 )
 from pipelines.shape import shape_hash
 from pipelines.workspace import Workspace
-from runtime.clock import ReplayClock
 from runtime.errors import DatabaseUnavailable
 from runtime.inference import DecisionSession
+from tests.fakes.ledgers import (
+    DAYS,
+    STUDY,
+    TRIED,
+    Scene,
+    complete,
+    honest_scene,
+    lease,
+    opened,
+    renamed,
+)
 from tests.fakes.notebooks import STRATEGY, tiny_notebook
-
-DAYS = [date(2001, 1, 1) + timedelta(days=i) for i in range(60)]
-STUDY = {
-    "name": "honest",
-    "universe": "us_large_caps",
-    "price_feature": "us_equities.close",
-    "research": ["2001-01-02", "2002-12-31"],
-    "owner": "ann",
-    "search_space": {"lookback": [1, 2, 3, 4, 5]},
-}
-TRIED = 5
-
-
-@dataclass
-class Scene:
-    """An honest study with five complete trials, and the files around it."""
-
-    folder: Path
-
-    def open(self) -> Ledger:
-        return open_ledger(
-            f"sqlite:///{self.folder / 'research.db'}",
-            clock=ReplayClock(datetime(2026, 1, 5, tzinfo=UTC)),
-            anchor=self.folder / "ledger.head",
-        )
-
-    def sql(self, statement: str) -> None:
-        with sqlite3.connect(self.folder / "research.db") as connection:
-            connection.execute(statement)
-        connection.close()
-
-
-def opened(lookback: int, *, source: str = STRATEGY, study: str = "honest", **changes: object):
-    return TrialOpened(
-        study=study,
-        parameters={"lookback": lookback},
-        code_hash=f"hash of {source}",
-        snapshot_hash="5a",
-        shape_hash=shape_hash(source),
-        **{"notebook": "honest.ipynb", **changes},  # type: ignore[arg-type]
-    )
-
-
-def complete(seed: int, days: list[date] = DAYS) -> TrialClosed:
-    net = 0.01 * np.random.default_rng(seed).normal(size=len(days))
-    return TrialClosed(status="complete", dates=days, net=net, benchmark=np.zeros(len(days)))
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    made = Scene(tmp_path)
-    ledger = made.open()
-    ledger.declare_study(STUDY)
-    for lookback in range(1, TRIED + 1):
-        key = ledger.open_trial(opened(lookback))
-        ledger.close_trial(key, complete(lookback))
-    return made
-
-
-def renamed(ledger: Ledger, trials: int = 1, *, seed: int = 100, **kwargs: object) -> str:
-    """Ask again under another name, with as few trials as possible; return that name."""
-    declared = STUDY | {"name": "fresh"} | dict(kwargs.pop("declared", {}))  # type: ignore[call-overload]
-    ledger.declare_study(declared)
-    for number in range(trials):
-        key = ledger.open_trial(opened(seed + number, study="fresh", **kwargs))  # type: ignore[arg-type]
-        ledger.close_trial(key, complete(seed + number))
-    return "fresh"
+    return honest_scene(tmp_path)
 
 
 def rename_the_study(ledger: Ledger) -> str:
@@ -176,24 +119,6 @@ def look_in_the_notebook_and_record_nothing(ledger: Ledger) -> str:
         if number != 3:  # the last one was killed
             ledger.close_run(run, RunClosed(status="complete"))
     return "honest"
-
-
-def lease(study: str = "honest", **changes: object) -> Lease:
-    described: dict[str, object] = {
-        "study": study,
-        "view": "us_equities",
-        "version": 1,
-        "snapshot_hash": "5a",
-        "columns": ("close",),
-        "first": None,
-        "last": None,
-        "rows": 9,
-        "sealed_from": None,
-        "run": None,
-        "notebook": "scratch.ipynb",
-        "by": "ann",
-    }
-    return Lease(**described | changes)  # type: ignore[arg-type]
 
 
 def read_the_data_in_a_scratch_kernel(ledger: Ledger) -> str:
@@ -301,30 +226,6 @@ def test_cutting_the_tail_and_the_file_that_remembers_it_is_noticed_too(scene: S
     (scene.folder / "ledger.head").unlink()
     with pytest.raises(LedgerBroken, match="cannot be noticed"):
         scene.open().evidence("honest")
-
-
-def test_a_second_name_gives_no_second_look_at_the_holdout(scene: Scene) -> None:
-    ledger = scene.open()
-    first = ledger.trials("honest")[0].key
-    ledger.spend_holdout("honest", first, "ann", datetime(2026, 1, 5, tzinfo=UTC))
-    name = renamed(ledger, declared={"holdout": ["2003-01-02", "2004-12-31"]})
-    with pytest.raises(HoldoutSpent, match="fresh asks the question of honest, whose holdout"):
-        ledger.spend_holdout(
-            name, ledger.trials(name)[0].key, "bob", datetime(2026, 1, 6, tzinfo=UTC)
-        )
-    assert ledger.holdout(name) is None
-
-
-def test_a_holdout_after_the_one_that_was_seen_may_be_looked_at(scene: Scene) -> None:
-    ledger = scene.open()
-    names = ("earlier", "later")
-    for name, year, lookback in zip(names, (2003, 2005), (31, 32), strict=True):
-        window = [f"{year}-01-02", f"{year + 1}-12-31"]
-        ledger.declare_study(STUDY | {"name": name, "holdout": window})
-        key = ledger.open_trial(opened(lookback, study=name))
-        ledger.close_trial(key, complete(lookback))
-        ledger.spend_holdout(name, key, "ann", datetime(2026, 1, 5, tzinfo=UTC))
-    assert all(ledger.holdout(name) for name in names)
 
 
 # ---- what is another question, and what is no new try
