@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
 
+import msgspec
+
 from pipelines.errors import StudyInvalid
 from runtime.contract import SizingPolicy
+from runtime.execution import AT_MARKET, Execution
 
 Parameter: TypeAlias = int | float | str | bool
 
@@ -53,6 +56,7 @@ class Study:
     invested: float = 0.98  # fraction of equity that target weights are scaled by
     price_feature: str = "us_equities.close"  # "view.field" that fills and marks are made on
     calendar: str = "XNYS"
+    execution: Execution = AT_MARKET  # how the orders of its bundle are executed
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -81,7 +85,8 @@ class Study:
     @property
     def sizing(self) -> SizingPolicy:
         """Return the sizing policy that backtest and runtime share."""
-        return SizingPolicy(invested=self.invested, cost_rate=self.costs)
+        said = msgspec.UNSET if self.execution == AT_MARKET else self.execution
+        return SizingPolicy(invested=self.invested, cost_rate=self.costs, execution=said)
 
     def configurations(self) -> tuple[dict[str, Parameter], ...]:
         """Return every point of the search space, in declared order."""
@@ -106,6 +111,7 @@ class Study:
 
     def declaration(self) -> dict[str, object]:
         """Return the study as plain JSON values: what the ledger writes down."""
+        said = msgspec.to_builtins(self.execution)
         return {
             "name": self.name,
             "question": self.question,
@@ -123,6 +129,7 @@ class Study:
             "owner": self.owner,
             "price_feature": self.price_feature,
             "calendar": self.calendar,
+            **({"execution": said} if said else {}),  # what nobody says is not written down
         }
 
 

@@ -7,6 +7,9 @@
 3. A limit of turnover scales every order by the same ratio.
 4. An execution is shared by what each bundle still waits for.
 
+Orders that bundles share keep the type they agree on; where they do not agree it is a market order
+at the most careful of their limits. None outlives its session, since they decide on other days.
+
 Every split is by `runtime.splitting`: parts add up, whatever the order bundles are listed in.
 """
 
@@ -16,11 +19,12 @@ from decimal import Decimal
 
 import msgspec
 
-from runtime.domain import PlannedOrder, Side
+from runtime.domain import OrderType, PlannedOrder, Side, TimeInForce
 from runtime.plan import LeftOut
 from runtime.splitting import Netted, net_changes, share_fill
 
 ZERO = Decimal(0)
+_AT_MARKET = (OrderType.MARKET, TimeInForce.DAY, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,8 @@ def join(
         for plan in sorted(plans, key=lambda one: one.role)
         for one in plan.left_out
     ]
+    if not alone:
+        wanted = {symbol: [_for_a_day(one) for one in asking] for symbol, asking in wanted.items()}
     joined: list[JointOrder] = []
     crossed: dict[str, Mapping[str, Decimal]] = {}
     leaving = frozenset(exits)
@@ -118,10 +124,21 @@ def join(
     return JointPlan(orders=(*sells, *buys), crossed=crossed, left_out=tuple(left_out))
 
 
+def _for_a_day(asking: tuple[Asked, PlannedOrder]) -> tuple[Asked, PlannedOrder]:
+    """Return what one bundle asks for, ending with its session."""
+    plan, order = asking
+    if order.time_in_force is TimeInForce.GTC:
+        order = msgspec.structs.replace(order, time_in_force=TimeInForce.DAY)
+    return plan, order
+
+
 def _joint_order(asking: Sequence[tuple[Asked, PlannedOrder]], netted: Netted) -> JointOrder:
     """Return the one order for what is left; its price is the most careful of those that ask."""
     side = Side.BUY if netted.net > 0 else Side.SELL
-    limits = [order.limit_price for _, order in asking if order.side is side]
+    same = [order for _, order in asking if order.side is side]
+    limits = [order.limit_price for order in same]
+    kinds = {(order.order_type, order.time_in_force, order.stop_price) for order in same}
+    kind, time, stop = kinds.pop() if len(kinds) == 1 else _AT_MARKET
     inside = sum((part for part in netted.crossed.values() if part > 0), ZERO)
     words = _words(asking)
     if inside:
@@ -132,6 +149,9 @@ def _joint_order(asking: Sequence[tuple[Asked, PlannedOrder]], netted: Netted) -
         quantity=abs(netted.net),
         limit_price=min(limits) if side is Side.BUY else max(limits),
         reason=words,
+        order_type=kind,
+        time_in_force=time,
+        stop_price=stop,
     )
     return JointOrder(order=order, left=netted.left)
 

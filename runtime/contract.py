@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from runtime.execution import AT_MARKET, Execution
 from runtime.inputs import CurrentWeights, Latest, Window
 
 SCHEMA_VERSION = 1
@@ -32,6 +33,17 @@ class SizingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     lot: int = 1  # units
     minimum_notional: str = "500.00"  # USD; smaller orders are left out
     collar: str = "0.10"  # limit price of a market order: reference * (1 +- collar)
+    execution: Execution | msgspec.UnsetType = msgspec.UNSET  # not said = AT_MARKET
+
+    @property
+    def asks(self) -> Execution:
+        """Return how orders are to be executed."""
+        return AT_MARKET if self.execution is msgspec.UNSET else self.execution
+
+    @property
+    def at_market(self) -> "SizingPolicy":
+        """Return the same policy with market orders, for what has to be sold whatever it brings."""
+        return msgspec.structs.replace(self, execution=msgspec.UNSET)
 
 
 class DataSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,13 +31,25 @@ class OrderType(StrEnum):
 
     MARKET = "market"  # leaves as a marketable limit with a collar
     LIMIT = "limit"
+    MID_PEG = "mid_peg"  # rests hidden at the middle of the best quotes, no worse than its limit
+    STOP = "stop"  # sleeps until a trade at its stop price, then MARKET
+    STOP_LIMIT = "stop_limit"  # the same, then LIMIT
+
+    @property
+    def stops(self) -> bool:
+        """Say whether it sleeps until its stop price is traded."""
+        return self in (OrderType.STOP, OrderType.STOP_LIMIT)
 
 
 class TimeInForce(StrEnum):
     """How long an order may rest."""
 
-    DAY = "day"
-    IOC = "ioc"
+    DAY = "day"  # ends with its session, even after a halt
+    GTC = "gtc"  # until it is cancelled
+    IOC = "ioc"  # what does not fill at once is cancelled; nothing at all is a normal end
+    FOK = "fok"  # all of it at once, or nothing
+    OPG = "opg"  # in the opening auction alone
+    CLS = "cls"  # in the closing auction alone
 
 
 class OrderState(StrEnum):
@@ -61,6 +73,52 @@ class OrderState(StrEnum):
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise OrderInvalid(message)
+
+
+_USUAL = (OrderType.MARKET, TimeInForce.DAY, None)
+_TIMES: dict[OrderType, tuple[frozenset[TimeInForce], str]] = {
+    OrderType.MARKET: (
+        frozenset((TimeInForce.DAY, TimeInForce.IOC, TimeInForce.OPG, TimeInForce.CLS)),
+        "a market order takes what is there and rests for no longer than its session",
+    ),
+    OrderType.LIMIT: (frozenset(TimeInForce), ""),
+    **dict.fromkeys(
+        (OrderType.MID_PEG, OrderType.STOP, OrderType.STOP_LIMIT),
+        (frozenset((TimeInForce.DAY, TimeInForce.GTC)), "an order of this type has to rest"),
+    ),
+}
+
+
+def check_terms(
+    name: str,
+    order_type: OrderType,
+    time_in_force: TimeInForce,
+    *,
+    side: Side,
+    limit_price: Decimal,
+    stop_price: Decimal | None,
+) -> None:
+    """Refuse a type, a time in force and prices that make no order together.
+
+    Raises:
+        OrderInvalid: says which of them do not fit and why.
+    """
+    times, why = _TIMES[order_type]
+    if time_in_force not in times:
+        known = ", ".join(one for one in TimeInForce if one in times)
+        raise OrderInvalid(
+            f"{name}: {order_type.value} cannot be {time_in_force.value}, {why}; use one of {known}"
+        )
+    if not order_type.stops:
+        _require(stop_price is None, f"{name}: {order_type.value} takes no stop price")
+        return
+    if stop_price is None or not stop_price > 0:
+        raise OrderInvalid(f"{name}: {order_type.value} needs a positive stop price")
+    if order_type is OrderType.STOP and side.sign * (limit_price - stop_price) < 0:
+        raise OrderInvalid(
+            f"{name}: the collar {limit_price} of a stop at {stop_price} lies before the stop, so "
+            "it could never fill; use stop_limit if that is what is wanted"
+        )
 
 
 def order_id(account: str, bundle: str, tick: str, symbol: str, leg: int) -> str:
@@ -89,22 +147,33 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float  # 0..1, cross-sectional rank of |score|; information only
 
 
-class PlannedOrder(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What today's plan asks for, before guardrails and routing."""
 
     symbol: str
     side: Side
     quantity: Decimal  # units, positive
     order_type: OrderType
-    limit_price: Decimal  # USD per unit; the collar for MARKET orders
+    limit_price: Decimal  # USD per unit; the collar for MARKET and STOP, the cap for MID_PEG
     reference_price: Decimal  # USD per unit, the close the plan was sized on
     reason: str  # in words: from which weight to which
+    time_in_force: TimeInForce = TimeInForce.DAY
+    stop_price: Decimal | None = None  # USD per unit; what wakes a STOP or STOP_LIMIT
 
     def __post_init__(self) -> None:
         if not (self.quantity > 0 and self.limit_price > 0 and self.reference_price > 0):
             raise OrderInvalid(
                 f"{self.symbol}: quantity, limit and reference price must be positive, were "
                 f"{self.quantity}, {self.limit_price} and {self.reference_price}"
+            )
+        if (self.order_type, self.time_in_force, self.stop_price) != _USUAL:
+            check_terms(
+                self.symbol,
+                self.order_type,
+                self.time_in_force,
+                side=self.side,
+                limit_price=self.limit_price,
+                stop_price=self.stop_price,
             )
 
     @property
@@ -123,7 +192,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A child order as it leaves for a venue."""
 
     order_id: str
@@ -138,6 +207,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     limit_price: Decimal  # USD per unit
     time_in_force: TimeInForce
     created_at: datetime  # UTC
+    stop_price: Decimal | None = None  # USD per unit; what wakes a STOP or STOP_LIMIT
 
     def __post_init__(self) -> None:
         if not (self.quantity > 0 and self.limit_price > 0):
@@ -147,6 +217,51 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.created_at.tzinfo is None:
             raise OrderInvalid(f"{self.symbol}: created_at must carry a time zone")
+        if (self.order_type, self.time_in_force, self.stop_price) != _USUAL:
+            check_terms(
+                self.symbol,
+                self.order_type,
+                self.time_in_force,
+                side=self.side,
+                limit_price=self.limit_price,
+                stop_price=self.stop_price,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReport:
+    """Where an order stands, with its quantities: filled + leaves + cancelled = ordered."""
+
+    order_id: str
+    state: OrderState
+    ordered: Decimal  # units
+    filled: Decimal
+    leaves: Decimal  # may still fill
+    cancelled: Decimal  # never will: cancelled, expired, rejected or denied
+
+    def __post_init__(self) -> None:
+        parts = (self.filled, self.leaves, self.cancelled)
+        if min(parts) < 0 or sum(parts) != self.ordered:
+            raise OrderInvalid(
+                f"order {self.order_id}: {self.filled} filled, {self.leaves} left and "
+                f"{self.cancelled} cancelled do not make the {self.ordered} that were ordered"
+            )
+
+    @classmethod
+    def of(
+        cls, order_id: str, state: OrderState, ordered: Decimal, filled: Decimal
+    ) -> "OrderReport":
+        """Return the report of an order that stands at `state` with `filled` of its units done."""
+        rest = ordered - filled
+        leaves = Decimal(0) if state.terminal else rest
+        return cls(
+            order_id=order_id,
+            state=state,
+            ordered=ordered,
+            filled=filled,
+            leaves=leaves,
+            cancelled=rest - leaves,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,9 @@ from decimal import Decimal
 import numpy as np
 
 from featurestore.calendars import Session
+from runtime.contract import SizingPolicy
 from runtime.desk import Desk, SimulatedVenue
-from runtime.domain import Bar, Order
+from runtime.domain import Bar, Order, TimeInForce
 from runtime.errors import BundleStopped
 from runtime.history import History
 from runtime.inputs import SharedReads
@@ -183,6 +184,8 @@ class Engine:
             return None, ()
         if desk.journal.find_decision(desk.bundle.hash, moment.tick) is not None:
             return None, ()
+        if not desk.members and _rests(desk.bundle.manifest.sizing):
+            self.venues.withdraw(moment.at, day)
         if desk.joint is not None and desk.shares is not None:
             desk.shares.joints.record(desk.joint, moment.at)
         together = decide_together if desk.members else decide
@@ -251,6 +254,11 @@ class Engine:
         )
         if self.desk.journal.close_session(record):
             self.history.close(record)
+
+
+def _rests(sizing: SizingPolicy) -> bool:
+    """Say whether orders may outlive the session they were for."""
+    return sizing.asks.time_in_force is TimeInForce.GTC
 
 
 def fund(journal: Journal, capital: Decimal, at: datetime) -> None:

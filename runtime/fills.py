@@ -2,7 +2,8 @@
 
 1. a halted name does not trade
 2. the order arrives some hundred milliseconds late; the mid has moved by its volatility meanwhile
-3. MARKET and IOC cross the spread and move the price by the square root of their size
+3. MARKET and IOC cross the spread and move the price by the square root of their size; an order in
+   the auction waits for its one price, which it moves too
 4. MID_PEG waits at the mid behind a queue; what fills it tends to know more than it does
 5. fees come on top
 
@@ -15,12 +16,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from statistics import NormalDist
 
 from runtime.domain import Side
 from runtime.errors import OrderInvalid
 from runtime.impact import square_root_impact
+from runtime.market.states import Bands
 
 SESSION_SECONDS = 23_400.0  # 09:30 to 16:00
 DAYS_PER_YEAR = 360  # the convention of stock loans
@@ -33,6 +36,7 @@ class Style(StrEnum):
     MARKET = "market"
     IOC = "ioc"
     MID_PEG = "mid_peg"
+    AUCTION = "auction"  # at the auction's price, whenever it arrived before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,8 @@ class MarketState:
     daily_volume: float | None = None  # units a day; None = unknown, no impact is charged
     shown: float | None = None  # units at the best price; None = as many as asked for
     halted: bool = False
+    quotes: tuple[Decimal | None, Decimal | None] | None = None  # best bid, offer; None = unknown
+    bands: Bands | None = None  # no trade happens beyond them; None = there are none
 
     def __post_init__(self) -> None:
         numbers = (self.daily_volatility, self.daily_volume or 0.0, self.shown or 0.0)
@@ -154,10 +160,11 @@ def execute(
         return _unfilled(state.mid, waited, "the name is halted; nothing trades")
     share = math.sqrt(waited / 1000.0 / SESSION_SECONDS)
     moved = state.daily_volatility * share * _NORMAL.inv_cdf(chance(name, "drift"))
-    drift = side.sign * moved
+    auction = style is Style.AUCTION
+    drift = 0.0 if auction else side.sign * moved
     filled, why = _available(name, quantity, style, state, terms)
     passive = style is Style.MID_PEG
-    spread = 0.0 if passive else terms.half_spread
+    spread = 0.0 if passive or auction else terms.half_spread
     adverse = terms.adverse * terms.half_spread if passive else 0.0
     impact = 0.0
     if not passive and state.daily_volume:
@@ -193,6 +200,8 @@ def _available(
     match style:
         case Style.MARKET:
             return quantity, "crosses the spread, whole"
+        case Style.AUCTION:
+            return quantity, "at the auction's price, whole"
         case Style.IOC:
             seen = quantity if state.shown is None else min(quantity, state.shown)
             whole = "whole" if seen == quantity else "as far as size was shown"

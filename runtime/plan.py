@@ -12,11 +12,12 @@ from decimal import ROUND_DOWN, Decimal
 import numpy as np
 
 from runtime.contract import SizingPolicy
-from runtime.domain import OrderType, PlannedOrder, Side, Signal
+from runtime.domain import PlannedOrder, Side, Signal
 from runtime.errors import DecisionInvalid
+from runtime.execution import Execution, price_order
 from runtime.inference import Decided
 from runtime.inputs import Array
-from runtime.ticks import tick_grid
+from runtime.ticks import TickGrid, tick_grid
 
 ZERO = Decimal(0)
 
@@ -95,11 +96,10 @@ def make_plan(
     """
     if equity <= 0:
         raise DecisionInvalid(f"equity is {equity} USD; nothing can be planned without capital")
-    missing = [symbol for symbol in symbols if symbol not in prices]
-    if missing:
+    if missing := [symbol for symbol in symbols if symbol not in prices]:
         raise DecisionInvalid(f"no price for {', '.join(missing)}; the plan needs one per symbol")
     lot, minimum = Decimal(sizing.lot), Decimal(sizing.minimum_notional)
-    grid, collar = tick_grid(day), Decimal(sizing.collar)
+    grid, collar, asks = tick_grid(day), Decimal(sizing.collar), sizing.asks
     sells: list[PlannedOrder] = []
     buys: list[PlannedOrder] = []
     left_out: list[LeftOut] = []
@@ -107,28 +107,50 @@ def make_plan(
         price, held = prices[symbol], positions.get(symbol, ZERO)
         if not (weight or held):
             continue
-        wanted = Decimal(repr(weight)) * equity / price  # 0.49 means 0.49, not the float below it
-        target = (wanted / lot).to_integral_value(ROUND_DOWN) * lot
-        change = ((target - held) / lot).to_integral_value(ROUND_DOWN) * lot
-        if not target:
-            change = -held  # an exit takes odd lots along
+        change, leaves = _change(weight, held, price, equity, lot)
         if not change:
             continue
-        quantity = abs(change)
-        if target and (notional := quantity * price) < minimum:
+        if not leaves and (notional := abs(change) * price) < minimum:
             text = f"{notional:.2f} USD is below the minimum of {minimum} USD"
             left_out.append(LeftOut(symbol=symbol, reason=text))
             continue
-        side = Side.BUY if change > 0 else Side.SELL
         before = f"{held * price / equity:.2%}" if held else "0.00%"
-        order = PlannedOrder(
-            symbol=symbol,
-            side=side,
-            quantity=quantity,
-            order_type=OrderType.MARKET,
-            limit_price=grid.collared(price, side, collar),
-            reference_price=price,
-            reason=f"from {before} to {weight:.2%} of equity",
-        )
+        reason = f"from {before} to {weight:.2%} of equity"
+        order = _order(symbol, change, price, reason, asks, grid, collar)
         (buys if change > 0 else sells).append(order)
     return Plan(orders=(*sells, *buys), left_out=tuple(left_out))
+
+
+def _change(
+    weight: float, held: Decimal, price: Decimal, equity: Decimal, lot: Decimal
+) -> tuple[Decimal, bool]:
+    """Return the change in units, signed and in whole lots, and whether it is a full exit."""
+    wanted = Decimal(repr(weight)) * equity / price  # 0.49 means 0.49, not the float below it
+    target = (wanted / lot).to_integral_value(ROUND_DOWN) * lot
+    if not target:
+        return -held, True  # an exit takes odd lots along
+    return ((target - held) / lot).to_integral_value(ROUND_DOWN) * lot, False
+
+
+def _order(
+    symbol: str,
+    change: Decimal,
+    price: Decimal,
+    reason: str,
+    asks: Execution,
+    grid: TickGrid,
+    collar: Decimal,
+) -> PlannedOrder:
+    side = Side.BUY if change > 0 else Side.SELL
+    limit, stop = price_order(asks, side, price, grid, collar)
+    return PlannedOrder(
+        symbol=symbol,
+        side=side,
+        quantity=abs(change),
+        order_type=asks.order_type,
+        limit_price=limit,
+        reference_price=price,
+        reason=reason,
+        time_in_force=asks.time_in_force,
+        stop_price=stop,
+    )

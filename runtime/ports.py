@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from runtime.domain import Bar, Fill, Order, OrderState, Quote
+from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, Quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,10 @@ class Broker(Protocol):
 
     def find(self, order_id: str) -> OrderState | None:
         """Return where an order stands, None if the venue never received it."""
+        ...
+
+    def report(self, order_id: str) -> OrderReport | None:
+        """Return an order's quantities, None as `find`; what fills after a cancel is filled."""
         ...
 
     def cancel(self, order_id: str) -> OrderState:

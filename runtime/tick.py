@@ -26,10 +26,11 @@ from runtime.market.bands import inside
 from runtime.plan import Plan, make_plan, signals
 from runtime.policy import Policy
 from runtime.proposal import Proposal, propose
-from runtime.routing.protected import protected_split
-from runtime.routing.router import child_orders, ladders
+from runtime.routing.router import child_orders
+from runtime.routing.whole import route_order
 
 ZERO = Decimal(0)
+_COLLARED = (OrderType.MARKET, OrderType.STOP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def _decide(
 
     # 2. whole-lot orders
     positions = moment.book.quantities()
-    working = tuple(record.order for record in desk.journal.open_orders())
+    working = tuple(record.remaining for record in desk.journal.open_orders())
     plan = make_plan(
         proposal.decided.weight,
         bundle.manifest.symbols,
@@ -244,12 +245,17 @@ def gathered(
 
 
 def inside_bands(orders: Sequence[PlannedOrder], context: Context) -> list[PlannedOrder]:
-    """Pull the collar of market orders in to the published bands; no trade happens beyond them."""
+    """Pull the collar of market orders in to the published bands; no trade happens beyond them.
+
+    A stop's collar is pulled in as far as its stop price; one beyond the bands is check 4's.
+    """
     found = []
     for order in orders:
         published = context.market.get(order.symbol)
-        if published and published.bands and order.order_type is OrderType.MARKET:
+        if published and published.bands and order.order_type in _COLLARED:
             limit = inside(order.limit_price, order.side, published.bands)
+            if order.stop_price is not None and order.side.sign * (limit - order.stop_price) < 0:
+                limit = order.limit_price
             order = msgspec.structs.replace(order, limit_price=limit)
         found.append(order)
     return found
@@ -279,9 +285,9 @@ def _routed(
         return line, ()
     try:
         quotes = [broker.quote(planned.symbol, at) for broker in desk.brokers]
-        chosen = protected_split(
+        chosen = route_order(
             planned,
-            ladders(planned.side, quotes),
+            quotes,
             lot=1 if planned.quantity % lot else lot,  # an exit takes odd lots along
         )
         children = child_orders(

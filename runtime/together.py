@@ -99,7 +99,7 @@ def _decide(
 
     # 4. eight checks and venues
     weights, parts = _wanted(answers, symbols, books, moment)
-    working = tuple(record.order for record in open_orders)
+    working = tuple(record.remaining for record in open_orders)
     context = gathered(
         desk,
         moment,
@@ -248,7 +248,7 @@ def _sale(
         prices=moment.marks,
         positions=standing,
         equity=moment.equity,
-        sizing=sizing,
+        sizing=sizing.at_market,
         day=moment.session.day,
     )
     note = f"{role}: {study} sells what it holds"

@@ -61,6 +61,18 @@ class Venues:
                 events += self._settled(record, at, day, stop)
         self.desk.journal.record_order_states(events)
 
+    def withdraw(self, at: datetime, day: date) -> None:
+        """Cancel what still rests of earlier ticks: a decision that is due asks for all anew.
+
+        What executes before the cancel arrives is booked as any other; what gives no answer stays
+        open, and is counted as if it filled.
+        """
+        events: list[OrderEvent] = []
+        for record in self.desk.journal.open_orders():
+            if record.order.tick != day.isoformat():
+                events += self._settled(record, at, day, f"replaced by the decision of {day}")
+        self.desk.journal.record_order_states(events)
+
     def settle(self, at: datetime, day: date) -> None:
         """Ask where orders of earlier ticks stand, and cancel what works if trading is stopped."""
         stops = self.desk.stops()

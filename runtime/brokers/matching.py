@@ -1,9 +1,10 @@
 """What becomes of one order when a bar is published: one pure function, for venue and backtest.
 
 1. a halted name does not trade; a stop that the close did not reach does not either
-2. a venue with a model fills by it, one without at its close moved by half the spread
-3. nothing fills beyond the limit; an order that must fill whole fills whole or not at all
-4. the fee is rounded to the cent, as the venue books it
+2. a peg meets the middle of the best quotes, where they are known and it may trade there
+3. a venue with a model fills by it, one without at its close moved by half the spread
+4. nothing fills beyond the limit or the bands; an order that must fill whole fills whole or not
+5. the fee is rounded to the cent, as the venue books it
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +12,10 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
 from runtime.brokers.terms import EXACT, PRICE, VenueTerms
 from runtime.domain import Bar, OrderType, Side, TimeInForce
+from runtime.errors import OrderInvalid
 from runtime.fills import MarketState, Style, execute, luck_of
+from runtime.market.bands import may_trade
+from runtime.market.pegs import peg
 
 _CENT, _NONE = Decimal("0.01"), Decimal(0)
 
@@ -40,11 +44,23 @@ class Matched:
 
 
 def style_of(order_type: OrderType, time_in_force: TimeInForce) -> Style:
-    """Return how an order of a type meets the market; the one table from orders to fills."""
+    """Return how an order of a type meets the market; the one table from orders to fills.
+
+    A stop is met here only once it is awake.
+
+    Raises:
+        OrderInvalid: of the opening auction, whose price a bar does not show.
+    """
     match order_type, time_in_force:
-        case ((OrderType.MARKET | OrderType.LIMIT), TimeInForce.IOC):
+        case _, TimeInForce.OPG:
+            raise OrderInvalid("a bar shows no opening price, so nothing can be traded at it (opg)")
+        case OrderType.MID_PEG, _:
+            return Style.MID_PEG
+        case _, (TimeInForce.IOC | TimeInForce.FOK):
             return Style.IOC
-        case ((OrderType.MARKET | OrderType.LIMIT), TimeInForce.DAY):
+        case _, TimeInForce.CLS:
+            return Style.AUCTION
+        case _:
             return Style.MARKET
 
 
@@ -58,10 +74,21 @@ def match_bar(asked: Asked, bar: Bar, terms: VenueTerms, state: MarketState) -> 
         state: of the market at the bar; what it shows is the venue's depth unless it says so.
     """
     if state.halted:
-        return _nothing(bar, "the name is halted; nothing trades")
+        asleep = asked.trigger is not None
+        return _nothing(bar, "the name is halted; nothing trades", asleep=asleep)
     if asked.trigger is not None and not reached(bar.close, asked.trigger, asked.side):
         return _nothing(bar, f"the stop at {asked.trigger} was not reached", asleep=True)
+    if asked.style is Style.MID_PEG and state.quotes is not None:
+        bid, offer = state.quotes
+        at = peg(asked.side, bid=bid, offer=offer, cap=asked.limit_price, bands=state.bands)
+        if at.price is None:
+            return _nothing(bar, at.reason)
+        state = replace(state, mid=float(at.price))
     units, price, why = asked.quantity, terms.price(bar.close, asked.side), "at the venue's quote"
+    if asked.style is Style.AUCTION:
+        price, why = bar.close.quantize(PRICE, rounding=ROUND_HALF_EVEN), "at the auction's price"
+    if terms.model is None and asked.style is Style.MID_PEG:
+        return _nothing(bar, "this venue knows no queue, so no peg can be said to have filled")
     if terms.model is not None:
         if state.shown is None:
             state = replace(state, shown=float(terms.shown(bar.close)))
@@ -76,6 +103,8 @@ def match_bar(asked: Asked, bar: Bar, terms: VenueTerms, state: MarketState) -> 
         return _nothing(bar, why)
     if asked.side.sign * (price - asked.limit_price) > 0:
         return _nothing(bar, f"{price} is beyond the limit {asked.limit_price}")
+    if state.bands is not None and not may_trade(price, state.bands):
+        return _nothing(bar, f"{price} lies outside {state.bands.lower} to {state.bands.upper}")
     if asked.whole and units < asked.quantity:
         return _nothing(bar, f"only {units} of {asked.quantity} could fill, all were asked for")
     fee = cents(EXACT.multiply(EXACT.multiply(units, price), terms.fee_rate))

@@ -2,23 +2,32 @@
 
 Every call is one SQLite transaction with synchronous=FULL, so a killed process loses nothing it
 was told. An order meets the first bar after its creation, and `matching.match_bar` says what
-becomes of it. A bar that misses the limit leaves a DAY order to expire with that session.
+becomes of it. A bar that misses the limit leaves a DAY order to expire with that session, what an
+IOC or FOK lacks is cancelled, and a GTC order meets every later bar with what is left of it.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
-from runtime.brokers.matching import Asked, Matched, match_bar, style_of
-from runtime.brokers.record import VenueRecord, Working, micros
+from runtime.brokers.matching import Asked, match_bar, style_of
+from runtime.brokers.record import Outcome, VenueRecord, Working
 from runtime.brokers.terms import ALTERNATE, PRIMARY, VenueTerms
-from runtime.domain import Bar, Fill, Order, OrderState, Quote, TimeInForce
+from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, Quote, TimeInForce
 from runtime.errors import OrderInvalid
-from runtime.fills import MarketState
+from runtime.fills import MarketState, Style
 from runtime.killing import Resting
 from runtime.ports import Statement
 
 __all__ = ["ALTERNATE", "PRIMARY", "PaperVenue", "VenueTerms"]
+
+_ENDS = {  # where what did not fill stands after a bar
+    TimeInForce.DAY: OrderState.EXPIRED,
+    TimeInForce.GTC: OrderState.WORKING,
+    TimeInForce.IOC: OrderState.CANCELLED,
+    TimeInForce.FOK: OrderState.CANCELLED,
+    TimeInForce.CLS: OrderState.EXPIRED,
+}
 
 
 class PaperVenue:
@@ -77,15 +86,24 @@ class PaperVenue:
         """Take an order once; the same order again answers where it stands.
 
         Raises:
-            OrderInvalid: it names another venue, or its id was used for another order.
+            OrderInvalid: it names another venue, its id was used for another order, or this venue
+                does not trade it: the opening auction, or a peg where no queue is modelled.
         """
         if order.venue != self.name:
             raise OrderInvalid(f"order {order.order_id} is for {order.venue}, not for {self.name}")
+        if style_of(order.order_type, order.time_in_force) is Style.MID_PEG and not (
+            self.terms.model
+        ):
+            raise OrderInvalid(f"venue {self.name} fills at the close and so takes no pegs")
         return self._record.submit(order)
 
     def find(self, order_id: str) -> OrderState | None:
         """Return where an order stands, None if it never arrived."""
         return self._record.find(order_id)
+
+    def report(self, order_id: str) -> OrderReport | None:
+        """Return an order's quantities by this venue's record, None if it never arrived."""
+        return self._record.report(order_id)
 
     def cancel(self, order_id: str) -> OrderState:
         """Cancel an order that is working; OrderInvalid if it never arrived."""
@@ -100,7 +118,10 @@ class PaperVenue:
         return self._record.resting()
 
     def expire_before(self, opened: datetime) -> None:
-        """End what works and was created before `opened`: the session it was for went by unseen."""
+        """End what works and was created before `opened`: the session it was for went by unseen.
+
+        What is good till cancelled is for every session and stays.
+        """
         self._record.expire_before(opened)
 
     def on_bars(self, bars: Sequence[Bar], at: datetime) -> int:
@@ -127,23 +148,26 @@ class PaperVenue:
         self._record.traded_by(self.terms.hash, repr(self.terms))
         return self._record.match(bars, self._outcome)
 
-    def _outcome(self, order: Working, bar: Bar | None) -> tuple[Matched | None, OrderState]:
+    def _outcome(self, order: Working, bar: Bar | None) -> Outcome:
         """Return what a bar executes of an order, and where the order stands then."""
-        ended = (
-            OrderState.CANCELLED if order.time_in_force is TimeInForce.IOC else OrderState.EXPIRED
-        )
-        if bar is None or micros(bar.event_time) <= order.created_at:
-            return None, ended
+        ended = _ENDS[order.time_in_force]
+        if bar is None:
+            return Outcome(matched=None, state=ended)
+        leaves = order.quantity - order.filled
         asked = Asked(
             side=order.side,
-            quantity=order.quantity,
+            quantity=leaves,
             limit_price=order.limit_price,
             style=style_of(order.order_type, order.time_in_force),
+            trigger=order.stop_price,
+            whole=order.time_in_force is TimeInForce.FOK,
         )
         matched = match_bar(asked, bar, self.terms, self._states(bar))
+        awake = not matched.asleep
         if not matched.quantity:
-            return None, ended
-        return matched, OrderState.FILLED if matched.quantity == order.quantity else ended
+            return Outcome(matched=None, state=ended, awake=awake)
+        state = OrderState.FILLED if matched.quantity == leaves else ended
+        return Outcome(matched=matched, state=state, awake=awake)
 
     def executions(self, after: int) -> Sequence[tuple[int, Fill]]:
         """Return (number, fill) of every execution numbered above `after`, in order."""

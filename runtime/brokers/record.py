@@ -14,24 +14,27 @@ from typing import Any
 
 from runtime.brokers.matching import Matched, cents
 from runtime.brokers.terms import EXACT
-from runtime.domain import Bar, Fill, Order, OrderState, OrderType, Side, TimeInForce
+from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, OrderType, Side, TimeInForce
 from runtime.errors import DatabaseUnavailable, OrderInvalid, Superseded
 from runtime.killing import Resting
 from runtime.ports import Statement
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_NONE = Decimal(0)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
   number INTEGER PRIMARY KEY, order_id TEXT NOT NULL UNIQUE, symbol TEXT NOT NULL,
   side TEXT NOT NULL, quantity TEXT NOT NULL, order_type TEXT NOT NULL, limit_price TEXT NOT NULL,
-  tif TEXT NOT NULL, created_at INTEGER NOT NULL, state TEXT NOT NULL, asked TEXT NOT NULL);
+  tif TEXT NOT NULL, created_at INTEGER NOT NULL, state TEXT NOT NULL, asked TEXT NOT NULL,
+  stop_price TEXT, awake INTEGER NOT NULL DEFAULT 0, met INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS orders_working ON orders (number) WHERE state = 'working';
 CREATE TABLE IF NOT EXISTS executions (
   number INTEGER PRIMARY KEY, execution_id TEXT NOT NULL UNIQUE, order_id TEXT NOT NULL,
   symbol TEXT NOT NULL, side TEXT NOT NULL, quantity TEXT NOT NULL, price TEXT NOT NULL,
   fee TEXT NOT NULL, cash TEXT NOT NULL, executed_at INTEGER NOT NULL, day TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS executions_day ON executions (day);
+CREATE INDEX IF NOT EXISTS executions_order ON executions (order_id);
 CREATE TABLE IF NOT EXISTS positions (symbol TEXT PRIMARY KEY, quantity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS logons (epoch INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS terms (after INTEGER NOT NULL, hash TEXT NOT NULL, said TEXT NOT NULL);
@@ -53,7 +56,18 @@ class Working:
     order_type: OrderType
     limit_price: Decimal
     time_in_force: TimeInForce
-    created_at: int  # microseconds since 1970, UTC
+    stop_price: Decimal | None  # what wakes it; None = it is no stop, or awake
+    filled: Decimal  # units, at earlier bars
+    met: int  # microseconds since 1970, UTC; of the newest bar it met, or of its creation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a bar made of an order."""
+
+    matched: Matched | None  # what executed, if anything
+    state: OrderState  # where the order stands then
+    awake: bool = False  # a stop that was reached, now or before
 
 
 class VenueRecord:
@@ -142,8 +156,8 @@ class VenueRecord:
             if known is None:
                 database.execute(
                     "INSERT INTO orders (order_id, symbol, side, quantity, order_type, "
-                    "limit_price, tif, created_at, state, asked) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'working', ?)",
+                    "limit_price, tif, created_at, state, asked, stop_price, met) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'working', ?, ?, ?)",
                     (
                         order.order_id,
                         order.symbol,
@@ -154,6 +168,8 @@ class VenueRecord:
                         order.time_in_force.value,
                         micros(order.created_at),
                         asked,
+                        None if order.stop_price is None else str(order.stop_price),
+                        micros(order.created_at),
                     ),
                 )
                 return OrderState.WORKING
@@ -167,6 +183,17 @@ class VenueRecord:
         """Return where an order stands, None if it never arrived."""
         rows = self._rows("SELECT state FROM orders WHERE order_id = ?", (order_id,))
         return OrderState(rows[0][0]) if rows else None
+
+    def report(self, order_id: str) -> OrderReport | None:
+        """Return an order's quantities by this record, None if it never arrived."""
+        with self._transaction("DEFERRED") as database:
+            row = database.execute(
+                "SELECT state, quantity FROM orders WHERE order_id = ?", (order_id,)
+            ).fetchone()
+            filled = _filled(database, order_id)
+        if row is None:
+            return None
+        return OrderReport.of(order_id, OrderState(row[0]), Decimal(row[1]), filled)
 
     def cancel(self, order_id: str) -> None:
         """Cancel an order if it is working."""
@@ -184,26 +211,27 @@ class VenueRecord:
         return tuple(Resting(order_id, symbol) for order_id, symbol in rows)
 
     def expire_before(self, opened: datetime) -> None:
-        """End what works and was created before `opened`."""
+        """End what works and was created before `opened`, unless it is good till cancelled."""
         with self._transaction() as database:
             self._admitted(database)
             database.execute(
-                "UPDATE orders SET state = CASE tif WHEN 'ioc' THEN 'cancelled' ELSE 'expired' END "
-                "WHERE state = 'working' AND created_at < ?",
+                "UPDATE orders SET state = "
+                "CASE WHEN tif IN ('ioc', 'fok') THEN 'cancelled' ELSE 'expired' END "
+                "WHERE state = 'working' AND tif <> 'gtc' AND created_at < ?",
                 (micros(opened),),
             )
 
     def match(
         self,
         bars: Sequence[Bar],
-        outcome: Callable[[Working, Bar | None], tuple[Matched | None, OrderState]],
+        outcome: Callable[[Working, Bar | None], Outcome],
     ) -> int:
         """Put every order that was working before a close to `outcome`, in one transaction.
 
         Args:
             bars: of the close, one per symbol, at least one.
-            outcome: told an order and its bar (None = there is none); says what executed, if
-                anything, and where the order stands then.
+            outcome: told an order and its bar (None = there is none it has not met); says what
+                executed, if anything, and where the order stands then.
 
         Returns:
             Executions made.
@@ -214,12 +242,17 @@ class VenueRecord:
             self._admitted(database)
             for order in _working(database, max(bar.event_time for bar in bars)):
                 bar = by_symbol.get(order.symbol)
-                matched, state = outcome(order, bar)
-                if matched is not None and bar is not None:
-                    _execute(database, order, matched, bar)
+                if bar is not None and micros(bar.event_time) <= order.met:
+                    bar = None
+                result = outcome(order, bar)
+                if result.matched is not None and bar is not None:
+                    _execute(database, order, result.matched, bar)
                     made += 1
+                met = order.met if bar is None else micros(bar.event_time)
                 database.execute(
-                    "UPDATE orders SET state = ? WHERE order_id = ?", (state.value, order.order_id)
+                    "UPDATE orders SET state = ?, awake = max(awake, ?), met = ? "
+                    "WHERE order_id = ?",
+                    (result.state.value, int(result.awake), met, order.order_id),
                 )
         return made
 
@@ -275,8 +308,8 @@ def micros(at: datetime) -> int:
 def _working(database: sqlite3.Connection, closing: datetime) -> list[Working]:
     """Return what was working before a close, oldest first."""
     rows = database.execute(
-        "SELECT order_id, symbol, side, quantity, order_type, limit_price, tif, created_at "
-        "FROM orders WHERE state = 'working' AND created_at < ? ORDER BY number",
+        "SELECT order_id, symbol, side, quantity, order_type, limit_price, tif, stop_price, awake, "
+        "met FROM orders WHERE state = 'working' AND created_at < ? ORDER BY number",
         (micros(closing),),
     ).fetchall()
     return [
@@ -288,10 +321,18 @@ def _working(database: sqlite3.Connection, closing: datetime) -> list[Working]:
             order_type=OrderType(row[4]),
             limit_price=Decimal(row[5]),
             time_in_force=TimeInForce(row[6]),
-            created_at=row[7],
+            stop_price=None if row[7] is None or row[8] else Decimal(row[7]),
+            filled=_filled(database, row[0]) if row[6] == "gtc" else _NONE,
+            met=row[9],
         )
         for row in rows
     ]
+
+
+def _filled(database: sqlite3.Connection, order_id: str) -> Decimal:
+    """Return the units of an order that have executed."""
+    rows = database.execute("SELECT quantity FROM executions WHERE order_id = ?", (order_id,))
+    return sum((Decimal(text) for (text,) in rows.fetchall()), _NONE)
 
 
 def _execute(database: sqlite3.Connection, order: Working, done: Matched, bar: Bar) -> None:
@@ -339,5 +380,6 @@ def _asked(order: Order) -> str:
             str(order.limit_price),
             order.time_in_force.value,
             micros(order.created_at),
+            *(() if order.stop_price is None else (str(order.stop_price),)),
         ]
     )

@@ -58,6 +58,8 @@ class LakeStates:
             daily_volatility=0.0 if closes is None else daily_volatility(closes),
             daily_volume=None if volumes is None else float(volumes.mean()),
             halted=line is not None and line.state in STOPPED,
+            quotes=None if line is None or line.quoted_at is None else (line.bid, line.offer),
+            bands=None if line is None else line.bands,
         )
 
     def _read(self, feature: str, symbol: str, length: int, at: datetime) -> Array | None:

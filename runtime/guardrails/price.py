@@ -1,6 +1,11 @@
-"""Check 4: is the limit on the tick grid, near a fresh reference, and inside published bands?"""
+"""Check 4: are limit and stop on the tick grid, near a fresh reference, and inside the bands?
+
+The limit of a stop is compared with its stop price, which is where it will be in the market then;
+the stop price is compared with the reference, and has to lie on the side that is not traded yet.
+"""
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import (
@@ -16,7 +21,7 @@ from runtime.guardrails.context import (
 )
 from runtime.market.phases import regular
 from runtime.policy import Policy
-from runtime.ticks import tick_grid
+from runtime.ticks import TickGrid, tick_grid
 
 NAME = "4 price"
 
@@ -49,7 +54,12 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
         tick = grid.tick(limit)
         if limit % tick:
             return blocked(NAME, f"ticks of {tick}", str(limit), "off the tick grid")
-        away = abs(limit - price) / price
+        stop = order.stop_price
+        if stop is not None:
+            objection = _stop(order, stop, price, grid, collar)
+            if objection is not None:
+                return objection
+        away = abs(limit - price) / price if stop is None else abs(limit - stop) / stop
         if away > collar:
             return blocked(NAME, shown, f"{away:.2%}", "outside the collar")
         before = previous.get(symbol)
@@ -63,6 +73,22 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
         return beyond_bands(order) or passed(NAME, shown, f"{away:.2%}")
 
     return check
+
+
+def _stop(
+    order: PlannedOrder, stop: Decimal, price: Decimal, grid: TickGrid, collar: Decimal
+) -> Verdict | None:
+    """Return what objects to a stop price, if anything does."""
+    tick = grid.tick(stop)
+    if stop % tick:
+        return blocked(NAME, f"ticks of {tick}", str(stop), "the stop is off the tick grid")
+    away = order.side.sign * (stop - price) / price
+    if away <= 0:
+        reason = "the stop is reached already; it would trade at once"
+        return blocked(NAME, f"beyond {price}", str(stop), reason)
+    if away > collar:
+        return blocked(NAME, f"{collar:.2%}", f"{away:.2%}", "the stop is outside the collar")
+    return None
 
 
 def _prepare_bands(context: Context, max_age: int) -> Callable[[PlannedOrder], Verdict | None]:
@@ -85,6 +111,10 @@ def _prepare_bands(context: Context, max_age: int) -> Callable[[PlannedOrder], V
         if not bands.lower <= order.limit_price <= bands.upper:
             limit = f"{bands.lower} to {bands.upper}"
             return blocked(NAME, limit, str(order.limit_price), "outside the published band")
+        stop = order.stop_price
+        if stop is not None and not bands.lower <= stop <= bands.upper:
+            limit = f"{bands.lower} to {bands.upper}"
+            return blocked(NAME, limit, str(stop), "the stop is outside the published band")
         return None
 
     return check

@@ -29,7 +29,8 @@ _COLUMNS: dict[str, str] = {  # name and type of each column; money is USD
     "score float, weight float, current float, confidence float, planned units, denied_by text",
     "orders": "order_id text, decision_id text, bundle text, tick text, symbol text, leg int, "
     "venue text, side text, quantity units, order_type text, limit_price units, "
-    "time_in_force text, created_at time, state text, filled units, note text, updated_at time",
+    "time_in_force text, created_at time, state text, filled units, note text, updated_at time, "
+    "stop_price units",
     "fills": "seq int, venue text, execution_id text, order_id text, symbol text, side text, "
     "quantity units, price units, fee units, executed_at time, realised money, "
     "realised_average money, stands bool",
@@ -170,6 +171,7 @@ def _orders(journal: Journal, start: date | None, end: date | None) -> Iterator[
                 record.filled,
                 record.note,
                 record.updated_at,
+                order.stop_price,
             )
 
 

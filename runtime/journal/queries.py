@@ -340,6 +340,7 @@ def order_record(row: Sequence[Any]) -> OrderRecord:
             limit_price=Decimal(row[12]),
             time_in_force=TimeInForce(row[13]),
             created_at=instant(row[14]),
+            stop_price=None if row[20] is None else Decimal(row[20]),
         ),
         decision_id=row[3],
         account=row[2],

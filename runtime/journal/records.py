@@ -9,7 +9,15 @@ from math import isfinite
 
 import msgspec
 
-from runtime.domain import Fill, Order, OrderState, PlannedOrder, Signal, Verdict
+from runtime.domain import (
+    Fill,
+    Order,
+    OrderReport,
+    OrderState,
+    PlannedOrder,
+    Signal,
+    Verdict,
+)
 from runtime.errors import OrderInvalid
 from runtime.inputs import Array
 from runtime.journal.blobs import encode_arrays, hash_of
@@ -115,6 +123,18 @@ class OrderRecord:
     def leaves(self) -> Decimal:
         """Return units that may still execute."""
         return Decimal(0) if self.state.terminal else self.order.quantity - self.filled
+
+    @property
+    def report(self) -> OrderReport:
+        """Return its quantities: filled + leaves + cancelled = ordered."""
+        return OrderReport.of(self.order.order_id, self.state, self.order.quantity, self.filled)
+
+    @property
+    def remaining(self) -> Order:
+        """Return the order as far as it is not filled: what still works of it."""
+        if not self.filled:
+            return self.order
+        return msgspec.structs.replace(self.order, quantity=self.order.quantity - self.filled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,8 @@ def check_order(order: Order, record: DecisionRecord) -> None:
     """Refuse an order whose amounts are not exact or that is of another decision; OrderInvalid."""
     check_units(order.quantity, order.symbol, "order quantity")
     check_units(order.limit_price, order.symbol, "limit price")
+    if order.stop_price is not None:
+        check_units(order.stop_price, order.symbol, "stop price")
     if (order.bundle, order.tick) != (record.bundle, record.tick):
         raise OrderInvalid(
             f"order {order.order_id} is of {order.bundle}/{order.tick}, "
@@ -144,6 +146,7 @@ def order_row(
         "",
         created,
         line,
+        None if order.stop_price is None else text(order.stop_price),
     )
 
 

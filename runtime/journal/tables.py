@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS journal_orders (
   leg INTEGER NOT NULL, venue TEXT NOT NULL, side TEXT NOT NULL, quantity {number} NOT NULL,
   order_type TEXT NOT NULL, limit_price {number} NOT NULL, time_in_force TEXT NOT NULL,
   created_at BIGINT NOT NULL, state TEXT NOT NULL, filled {number} NOT NULL, note TEXT NOT NULL,
-  updated_at BIGINT NOT NULL, line INTEGER NOT NULL);
+  updated_at BIGINT NOT NULL, line INTEGER NOT NULL, stop_price {number});
 CREATE INDEX IF NOT EXISTS journal_orders_decision ON journal_orders (decision_id);
 CREATE INDEX IF NOT EXISTS journal_orders_open ON journal_orders (account, seq)
   WHERE state IN ('pending', 'working', 'unknown');
@@ -59,7 +59,8 @@ DECISION = "seq, decision_id, account, bundle, tick, decided_at, inputs"
 DENIAL = "seq, line, symbol, failed"
 ORDER = (
     "order_id, seq, account, decision_id, bundle, tick, symbol, leg, venue, side, quantity, "
-    "order_type, limit_price, time_in_force, created_at, state, filled, note, updated_at, line"
+    "order_type, limit_price, time_in_force, created_at, state, filled, note, updated_at, line, "
+    "stop_price"
 )
 FILL = (
     "seq, account, venue, execution_id, order_id, symbol, side, quantity, price, fee, "

@@ -142,6 +142,8 @@ def encode_decision(record: DecisionRecord, account: str, orders: tuple[Order, .
         check_units(order.quantity, order.symbol, "planned quantity")
         check_units(order.limit_price, order.symbol, "planned limit_price")
         check_units(order.reference_price, order.symbol, "planned reference_price")
+        if order.stop_price is not None:
+            check_units(order.stop_price, order.symbol, "planned stop_price")
     kept = {name: getattr(record, name) for name in _KEPT}
     return _encode(DecisionWire(**kept, account=account, orders=orders))
 

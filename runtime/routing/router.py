@@ -12,7 +12,7 @@ from operator import itemgetter
 
 import msgspec
 
-from runtime.domain import Order, PlannedOrder, Quote, Side, TimeInForce, order_id
+from runtime.domain import Order, PlannedOrder, Quote, Side, order_id
 from runtime.errors import OrderInvalid
 
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
@@ -214,7 +214,6 @@ def child_orders(
     bundle: str,
     tick: str,
     created_at: datetime,
-    time_in_force: TimeInForce = TimeInForce.DAY,
 ) -> tuple[Order, ...]:
     """Return one order per leg, compared with what was asked at the last point before the venue.
 
@@ -242,8 +241,9 @@ def child_orders(
                 quantity=leg.quantity,
                 order_type=planned.order_type,
                 limit_price=planned.limit_price,
-                time_in_force=time_in_force,
+                time_in_force=planned.time_in_force,
                 created_at=created_at,
+                stop_price=planned.stop_price,
             )
             for number, leg in enumerate(chosen.legs)
         ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from random import Random
 
-from runtime.domain import Fill, Order, OrderState, Quote
+from runtime.domain import Fill, Order, OrderReport, OrderState, Quote
 from runtime.errors import VenueUnknownOutcome
 from runtime.ports import Broker, Statement
 
@@ -42,6 +42,9 @@ class MisbehavingBroker:
 
     def find(self, order_id: str) -> OrderState | None:
         return self._broker.find(order_id)
+
+    def report(self, order_id: str) -> OrderReport | None:
+        return self._broker.report(order_id)
 
     def cancel(self, order_id: str) -> OrderState:
         self._maybe_lost(order_id, before=True)
