@@ -27,6 +27,7 @@ from pipelines.vectorbt_check import comparison, cross_check, statistics
 from pipelines.workspace import Workspace, open_workspace
 from runtime.inference import DecisionSession
 from runtime.inputs import CurrentWeights, Latest, Window, gather
+from runtime.stops import Stops
 
 __all__ = [
     "Barriers",
@@ -36,6 +37,7 @@ __all__ = [
     "Latest",
     "Learner",
     "Period",
+    "Stops",
     "Strategy",
     "Study",
     "Trained",
@@ -128,6 +130,7 @@ def count_tries(
         shape_hash=definition.shape_hash,
         snapshot_hash=place.snapshot.hash,
         notebook=place.notebook,
+        run=place.run,
     )
 
 
