@@ -264,15 +264,24 @@ def redecide(
 ) -> int:
     """Decide again from the journal; returns 1 if anything differs."""
     from runtime.bundle import load_bundle
+    from runtime.joint import JointLog
+    from runtime.joint_graph import JointGraph
     from runtime.journal.redecide import redecide as again
     from runtime.signing import load_trusted
 
-    def load(bundle: str) -> "Decides":
-        return load_bundle(settings.bundles / bundle, load_trusted(settings.trusted_keys)).session
+    journal, trusted = journal_of(settings, account), load_trusted(settings.trusted_keys)
+    joints = JointLog(journal.engine)
+
+    def load(name: str) -> "Decides":
+        joint = joints.find(name)
+        if joint is None:
+            return load_bundle(settings.bundles / name, trusted).session
+        loaded = {s.role: load_bundle(settings.bundles / s.bundle, trusted) for s in joint.seats}
+        return JointGraph({role: (one.session, one.inputs) for role, one in loaded.items()})
 
     start = time.perf_counter()
     found = again(
-        journal_of(settings, account),
+        journal,
         load,
         start=days[0],
         end=days[1],

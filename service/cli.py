@@ -301,7 +301,7 @@ def trade(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Trade the active bundle on paper under the wall clock, in a process of its own.
+    """Trade what the registry names on paper under the wall clock, in a process of its own.
 
     Each session is run once, after its close, by the exchange's calendar; without a bar of that
     session in the lake nothing is decided. Start it several times, on one host or over one

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from featurestore.calendars import load_calendar
 from runtime.bundle import promote_bundle
@@ -23,6 +25,7 @@ from runtime.shadow_log import ShadowLog
 from runtime.signing import load_signer, load_trusted
 from service.accounts import LIVE
 from service.bands import BY
+from service.cli import app
 from service.crew import live_crew
 from service.proof import prove_here
 from service.settings import read_settings
@@ -287,3 +290,16 @@ def test_an_order_of_several_leads_back_to_each_of_them(world):
     for one in shares.days:
         by_day[one.day] = by_day.get(one.day, Decimal(0)) + one.equity
     assert by_day == {point.day: point.equity for point in world.journal.equity_curve()[-2:]}
+
+
+def test_what_several_decided_is_decided_again_by_the_command_line(world):
+    world.seat("other", "arm.b", trials=9)
+    world.registry.allocate(
+        {"champion": "0.6", "arm.b": "0.3"}, by="ada", why="A/B", at=SEATED + timedelta(days=1)
+    )
+    world.run(START, date(2017, 1, 13))
+    words = ["redecide", "--account", LIVE, "--json"]
+    done = CliRunner().invoke(app, [*words, "-w", str(world.settings.workspace)])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["decisions"], found["differences"]) == (2, [])
