@@ -1,11 +1,12 @@
 """A backtest whose orders are sized, routed and filled by the runtime's own functions.
 
 1. at a decision: whole-lot orders by `runtime.plan.make_plan`, on the equity these fills left
-2. each is split over the venues by `runtime.routing.router.route`
+2. each is split over the venues by `runtime.routing`, as its type asks for
 3. at the next close every part meets `runtime.brokers.matching.match_bar`, as at a paper venue
 4. between fills, stops rest from one close to the next; borrowed stock is paid by the day
 
-Weights are those of the plain backtest. What does not fill is asked for again at the next decision.
+Weights are those of the plain backtest. What does not fill is asked for again at the next decision;
+an order that is good till cancelled meets one close here, at a paper venue all until then.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,19 +20,22 @@ import numpy as np
 from featurestore.calendars import Calendar
 from pipelines.backtest import Backtest
 from pipelines.books import CAPITAL
+from pipelines.door import require_record
 from pipelines.errors import StrategyInvalid
 from pipelines.gap import Trade
-from runtime.brokers.matching import Asked, match_bar, reached
+from runtime.brokers.matching import Asked, match_bar, reached, style_of
 from runtime.brokers.states import STOPPED, daily_volatility
 from runtime.brokers.terms import VenueTerms
 from runtime.contract import SizingPolicy
-from runtime.domain import Bar, PlannedOrder, Side
+from runtime.domain import Bar, OrderType, PlannedOrder, Side, TimeInForce
+from runtime.errors import OrderInvalid
 from runtime.feeds import price_of
 from runtime.fills import MarketState, Style, borrow_cost
 from runtime.inputs import Array
 from runtime.market.states import Published
 from runtime.plan import make_plan
 from runtime.routing.router import route
+from runtime.routing.whole import route_order
 from runtime.stops import Stops
 from runtime.ticks import collared
 
@@ -94,8 +98,10 @@ def realistic(result: Backtest, sizing: SizingPolicy, market: Market) -> Realist
         market: venues, states, calendar; with stops, positions are let go between decisions.
 
     Raises:
+        EvaluationUnrecorded: called in a kernel by anybody but who has recorded the trial.
         StrategyInvalid: equity fell to nothing.
     """
+    require_record("realistic")
     account = _Account(result=result, sizing=sizing, market=market)
     decided = {int(row): i for i, row in enumerate(result.fill_rows)}
     equity = np.full(len(result.prices) + 1, CAPITAL)
@@ -172,12 +178,20 @@ class _Account:
         lot = 1 if planned.quantity % self.sizing.lot else self.sizing.lot
         terms = {one.name: one for one in self.market.venues}
         quotes = [one.quote(shown, at) for one in self.market.venues]
-        for leg in route(planned, quotes, lot=lot).legs:
+        usual = planned.order_type is OrderType.MARKET and planned.time_in_force is TimeInForce.DAY
+        style = style_of(planned.order_type, planned.time_in_force)
+        try:
+            legs = (route if usual else route_order)(planned, quotes, lot=lot).legs
+        except OrderInvalid:
+            return  # no venue takes it whole; the desk would not send it either
+        for leg in legs:
             asked = Asked(
                 side=planned.side,
                 quantity=leg.quantity,
                 limit_price=planned.limit_price,
-                style=self.market.style,
+                style=self.market.style if usual else style,
+                trigger=planned.stop_price,
+                whole=planned.time_in_force is TimeInForce.FOK,
             )
             self._fill(planned.symbol, asked, terms[leg.venue], row)
 
