@@ -14,6 +14,7 @@ from runtime.engine import Engine, fund
 from runtime.errors import BundleRefused, PolicyInvalid
 from runtime.joint import JointLog
 from runtime.joint_graph import JointGraph
+from runtime.journal.records import CashFlow
 from runtime.journal.redecide import redecide
 from runtime.members import joint_bundle, joint_of
 from runtime.registry import RESERVE
@@ -316,3 +317,25 @@ def test_a_turnover_limit_spreads_the_first_purchase_over_several_ticks(bench, t
     assert CAPITAL * Decimal("0.19") < planned <= CAPITAL * Decimal("0.2")
     run(desk, MONDAY, date(2017, 1, 13))
     check_books(desk, desk.shares)
+
+
+def test_money_paid_in_is_shared_by_fraction_and_the_books_still_add_up(bench, three):
+    """A payment is shared by fraction and is nobody's profit."""
+    desk, _ = joint_desk(bench.desk, members(three, FRACTIONS))
+    run(desk, START, date(2017, 1, 11))
+    before = {role: book.copy() for role, book in desk.shares.follow().books.items()}
+    desk.journal.record_flow(
+        CashFlow(flow_id="more", amount=Decimal("50000.01"), at=desk.clock.now(), note="paid in")
+    )
+    run(desk, date(2017, 1, 12), date(2017, 1, 12))
+    check_books(desk, desk.shares)
+    after = desk.shares.books
+    given = {role: after[role].given - before[role].given for role in after}
+    assert given == {
+        "arm.fell": Decimal("15000.00"),
+        "arm.quick": Decimal("7500.00"),
+        "champion": Decimal("22500.01"),
+        RESERVE: Decimal("5000.00"),
+    }
+    profits = sum(one.profit for one in desk.shares.days)
+    assert profits == desk.journal.last_session().equity - CAPITAL - Decimal("50000.01")
