@@ -1,6 +1,8 @@
 """What a trial would have earned with real fills: latency, spread, impact, halts, stops, borrow."""
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +11,9 @@ import numpy as np
 
 from featurestore.calendars import load_calendar
 from pipelines.backtest import Backtest
+from pipelines.door import answered_for
 from pipelines.evaluate import Trial
+from pipelines.models.counting import LedgerCounter
 from pipelines.performance import SESSIONS_PER_YEAR, sharpe
 from pipelines.pictures import Table
 from pipelines.realism import Market, RealisticRun, realistic
@@ -71,8 +75,8 @@ def fills(
 ) -> Filled:
     """Trade a recorded trial's decisions again, filled as the paper venues fill.
 
-    The decisions are those that were counted; no new configuration is tried, so nothing is
-    recorded.
+    The decisions are those that were counted, and without stops no new configuration is tried, so
+    nothing is recorded. Stops are another rule: a run with them is a try of the study and counts.
 
     Args:
         trial: as `submit` handed it over.
@@ -102,7 +106,32 @@ def fills(
         style=style,
         stops=stops,
     )
-    return Filled(plain=trial.backtest, run=realistic(trial.backtest, study.sizing, trading))
+    with _counted(trial, stops, place), answered_for():
+        run = realistic(trial.backtest, study.sizing, trading)
+    return Filled(plain=trial.backtest, run=run)
+
+
+@contextmanager
+def _counted(trial: Trial, stops: Stops | None, place: Workspace) -> Iterator[None]:
+    """Write a run with stops to the ledger before it starts, and again when it has ended."""
+    if stops is None:
+        yield
+        return
+    definition = trial.definition
+    counter = LedgerCounter(
+        ledger=place.ledger(),
+        study=definition.study.name,
+        code_hash=definition.code_hash,
+        shape_hash=definition.shape_hash,
+        snapshot_hash=trial.snapshot_hash,
+        notebook=definition.notebook or place.notebook,
+        run=place.run,
+    )
+    events = hashlib.sha256(repr(sorted(map(repr, stops.events))).encode()).hexdigest()[:12]
+    rule = f"{stops.multiple:g} deviations, {stops.horizon} before events {events}"
+    key = counter.open({**definition.strategy.parameters, "stops": rule})
+    yield
+    counter.close(key, f"trial {trial.key[:12]} traded again with stops; a look, no candidate")
 
 
 def _published(

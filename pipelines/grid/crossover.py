@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.door import require_record
 from pipelines.errors import StrategyInvalid
 from pipelines.grid.kernels import daily_values, moving_averages, total_returns
 from runtime.inputs import Array
@@ -73,8 +74,10 @@ def crossovers(
         delay: bars from a signal to its fill; 0 fills on the close that made the signal.
 
     Raises:
+        EvaluationUnrecorded: called in a kernel by anybody but who has recorded every pair.
         StrategyInvalid: prices, pairs, fee or delay that no market could give.
     """
+    require_record("crossovers")
     closes = np.asarray(prices, dtype=np.float64)
     closes = np.ascontiguousarray(np.atleast_2d(closes.T))
     wanted = tuple((int(fast), int(slow)) for fast, slow in pairs)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featurestore.universes import universe
+from pipelines.door import answered_for
 from pipelines.errors import StudyInvalid
 from pipelines.grid.crossover import Crossovers, crossovers
 from pipelines.ledger import Ledger
@@ -72,7 +73,8 @@ def submit_crossovers(
     keys = _opened(study, wanted, code, place)
     panel = place.research_panel(study)
     columns = [panel.symbols.index(symbol) for symbol in chosen]
-    sweep = crossovers(panel.prices[:, columns], wanted, fee=study.costs, delay=delay)
+    with answered_for():  # every pair is open in the ledger
+        sweep = crossovers(panel.prices[:, columns], wanted, fee=study.costs, delay=delay)
     held = (sweep.prices / sweep.prices[:, :1]).mean(axis=0) / (1.0 + study.costs)
     held[0] = 1.0
     benchmark = np.asarray(held[1:] / held[:-1] - 1.0, dtype=np.float64)

@@ -34,6 +34,7 @@ class LedgerCounter:
     shape_hash: str  # of the same cell without names and numbers, hex
     snapshot_hash: str  # of the data, hex
     notebook: str = ""
+    run: str | None = None  # in which the tries are made
 
     def open(self, parameters: Mapping[str, Value]) -> str:
         """Open a trial; StudyUnknown if the study was not declared."""
@@ -45,6 +46,7 @@ class LedgerCounter:
                 shape_hash=self.shape_hash,
                 snapshot_hash=self.snapshot_hash,
                 notebook=self.notebook,
+                run=self.run,
             )
         )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.door import require_record
 from pipelines.models.counting import CountsTries
 from pipelines.models.importance import clustered_importance
 from pipelines.models.learners import Learner
@@ -36,9 +37,15 @@ def select_features(
         problem: rows and splitter.
         name: of the selection, for the ledger.
         seed: of the shuffles behind importances.
-        counter: who counts each subset; None only where no study is concerned.
+        counter: who counts each subset; None only where no study is concerned, never
+            in a kernel or at a prompt.
         score: larger is better; of equal scores the smaller subset is kept.
+
+    Raises:
+        EvaluationUnrecorded: in a kernel or at a prompt without a counter.
     """
+    if counter is None:
+        require_record("select_features without counter=count_tries(study, strategy)")
     left: NDArray[np.int64] = np.arange(problem.X.shape[1], dtype=np.int64)
     tried: list[tuple[tuple[int, ...], float]] = []
     while True:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from pipelines.door import require_record
 from pipelines.errors import ModelInvalid
 from pipelines.models.counting import CountsTries
 from pipelines.models.learners import Learner
@@ -65,15 +66,20 @@ def tune(
         name: of the search; the same name in the same storage is resumed.
         tries: in total, those of earlier calls included; a try that was cut off counts as failed.
         seed: of the sampler.
-        counter: who counts each try; None only where no study is concerned.
+        counter: who counts each try; None only where no study is concerned, never
+            in a kernel or at a prompt.
         storage: SQLAlchemy URL (SQLite or PostgreSQL); None = memory. One process at a
             time works on a search: a try found running belongs to one that died.
         score: larger is better.
 
     Raises:
         ModelInvalid: an empty space, no try, or every try failed.
+        EvaluationUnrecorded: in a kernel or at a prompt without a counter.
     """
     import optuna
+
+    if counter is None:
+        require_record("tune without counter=count_tries(study, strategy)")
 
     if not space or tries < 1:
         raise ModelInvalid(f"a search needs settings to search and tries >= 1, had {tries}")

@@ -1,6 +1,8 @@
 """Ways to make a question look as if it had been tried less often; none of them lowers N."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -370,3 +372,16 @@ def test_returns_asked_for_past_the_recorded_door_are_refused_where_a_person_loo
     assert trial.backtest.net.size > 200
     charge = place.ledger().charge("tiny")
     assert (charge.at_least, charge.at_most) == (1, 1)
+
+
+def test_a_prompt_is_a_place_where_a_person_looks_on_and_a_program_is_not() -> None:
+    asked = "from pipelines.door import at_a_prompt; print(at_a_prompt())"
+    for words, said in ((["-c", asked], "False"), (["-i"], "True")):
+        ended = subprocess.run(
+            [sys.executable, *words],
+            input="" if "-c" in words else f"{asked}\n",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ended.stdout.strip() == said

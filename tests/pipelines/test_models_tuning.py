@@ -1,12 +1,13 @@
 """Tuning, importance and selection on purged folds: resumable, repeatable, every try counted."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from pipelines.errors import ModelInvalid
+from pipelines.errors import EvaluationUnrecorded, ModelInvalid
 from pipelines.ledger import open_ledger
 from pipelines.models.counting import LedgerCounter
 from pipelines.models.importance import (
@@ -87,6 +88,23 @@ def test_every_try_of_a_search_counts_and_says_its_score(problem, counter):
     assert len(trials) == 6
     assert {trial.status for trial in trials} == {"pruned"}
     assert all("inner score" in trial.reason for trial in trials)
+
+
+@pytest.mark.parametrize("looked_at", ["in_kernel", "at_a_prompt"])
+def test_a_search_or_selection_that_nobody_counts_is_refused_where_a_person_looks_on(
+    problem, monkeypatch, looked_at
+):
+    monkeypatch.setattr(f"pipelines.door.{looked_at}", lambda: True)
+    with pytest.raises(EvaluationUnrecorded, match="count_tries"):
+        tune(RIDGE, SPACE, problem, name="ridge", tries=1, seed=0, counter=None)
+    with pytest.raises(EvaluationUnrecorded, match="count_tries"):
+        select_features(RIDGE, problem, name="drop", seed=0, counter=None)
+
+
+def test_tries_answer_for_the_run_they_were_made_in(problem, counter):
+    counter = replace(counter, run="a-run")
+    tune(RIDGE, SPACE, problem, name="ridge", tries=2, seed=0, counter=counter)
+    assert {trial.run for trial in counter.ledger.trials("small")} == {"a-run"}
 
 
 def test_a_failing_try_counts_too(problem, counter):

@@ -107,7 +107,7 @@ def test_the_backtest_notebook_ends_without_an_alarm_it_does_not_mention(ran):
 def test_every_trial_of_the_notebooks_is_in_the_ledger(ran, workspace):
     ledger = workspace.ledger()
     counted = {record.name: record.trials for record in ledger.studies()}
-    assert counted == {"trend_filter": 1, "crossover_surface": 190, "momentum": 1}
+    assert counted == {"trend_filter": 2, "crossover_surface": 190, "momentum": 1}
     assert (
         ran["04_risk_analysis"][1]["trial"].key == ran["05_performance_attribution"][1]["trial"].key
     ), "the same configuration is the same trial, whoever asks"

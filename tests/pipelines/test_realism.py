@@ -276,7 +276,7 @@ def test_two_fills_of_one_order_are_one_trade_and_unfilled_ones_none():
         reality_gap([], [])
 
 
-def test_a_recorded_trial_is_shown_with_real_fills_and_nothing_more_is_recorded(
+def test_a_recorded_trial_is_shown_with_real_fills_and_only_other_rules_are_counted(
     workspace, tmp_path
 ):
     definition = definition_of(small_study(name="filled"), momentum(21, 3))
@@ -289,6 +289,10 @@ def test_a_recorded_trial_is_shown_with_real_fills_and_nothing_more_is_recorded(
     assert len(workspace.ledger().trials("filled")) == counted
     with_stops = fills(recorded, stops=Stops(multiple=2.0), workspace=workspace)
     assert with_stops.run.stopped > 0
+    fills(recorded, stops=Stops(multiple=2.0), workspace=workspace)
+    fills(recorded, stops=Stops(multiple=3.0), workspace=workspace)
+    tried = workspace.ledger().trials("filled")
+    assert [one.status for one in tried] == ["complete", "pruned", "pruned"], "each rule is a try"
     everything = [
         HaltMessage(symbol="*", at=XNYS.session(recorded.backtest.dates[0]).open, code="MWC1")
     ]

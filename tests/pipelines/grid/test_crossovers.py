@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from pipelines.errors import StrategyInvalid, StudyInvalid
+from pipelines.errors import EvaluationUnrecorded, StrategyInvalid, StudyInvalid
 from pipelines.grid import crossovers, submit_crossovers, window_pairs
 from pipelines.workspace import Workspace
 from runtime.clock import ReplayClock
@@ -136,6 +136,13 @@ def test_every_column_is_a_trial_with_its_returns(workspace):
     assert (evidence.benchmark == grid.benchmark).all()
     submit_crossovers(crossing_study(), pairs, workspace=workspace)
     assert ledger.study("crossing").trials == 55, "the same columns again are the same trials"
+
+
+def test_columns_that_nobody_recorded_are_refused_where_a_person_looks_on(workspace, monkeypatch):
+    monkeypatch.setattr("pipelines.door.in_kernel", lambda: True)
+    with pytest.raises(EvaluationUnrecorded, match=r"crossovers was called in a kernel"):
+        crossovers(np.linspace(10.0, 20.0, 50), [(2, 5)])
+    assert len(submit_crossovers(crossing_study(), [(2, 5)], workspace=workspace).keys) == 1
 
 
 def test_another_delay_is_another_trial(workspace):
