@@ -4,7 +4,8 @@
 2. the first bar after the event that reaches one ends the label; reaching is enough (ties touch)
 3. a bar that opens beyond a barrier is a gap: the label ends at the open, not at the barrier
 4. a bar that spans both barriers counts as the worse one for the position's side
-5. otherwise the vertical barrier ends it, at the last bar that traded within the horizon
+5. otherwise the vertical barrier ends it, at the price of the last bar that traded within the
+   horizon; until the horizon is over nobody knows that no barrier will be reached
 """
 
 from dataclasses import dataclass

@@ -36,7 +36,7 @@ def first_touches(  # pragma: no cover - compiled
         above, below: barrier prices, shape (E,); inf and -inf switch one off.
         horizons: bars to the vertical barrier, shape (E,), >= 1.
         short: True where a rise is the loss, shape (E,).
-        ends: row of the bar that ends the label.
+        ends: row of the bar whose end makes the label known.
         touched: UPPER, LOWER or VERTICAL.
         prices: at which the label ends.
         complete: False when the data end before any barrier was reached.
@@ -47,13 +47,13 @@ def first_touches(  # pragma: no cover - compiled
         last = start + horizons[event]
         complete[event] = last < periods
         last = min(last, periods - 1)
-        ends[event], touched[event], prices[event] = start, VERTICAL, closes[start, column]
+        ends[event], touched[event], prices[event] = last, VERTICAL, closes[start, column]
         for row in range(start + 1, last + 1):
             close = closes[row, column]
             if np.isnan(close):
                 continue
             first = opens[row, column]
-            ends[event], prices[event] = row, close
+            prices[event] = close
             # A bar that opens beyond a barrier is a gap: it ends at the open, not at the barrier.
             if first <= below[event]:
                 touched[event], prices[event] = LOWER, first
@@ -69,7 +69,7 @@ def first_touches(  # pragma: no cover - compiled
                     touched[event], prices[event] = UPPER, above[event]
                 else:
                     touched[event], prices[event] = LOWER, below[event]
-            complete[event] = True
+            ends[event], complete[event] = row, True
             break
 
 

@@ -14,16 +14,16 @@ def oracle(bars, row, column, up, down, horizon, side):
     price = bars.close[row, column]
     above = price * (1 + (up if side > 0 else down))
     below = price * (1 - (down if side > 0 else up))
-    end, touched, at = row, 0, price
+    at = price
     for t in range(row + 1, row + horizon + 1):
         if t >= len(bars.close):
-            return end, 0, at / price - 1, False
+            return t - 1, 0, at / price - 1, False
         opened, high, low, c = (
             part[t, column] for part in (bars.open, bars.high, bars.low, bars.close)
         )
         if np.isnan(c):
             continue
-        end, at = t, c
+        at = c
         if opened <= below:
             return t, -1, opened / price - 1, True
         if opened >= above:
@@ -32,7 +32,7 @@ def oracle(bars, row, column, up, down, horizon, side):
         if hits:
             touched = -side if len(hits) == 2 else hits[0]
             return t, touched, (above if touched > 0 else below) / price - 1, True
-    return end, touched, at / price - 1, True
+    return row + horizon, 0, at / price - 1, True
 
 
 @st.composite
@@ -117,6 +117,15 @@ def test_a_label_whose_future_is_not_there_yet_says_so():
     labels = triple_barrier(np.array([100.0, 101.0]), [0], profit=0.5, stop=0.5, horizon=5)
     assert not labels.complete[0]
     assert labels.ends[0] == 1
+
+
+def test_a_halted_name_is_labelled_when_its_horizon_is_over_and_not_at_its_last_trade():
+    closes = np.array([100.0, 101.0, np.nan, np.nan, 150.0])
+    halted = triple_barrier(closes, [0], profit=0.2, stop=0.2, horizon=3)
+    assert (halted.ends[0], halted.touched[0], halted.complete[0]) == (3, 0, True)
+    assert halted.returns[0] == pytest.approx(0.01)
+    resumed = triple_barrier(closes, [0], profit=0.2, stop=0.2, horizon=4)
+    assert (resumed.ends[0], resumed.touched[0]) == (4, 1), "as nobody could know at bar 1"
 
 
 def test_cutting_the_future_off_never_changes_a_complete_label():
