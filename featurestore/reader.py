@@ -277,12 +277,12 @@ class LakeReader:
         return universe_at(self, view, at)
 
     def truncated(self, at: datetime) -> "LakeReader":
-        """Return a reader of the same snapshot that holds nothing known after `at`."""
+        """Return a reader that holds nothing known after `at`; it announces what it reads, too."""
         cut = micros(at)
         before = self.source.truncated_at
         source = replace(self.source, truncated_at=at if before is None else min(at, before))
         tables = {name: table.truncated(cut) for name, table in self._tables.items()}
-        return LakeReader(source, self.contracts, self._load, tables)
+        return replace(self, source=source, _tables=tables, _frontiers={})
 
     def _window(self, placed: _Placed, symbols: Sequence[str], length: int, at: datetime) -> Array:
         table, name, rows = placed

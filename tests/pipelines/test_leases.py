@@ -1,6 +1,7 @@
 """Every read of research leaves a lease; reads that no trial answers for can be counted."""
 
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 
@@ -52,6 +53,18 @@ def test_a_read_leaves_one_lease_with_who_run_columns_range_and_version(
         "us_equities": {lease.version},
         "vix": {market_lake.snapshot.versions["vix"]},
     }
+
+
+def test_a_read_through_a_truncated_reader_leaves_the_same_lease(workspace, definition):
+    whole = workspace.research_reader(definition.study)
+    short = whole.truncated(datetime(1995, 1, 3, tzinfo=UTC))
+    assert workspace.ledger().reads.leases() == ()
+    assert short.rows("us_equities")["known_at"].max() <= datetime(1995, 1, 3, tzinfo=UTC)
+    ((_, lease),) = workspace.ledger().reads.leases("tiny")
+    assert lease.run == "run-1"
+    whole.rows("us_equities")
+    short.truncated(datetime(1992, 1, 3, tzinfo=UTC)).symbols("us_equities")
+    assert len(workspace.ledger().reads.leases()) == 1
 
 
 def test_the_same_run_in_another_process_takes_no_second_lease(workspace, definition):
