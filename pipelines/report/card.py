@@ -24,16 +24,22 @@ def render_card(data: ReportData) -> str:
     parameters = ", ".join(f"`{name} = {value}`" for name, value in data.candidate.items())
     counts = ", ".join(f"{number} {status}" for status, number in data.counts.items())
     lines += [f"- Candidate: {parameters}", f"- Trials counted: {counts}", "", "## Verdicts", ""]
+    lines += [
+        f"Record: `verdicts` of `manifest.json`; trials: the ledger's study `{data.study}`",
+        "",
+    ]
     lines += ["| gate | passed | statistic | wanted | reason |", "| --- | --- | --- | --- | --- |"]
     for verdict in data.verdicts:
         passed = "yes" if verdict.passed else "no"
         statistic = "n/a" if verdict.statistic is None else f"{verdict.statistic:.6g}"
         wanted = "" if verdict.threshold is None else f"{verdict.comparison} {verdict.threshold:g}"
         lines.append(f"| {verdict.gate} | {passed} | {statistic} | {wanted} | {verdict.reason} |")
-    for title, track in (("Research window", data.research), ("Holdout", data.holdout)):
+    windows = (("Research window", "research", data.research), ("Holdout", "holdout", data.holdout))
+    for title, window, track in windows:
         if track is None:
             continue
         lines += ["", f"## {title}", "", f"{track.days[0]} to {track.days[-1]}", ""]
+        lines += [f"Record: rows of `returns.parquet` whose window is `{window}`", ""]
         lines += ["| | growth a year | volatility | Sharpe | worst drawdown |"]
         lines += ["| --- | ---: | ---: | ---: | ---: |"]
         for name, row in key_figures(track).items():

@@ -83,6 +83,17 @@ def test_card_lists_every_verdict_with_its_figures(data: ReportData) -> None:
     assert "| spa | no | 0.2 | <= 0.05 |" in render_card(data)
 
 
+def test_every_table_of_the_card_names_the_record_its_figures_stand_in(data: ReportData) -> None:
+    spent = replace(data, holdout=_track(date(2017, 1, 3), 100, 2))
+    sections = render_card(spent).split("\n## ")[1:]
+    tables = {one.splitlines()[0]: one for one in sections if "| --- |" in one}
+    records = {"Verdicts": "manifest.json", "Research window": "research", "Holdout": "holdout"}
+    assert tables.keys() == records.keys()
+    for title, record in records.items():
+        line = next(line for line in tables[title].splitlines() if line.startswith("Record: "))
+        assert f"`{record}`" in line
+
+
 def test_key_figures_of_a_known_path() -> None:
     # +10 %, then -50 %: worth 0.55 of the start, 50 % under the peak.
     track = Track(
