@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from featurestore.extent import Extent
+from featurestore.horizon import earlier_end
 from featurestore.lake import Lake
 from featurestore.reader import LakeReader
 from featurestore.snapshots import Snapshot
@@ -115,16 +116,21 @@ class Workspace:
         return self._ledger
 
     def research_reader(self, study: Study) -> LakeReader:
-        """Return the reader of a study's trials: the holdout is sealed and not even loaded."""
+        """Return the reader of a study's trials: the holdout is sealed and not even loaded.
+
+        It is kept for the next call; in a world that ends early every call opens its own.
+        """
         seal = datetime.combine(study.holdout.start, time(), UTC)
         self._studying = study.name
-        if (study.name, seal) not in self._readers:
-            store = self.store()
-            store.seal(study.name, seal)
-            self._readers[study.name, seal] = store.reader(
-                self.snapshot, sealed_from=seal, study=study.name
-            )
-        return self._readers[study.name, seal]
+        ended = earlier_end(None) is not None
+        if not ended and (study.name, seal) in self._readers:
+            return self._readers[study.name, seal]
+        store = self.store()
+        store.seal(study.name, seal)
+        reader = store.reader(self.snapshot, sealed_from=seal, study=study.name)
+        if not ended:
+            self._readers[study.name, seal] = reader
+        return reader
 
     def exploring_reader(self) -> LakeReader:
         """Return a reader for looking around outside any study; it ends before the earliest seal.
@@ -171,9 +177,11 @@ class Workspace:
 
     def research_panel(self, study: Study) -> Panel:
         """Return the dates, prices and benchmark that all trials of a study share."""
-        key = canonical(study.declaration())
+        reader, key = self.research_reader(study), canonical(study.declaration())
+        if reader.truncated_at is not None:
+            return Panel(reader, study, study.research)
         if key not in self._panels:
-            self._panels[key] = Panel(self.research_reader(study), study, study.research)
+            self._panels[key] = Panel(reader, study, study.research)
         return self._panels[key]
 
     def save(self) -> Path:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import pipelines.rebuild
-from featurestore.horizon import times_asked
+from featurestore.horizon import times_asked, world_ends
+from pipelines import research
 from pipelines.audit import audit_notebook
 from pipelines.compile import compile_strategy, decide_with_numpy
 from pipelines.definition import load_definition
@@ -30,6 +31,20 @@ reader = open_workspace().research_reader(study)
 symbols = universe(study.universe).symbols
 held = reader.history("us_equities.close", symbols, study.research.start, study.research.end)
 """
+
+# Scores are set off by a mean label of years among the decisions; the kernel shares its readers.
+SHARED = (
+    LEARNED.replace("features(xp, inputs))", "features(xp, inputs)) + level")
+    + """
+from dataclasses import replace
+from pipelines.research import training_rows
+
+years = Period(start=date(2000, 1, 3), end=date(2002, 3, 28))
+late = replace(strategy.models["line"], window=years)
+asked = replace(study, research=Period(start=date(2002, 6, 3), end=date(2002, 12, 31)))
+level = float(training_rows(asked, strategy.with_models({"line": late}), "line").y.mean())
+"""
+)
 
 
 @pytest.fixture
@@ -219,6 +234,20 @@ def test_a_model_fitted_on_the_decision_years_is_found_from_notebook_to_verdict(
     (report,) = audit_notebook(notebook, workspace, samples=4)
     (leak,) = report.leaks
     assert leak.at.date().isoformat() == "2001-01-31"
+
+
+def test_what_a_kernel_keeps_between_calls_does_not_reach_into_a_world_that_ended(
+    workspace, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(research, "_OPENED", [])
+    notebook = tiny_notebook(tmp_path / "n.ipynb", strategy=SHARED)
+    assert not judged(notebook, workspace).passed
+    (place,) = research._OPENED
+    study = load_definition(notebook, {}).study
+    with world_ends(DATES[0]):
+        assert place.research_reader(study).truncated_at == DATES[0]
+    assert place.research_reader(study).truncated_at is None
+    assert place.research_reader(study) is place.research_reader(study)
 
 
 def test_the_audit_of_a_trained_notebook_is_clean_and_trains_once(workspace, tmp_path, trained):
