@@ -6,8 +6,8 @@ Steps of the fold, in the order of the chain:
  3. an execution is shared by what is waited for, its cash to the cent in proportion to the units;
  4. at the next close what was to cross has crossed, at that close; nobody pays a fee for it;
  5. where the capital is shared anew, cash moves at that close until each has its fraction;
- 6. whatever else the account gained or lost (money paid in, dividends, corrections) is shared by
-    holdings, or by fraction where nobody holds the symbol.
+ 6. dividends, charges and corrections are shared by holdings; money paid in, and whatever is of no
+    symbol that anybody holds, by fraction.
 
 After each close the books of all add up to the account, in every symbol and to the cent.
 """
@@ -20,41 +20,15 @@ from decimal import Decimal
 from runtime.errors import JournalBroken
 from runtime.joint import Joint, JointLog
 from runtime.journal import wire
+from runtime.journal.actions import Action, Correction, Dividend, Split
 from runtime.journal.exact import quantity, units
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import DecisionRecord, SessionRecord
+from runtime.member_books import CENTS, ZERO, MemberBook, absorb, complete, settle, share
 from runtime.registry import CHAMPION, RESERVE
-from runtime.splitting import share_fill, split, split_money
+from runtime.splitting import share_fill, split
 
-ZERO = Decimal(0)
-CENTS = Decimal("0.01")
 CROSSED, LEFT = "crossed ", "left "  # names of arrays in a joint decision, followed by a role
-
-
-@dataclass(slots=True)
-class MemberBook:
-    """What one bundle owns of the account."""
-
-    cash: Decimal = Decimal("0.00")  # USD, whole cents; negative = lent by the others
-    given: Decimal = Decimal("0.00")  # USD of capital it was given, less what was taken
-    fees: Decimal = Decimal("0.00")  # USD
-    units: dict[str, Decimal] = field(default_factory=dict)  # symbol -> signed units, no zeros
-
-    def add(self, symbol: str, change: Decimal) -> None:
-        """Change a holding."""
-        after = self.units.get(symbol, ZERO) + change
-        if after:
-            self.units[symbol] = after
-        else:
-            self.units.pop(symbol, None)
-
-    def equity(self, marks: Mapping[str, Decimal]) -> Decimal:
-        """Return cash and holdings at `marks`, USD, exact."""
-        return self.cash + sum((n * marks[symbol] for symbol, n in self.units.items()), ZERO)
-
-    def copy(self) -> "MemberBook":
-        """Return an independent copy."""
-        return MemberBook(self.cash, self.given, self.fees, dict(self.units))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +73,10 @@ class Shares:
                 fill = wire.decode_fill(entry.payload)
                 if fill.account == account:
                     self._filled(fill)
+            elif entry.kind in wire.ADJUSTMENTS:
+                adjustment = wire.decode_adjustment(entry.kind, entry.payload)
+                if adjustment.account == account:
+                    self._adjusted(adjustment)
             elif not entry.key.startswith(f"{account}/"):
                 continue
             elif entry.kind == "decision":
@@ -108,6 +86,31 @@ class Shares:
             elif entry.kind == "session":
                 self._closed(wire.decode_session(entry.payload))
         return self
+
+    def _adjusted(self, one: wire.AdjustmentWire[Action | Correction]) -> None:
+        """Split holdings, and share what an action or a correction paid by holdings.
+
+        A dividend is per unit, so that who is short pays what who is long gets.
+        """
+        cash = sum((Decimal(n) for name, _, n in one.postings if name == "cash"), ZERO)
+        symbol = next((name for _, name, _ in one.postings if name), "")
+        if isinstance(one.event, Split):
+            symbol = one.event.symbol
+            for book in self.books.values():
+                book.split(one.event)
+        holders = {r: book.units[symbol] for r, book in self.books.items() if symbol in book.units}
+        if not cash or not holders:
+            return  # of no holding: shared by fraction at the close
+        sizes = {role: abs(units(count, symbol)) for role, count in holders.items()}
+        if isinstance(one.event, Dividend):
+            parts = {r: (n * one.event.per_unit).quantize(CENTS) for r, n in holders.items()}
+            most = max(sorted(sizes), key=sizes.__getitem__)
+            parts[most] += cash - sum(parts.values())
+        else:
+            cents = split(int(cash.scaleb(2)), sizes)
+            parts = {role: Decimal(amount).scaleb(-2) for role, amount in cents.items()}
+        for role, amount in parts.items():
+            self.books[role].cash += amount
 
     def at(
         self, joint: Joint, marks: Mapping[str, Decimal], held: Mapping[str, Decimal], cash: Decimal
@@ -125,13 +128,13 @@ class Shares:
         """
         books = {role: book.copy() for role, book in self.books.items()}
         crosses = list(self._crosses)
-        _settle(books, crosses, marks)
+        settle(books, crosses, marks)
         if not books:
             books = {CHAMPION: MemberBook(cash=cash, given=cash, units=dict(held))}
-        _absorb(books, joint, held, cash)
+        absorb(books, joint, held, cash)
         if self._pending is not None or self._shared_anew(joint) or not self.books:
-            _share(books, joint, marks)
-        return _complete(books, joint)
+            share(books, joint, marks)
+        return complete(books, joint)
 
     def earning(
         self, joint: Joint, marks: Mapping[str, Decimal], held: Mapping[str, Decimal], cash: Decimal
@@ -140,8 +143,8 @@ class Shares:
         books = {role: book.copy() for role, book in self.books.items()}
         if not books:
             return {}
-        _settle(books, list(self._crosses), marks)
-        _absorb(books, joint, held, cash)
+        settle(books, list(self._crosses), marks)
+        absorb(books, joint, held, cash)
         found = {}
         for role, book in books.items():
             before, given = self._last.get(role, (ZERO, ZERO))
@@ -246,14 +249,14 @@ class Shares:
             }
         due = [one for one in self._crosses if one[0] < record.day.isoformat()]
         self._crosses = [one for one in self._crosses if one[0] >= record.day.isoformat()]
-        _settle(self.books, due, record.marks)
+        settle(self.books, due, record.marks)
         joint = self._pending or self.joint
         if joint is not None:
-            _absorb(self.books, joint, record.positions, record.cash)
+            absorb(self.books, joint, record.positions, record.cash)
         earned = self._earned(record.marks)
         if self._pending is not None:
-            _share(self.books, self._pending, record.marks)
-            self.books = _complete(self.books, self._pending)
+            share(self.books, self._pending, record.marks)
+            self.books = complete(self.books, self._pending)
             self._pending = None
         self._mark(record, earned)
         late, self._late = self._late, []
@@ -301,93 +304,3 @@ def exact(value: float) -> Decimal:
 
 def _held(positions: Mapping[str, Decimal]) -> dict[str, Decimal]:
     return {symbol: count for symbol, count in positions.items() if count}
-
-
-def _settle(
-    books: dict[str, MemberBook],
-    crosses: list[tuple[str, str, dict[str, Decimal]]],
-    marks: Mapping[str, Decimal],
-) -> None:
-    """Let what crosses inside change hands at the marks; units and cents add up to zero."""
-    by_symbol: dict[tuple[str, str], dict[str, Decimal]] = {}
-    for tick, symbol, part in crosses:
-        by_symbol.setdefault((tick, symbol), {}).update(part)
-    for (_, symbol), parts in by_symbol.items():
-        value = sum((part for part in parts.values() if part > 0), ZERO) * marks[symbol]
-        cents = int(value.quantize(CENTS).scaleb(2))
-        for sign in (1, -1):
-            side = {role: abs(units(p, role)) for role, p in parts.items() if p * sign > 0}
-            for role, amount in split(-sign * cents, side).items():
-                book = books.setdefault(role, MemberBook())
-                book.cash += Decimal(amount).scaleb(-2)
-                book.add(symbol, parts[role])
-
-
-def _absorb(
-    books: dict[str, MemberBook], joint: Joint, held: Mapping[str, Decimal], cash: Decimal
-) -> None:
-    """Share what the account has and no book explains."""
-    symbols = set(held) | {symbol for book in books.values() for symbol in book.units}
-    for symbol in sorted(symbols):
-        gap = held.get(symbol, ZERO) - sum(
-            (book.units.get(symbol, ZERO) for book in books.values()), ZERO
-        )
-        if gap:
-            holders = {
-                role: abs(units(book.units[symbol], symbol))
-                for role, book in books.items()
-                if symbol in book.units
-            } or {min(books): 1}
-            for role, part in split(units(gap, symbol), holders).items():
-                books[role].add(symbol, quantity(part))
-    gap = cash - sum((book.cash for book in books.values()), ZERO)
-    if gap:
-        for role, amount in split_money(gap, _fractions(joint)).items():
-            book = books.setdefault(role, MemberBook())
-            book.cash += amount
-            book.given += amount
-
-
-def _share(books: dict[str, MemberBook], joint: Joint, marks: Mapping[str, Decimal]) -> None:
-    """Move cash until each has its fraction of all; whoever leaves hands over what it holds."""
-    fractions = _fractions(joint)
-    reserve = books.setdefault(RESERVE, MemberBook())
-    for role in sorted(set(books) - set(fractions) - {RESERVE}):
-        leaving = books.pop(role)
-        for symbol, count in leaving.units.items():
-            reserve.add(symbol, count)
-        reserve.cash += leaving.cash
-        reserve.given += leaving.equity(marks)
-        reserve.fees += leaving.fees
-    for role in fractions:
-        books.setdefault(role, MemberBook())
-    values = {role: book.equity(marks) for role, book in books.items()}
-    whole = sum(values.values(), ZERO)
-    cents = whole.quantize(CENTS)
-    wanted = split_money(cents, fractions)
-    moved = ZERO
-    first = min(fractions)
-    for role, book in sorted(books.items()):
-        change = (wanted.get(role, ZERO) - values[role]).quantize(CENTS)
-        book.cash += change
-        book.given += change
-        moved += change
-    books[first].cash -= moved  # cents that rounding each to the cent left over
-    books[first].given -= moved
-
-
-def _fractions(joint: Joint) -> dict[str, Decimal]:
-    """Return role -> fraction, what is given to nobody included."""
-    fractions = joint.fractions
-    rest = 1 - sum(fractions.values(), ZERO)
-    return {**fractions, RESERVE: rest} if rest else fractions
-
-
-def _complete(books: dict[str, MemberBook], joint: Joint) -> dict[str, MemberBook]:
-    """Return a book for every member; a reserve that has nothing is left out."""
-    roles = [seat.role for seat in joint.seats]
-    found = {role: books.get(role) or MemberBook() for role in roles}
-    others = {role: book for role, book in books.items() if role not in found}
-    return found | {
-        role: book for role, book in others.items() if book.units or book.cash or role != RESERVE
-    }

@@ -28,12 +28,13 @@ from runtime.inputs import Array, CurrentWeights, SharedReads
 from runtime.joint_graph import KEPT, add, kept_as
 from runtime.journal.exact import PART, units
 from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, decision_id
+from runtime.member_books import MemberBook
 from runtime.members import Member
 from runtime.plan import make_plan, signals
 from runtime.policy import Policy
 from runtime.proposal import Proposal, propose
 from runtime.registry import RESERVE
-from runtime.shares import CROSSED, LEFT, MemberBook, exact
+from runtime.shares import CROSSED, LEFT, exact
 from runtime.tick import Moment, gathered, inside_bands, refusal, routed
 
 ZERO = Decimal(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -14,6 +14,8 @@ from runtime.engine import Engine, fund
 from runtime.errors import BundleRefused, PolicyInvalid
 from runtime.joint import JointLog
 from runtime.joint_graph import JointGraph
+from runtime.journal.actions import Dividend, Split
+from runtime.journal.adjustments import Adjustments
 from runtime.journal.records import CashFlow
 from runtime.journal.redecide import redecide
 from runtime.members import joint_bundle, joint_of
@@ -339,3 +341,27 @@ def test_money_paid_in_is_shared_by_fraction_and_the_books_still_add_up(bench, t
     }
     profits = sum(one.profit for one in desk.shares.days)
     assert profits == desk.journal.last_session().equity - CAPITAL - Decimal("50000.01")
+
+
+def test_dividends_splits_and_charges_go_to_who_holds_the_symbol(bench, three):
+    desk, _ = joint_desk(bench.desk, members(three, FRACTIONS))
+    run(desk, START, date(2017, 1, 11))
+    before = {role: book.copy() for role, book in desk.shares.follow().books.items()}
+    holders = {role: book.units["AAA"] for role, book in before.items() if "AAA" in book.units}
+    assert len(holders) > 1
+    at, booked = desk.clock.now() + timedelta(hours=17), Adjustments(desk.journal)
+    booked.record_action(
+        Dividend(action_id="d", symbol="AAA", effective=at, per_unit=Decimal("0.37"))
+    )
+    booked.record_action(Split(action_id="s", symbol="AAA", effective=at, new=3, old=1))
+    run(desk, date(2017, 1, 12), date(2017, 1, 12))
+    check_books(desk, desk.shares)
+    after = desk.shares.books
+    for role, count in holders.items():
+        paid = after[role].cash - before[role].cash
+        if role != "arm.quick":  # which trades every day
+            assert abs(paid - count * Decimal("0.37")) <= Decimal("0.02")
+            assert after[role].units["AAA"] == 3 * count
+    assert {role: book.given for role, book in after.items()} == {
+        role: book.given for role, book in before.items()
+    }
