@@ -118,8 +118,24 @@ def promote(
         why=judged.verdict.summary,
     )
     bundle = load_bundle(folder, {signer.name: signer.public_key})
+    _take_seat(bundle, judged, ledger, registry, by=by, clock=clock)
+    return PromotedBundle(bundle=bundle, judged=judged, holdout=held_out)
+
+
+def _take_seat(
+    bundle: LoadedBundle,
+    judged: Judged,
+    ledger: Ledger,
+    registry: Registry,
+    *,
+    by: str,
+    clock: Clock,
+) -> None:
+    """Give the bundle the champion's seat of its study, and record the promotion."""
+    stage = judged.verdict.stage
+    assert stage != "refused"
     promoted = Promoted(
-        study=name,
+        study=bundle.manifest.study,
         bundle=bundle.hash,
         version=bundle.version,
         stage=bundle.stage,
@@ -128,15 +144,14 @@ def promote(
     registry.activate(promoted, by=by, why=judged.verdict.summary, at=clock.now())
     ledger.record_promotion(
         Promotion(
-            study=name,
+            study=bundle.manifest.study,
             trial=judged.trial.key,
             bundle=bundle.hash,
-            stage=judged.verdict.stage,
+            stage=stage,
             version=bundle.version,
             by=by,
         )
     )
-    return PromotedBundle(bundle=bundle, judged=judged, holdout=held_out)
 
 
 def _spend_holdout(

@@ -77,8 +77,7 @@ def spa_verdict(
     form, seen = test.studentised, float(steps.statistics[column])
     p, alpha = form.p_of(seen), policy.spa.alpha
     passed = p <= alpha
-    years = sessions / policy.sessions_per_year
-    critical = form.critical(alpha)
+    years, critical = sessions / policy.sessions_per_year, form.critical(alpha)
     needed = years * (critical / seen) ** 2 if seen > 0 else inf
     if seen <= 0:
         reason = f"None of {trials} trials earned more than the benchmark."
