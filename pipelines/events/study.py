@@ -94,13 +94,25 @@ class EventStudy:
         """Return the test of Boehmer, Musumeci and Poulsen: (t statistic, degrees of freedom).
 
         Each CAR is divided by its forecast deviation, their mean by its cross-sectional error, so
-        that events may raise variance. Null: mean zero.
+        that events may raise variance. Null: mean zero. Estimation error that the days of one
+        event share is left out; it is small while the estimation span is long.
+
+        Raises:
+            EventStudyInvalid: one event, events that all moved alike, or a model without residuals.
 
         Source: Boehmer, Musumeci & Poulsen (1991), "Event-study methodology under conditions of
             event-induced variance", Journal of Financial Economics 30(2), 253-272.
         """
-        scaled = self.cars / np.sqrt((self.forecast_deviation**2).sum(axis=1))
+        deviation = np.sqrt((self.forecast_deviation**2).sum(axis=1))
+        if self.cars.size < 2 or not (deviation > 0).all():
+            raise EventStudyInvalid(
+                f"the standardised test needs two or more events whose returns leave residuals, "
+                f"had {self.cars.size} events of which {int((deviation <= 0).sum())} leave none"
+            )
+        scaled = self.cars / deviation
         error = scaled.std(ddof=1) / np.sqrt(scaled.size)
+        if not error > 0:
+            raise EventStudyInvalid("all events moved alike; there is no spread to test against")
         return float(scaled.mean() / error), float(scaled.size - 1)
 
 
@@ -132,6 +144,7 @@ def market_model_study(
     index, at = np.asarray(market, dtype=np.float64), np.asarray(rows, dtype=np.int64)
     where = np.broadcast_to(np.asarray(columns, dtype=np.int64), at.shape)
     _check_spans(at, len(values), span, estimation)
+    _check_columns(where, values.shape[1])
     before = at[:, None] + np.arange(estimation.first, estimation.last + 1)
     during = at[:, None] + np.arange(span.first, span.last + 1)
     y, x = values[before, where[:, None]], index[before]
@@ -159,6 +172,16 @@ def market_model_study(
         forecast_deviation=deviation[:, None] * np.sqrt(leverage),
         abnormal=actual - alpha[:, None] - beta[:, None] * expected_market,
     )
+
+
+def _check_columns(where: Indices, symbols: int) -> None:
+    """Refuse a symbol that the returns do not have; the text names the event."""
+    outside = (where < 0) | (where >= symbols)
+    if outside.any():
+        event = int(np.argmax(outside))
+        raise EventStudyInvalid(
+            f"event {event} is of column {where[event]}; the returns have 0 to {symbols - 1}"
+        )
 
 
 def _check_spans(at: Indices, periods: int, span: Span, estimation: Span) -> None:

@@ -140,6 +140,11 @@ def test_under_the_null_the_test_by_day_keeps_its_size():
         ({"rows": [50]}, "event 0 on row 50 needs rows -70 to 55"),
         ({"rows": [200], "estimation": Span(first=-120, last=-3)}, "leave the event out"),
         ({"rows": [700]}, "event 0 on row 700: a return is missing"),
+        (
+            {"rows": [200, 200], "columns": [0, -1]},
+            "event 1 is of column -1; the returns have 0 to 0",
+        ),
+        ({"rows": [200], "columns": 1}, "event 0 is of column 1"),
     ],
 )
 def test_events_without_their_data_are_named(changes, words):
@@ -148,6 +153,15 @@ def test_events_without_their_data_are_named(changes, words):
     asked = {"span": SPAN, "estimation": ESTIMATION} | changes
     with pytest.raises(EventStudyInvalid, match=words):
         market_model_study(returns, np.random.default_rng(1).normal(size=900), **asked)
+
+
+def test_one_event_or_events_that_moved_alike_have_no_standardised_test(market_data):
+    returns, market, _, _ = market_data
+    asked = {"span": SPAN, "estimation": ESTIMATION}
+    with pytest.raises(EventStudyInvalid, match="two or more events"):
+        market_model_study(returns, market, [200], **asked).standardised()
+    with pytest.raises(EventStudyInvalid, match="all events moved alike"):
+        market_model_study(returns, market, [200, 200], **asked).standardised()
 
 
 def test_one_cluster_is_no_evidence():
