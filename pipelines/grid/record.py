@@ -25,6 +25,7 @@ from runtime.inputs import Array
 
 RULE = "moving-average crossover, long or flat, equal capital per name"
 VERSION = 1  # raised when the rule's arithmetic changes
+SHAPE = hashlib.sha256(RULE.encode()).hexdigest()  # one question, whatever the delay and the names
 _CHUNK = 256  # trials per transaction: bounds memory, and what a crash leaves open
 
 
@@ -95,6 +96,7 @@ def _opened(
                 study=study.name,
                 parameters={"fast": fast, "slow": slow},
                 code_hash=code,
+                shape_hash=SHAPE,
                 snapshot_hash=place.snapshot.hash,
                 notebook=place.notebook,
                 run=place.run,

@@ -151,6 +151,15 @@ def test_another_delay_is_another_trial(workspace):
     assert workspace.ledger().study("crossing").trials == 2
 
 
+@pytest.mark.parametrize("dressed", [{"delay": 2}, {"symbols": ("KO", "GE")}])
+def test_another_delay_or_other_names_under_another_study_are_the_same_question(workspace, dressed):
+    submit_crossovers(crossing_study(), window_pairs(range(2, 8)), workspace=workspace)
+    submit_crossovers(crossing_study(name="anew"), [(2, 5)], workspace=workspace, **dressed)
+    charge = workspace.ledger().charge("anew")
+    assert charge.studies == ("anew", "crossing")
+    assert charge.at_least == 16
+
+
 def test_other_names_are_other_trials_and_strangers_are_refused(workspace):
     pair = [(2, 5)]
     whole = submit_crossovers(crossing_study(), pair, workspace=workspace)
