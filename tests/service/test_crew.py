@@ -19,6 +19,7 @@ from runtime.engine import Engine, fund
 from runtime.errors import BundleStopped
 from runtime.journal.records import CashFlow
 from runtime.journal.store import Journal
+from runtime.live import LiveDriver
 from runtime.registry import CHAMPION, Comparison, Promoted, Registry
 from runtime.replay import CAPITAL
 from runtime.shadow_log import ShadowLog
@@ -303,3 +304,24 @@ def test_what_several_decided_is_decided_again_by_the_command_line(world):
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert (found["decisions"], found["differences"]) == (2, [])
+
+
+def test_live_trading_runs_the_session_again_with_who_took_over(world):
+    first = world.registry.active()
+    world.seat("tilt", bands=StopBands(max_daily_loss="0.003"), trials=9)
+    driver = LiveDriver(
+        open_engine=world.engine,
+        calendar=XNYS,
+        clock=world.clock,
+        delay=timedelta(0),
+        patience=timedelta(hours=1),
+        wait=lambda seconds: False,
+    )
+    for session in XNYS.sessions(START, date(2017, 3, 31)):
+        world.clock.advance(session.close)
+        driver.run_due()
+        if world.registry.active().action == "rollback":
+            break
+    newest = world.journal.decisions(limit=1)[0].record
+    assert (newest.bundle, newest.tick) == (first.bundle, session.day.isoformat())
+    assert world.journal.last_session().day == session.day

@@ -131,6 +131,7 @@ def test_capital_is_shared_among_seats_and_given_back(sluice, settings):
     assert "20% of the capital" in said
     assert "at most 25.0% of equity" in said
     assert "arm.b has 0.2 of the capital" in sluice("retire", "--role", "arm.b", *facts(), status=1)
+    assert "one bundle trades the account" in sluice("shares")
     sluice("allocate", *facts())
     sluice("retire", "--role", "arm.b", *facts())
     assert "allocate" in sluice("history")
