@@ -22,7 +22,12 @@ LIBRARIES = frozenset(
     | {"itertools", "math", "typing", "numpy", "sklearn", "lightgbm", "xgboost"}
     | {"pipelines", "featurestore"}
 )
-_CLOSED = ("sklearn.datasets", "featurestore.sources", "featurestore.lake", "featurestore.seals")
+_CLOSED = (
+    *("sklearn.datasets", "featurestore.sources", "featurestore.lake", "featurestore.seals"),
+    *("featurestore.online", "featurestore.frontier_files"),
+)
+# What lies behind the store's face, by whatever module or object it is reached.
+_BEHIND = frozenset({"lake", "Lake", "Opening", "open_online", "FrontierFiles"})
 _READERS = frozenset(
     {"open", "eval", "exec", "compile", "__import__", "input", "globals", "vars", "getattr"}
     | {"load", "loadtxt", "genfromtxt", "fromfile", "memmap", "fromregex", "DataSource"}
@@ -57,6 +62,7 @@ def check_source(source: str, where: str) -> None:
         for module in _imported(node):
             root = module.partition(".")[0]
             closed = any(module == name or module.startswith(f"{name}.") for name in _CLOSED)
+            closed = closed or module.rpartition(".")[2] in _BEHIND
             if root not in LIBRARIES or closed:
                 raise StrategyInvalid(
                     f"{where}, line {line}: imports {module}; a definition cell may import "
@@ -66,6 +72,11 @@ def check_source(source: str, where: str) -> None:
         if name in _READERS and isinstance(node, ast.Name | ast.Attribute):
             raise StrategyInvalid(
                 f"{where}, line {line}: {name} could bring data past the store; {_REMEDY}"
+            )
+        if isinstance(node, ast.Attribute) and node.attr in _BEHIND:
+            raise StrategyInvalid(
+                f"{where}, line {line}: {node.attr} reaches behind the store's face, past the "
+                f"seal; {_REMEDY}"
             )
 
 

@@ -164,6 +164,18 @@ def test_a_notebook_that_peeks_one_bar_ahead_by_a_table_is_refused(workspace, tm
             "imports featurestore.sources",
         ),
         ("from featurestore import lake", "imports featurestore.lake"),
+        ("from featurestore.online import open_online", "imports featurestore.online"),
+        ("from featurestore.store import Opening as O", "imports featurestore.store.Opening"),
+        ("from pipelines.workspace import Lake as L", "imports pipelines.workspace.Lake"),
+        (
+            "import featurestore.store as s; rows = s.Lake('lake').read('vix', version=0)",
+            "Lake reaches behind the store's face",
+        ),
+        (
+            "from pipelines.research import open_workspace\n"
+            "rows = open_workspace().store().lake.read('us_equities', version=0)",
+            "lake reaches behind the store's face",
+        ),
         ("from sklearn import datasets", "imports sklearn.datasets"),
         ("prices = open('prices.csv').read()", "open could bring data past the store"),
         (
