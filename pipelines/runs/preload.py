@@ -7,10 +7,13 @@ can watch which threads an import starts.
 import contextlib
 import ctypes
 import importlib
+import platform
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+_PATIENCE = 1000  # looks at a thread that starts, a hundredth of a second apart
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 LIBRARIES = (
@@ -50,9 +53,11 @@ LIBRARIES = (
     "plotly.graph_objects",
     "plotly.io",
     "vectorbt",
+    "onnxruntime",  # no thread, because it is told to report nothing
 )
-# Each starts one thread on import that sleeps until it is given work, and is given none here.
-SLEEPERS = ("polars", "onnxruntime")
+# Starts one thread on import that sleeps until it is given work, and is given none here.
+SLEEPERS = ("polars",)
+_FUTEX = {"x86_64": "202", "aarch64": "98"}  # number of the system call, Linux
 # Our own, last: they import the ones above. A parent is replaced when their source changes.
 OURS = (
     "deltalake",
@@ -81,7 +86,7 @@ def preload() -> tuple[list[str], set[int]]:
         before = threads()
         done += _imported((name,))
         started = threads() - before
-        if len(started) == 1:  # more of them would be workers
+        if len(started) == 1 and _falls_asleep(min(started)):  # more of them would be workers
             sleeping |= started
     return done + _imported(OURS), sleeping
 
@@ -102,14 +107,27 @@ def keep_memory() -> None:
         library.mallopt(option, size)
 
 
-def awake(thread: int) -> bool:
-    """Say whether a thread of this process does anything but wait in a futex."""
-    folder = Path(f"/proc/self/task/{thread}")
+def asleep(thread: int) -> bool:
+    """Say whether a thread of this process waits in a futex without a deadline.
+
+    Such a thread cannot wake by itself, so what is seen here still holds at the fork that follows.
+    One that waits with a deadline, for a file or for the network may hold a lock: it is awake.
+    """
     try:
-        state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        call = Path(f"/proc/self/task/{thread}/syscall").read_text().split()
     except OSError:
-        return False  # gone
-    return state != "S"
+        return False  # gone, or this system does not tell
+    # number of the call, address, operation, value, deadline, ...
+    return len(call) > 4 and call[0] == _FUTEX.get(platform.machine()) and int(call[4], 16) == 0
+
+
+def _falls_asleep(thread: int) -> bool:
+    """Give a thread that has just started the time to come to rest; False if it never does."""
+    for _ in range(_PATIENCE):
+        if asleep(thread):
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def warm_up() -> None:

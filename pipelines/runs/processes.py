@@ -11,18 +11,22 @@ _PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 _INHERITED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 _INHERITED_PREFIXES = ("LC_", "PYTHON", "JUPYTER_", "SLUICE_", "COVERAGE_")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_SILENT = "ORT_DISABLE_TELEMETRY"  # onnxruntime would start a thread that uploads what it loads
 
 
 def child_environment(
     extra: Mapping[str, str], environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Return a child's environment: an allow-list of ours, one thread for sums, and `extra`."""
+    """Return a child's environment: an allow-list of ours, one thread for sums, and `extra`.
+
+    onnxruntime reports nothing from there, also to who imports it without us.
+    """
     kept = {
         name: value
         for name, value in environ.items()
         if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
-    return kept | dict.fromkeys(_ONE_THREAD, "1") | dict(extra)
+    return kept | dict.fromkeys(_ONE_THREAD, "1") | {_SILENT: "1"} | dict(extra)
 
 
 def die_with_parent() -> None:

@@ -116,7 +116,7 @@ def fork(
         memory_bytes: address space it may use; None for no limit.
 
     Raises:
-        WarmRefused: the zygote does not answer.
+        WarmRefused: the zygote does not answer, or says why it cannot fork.
     """
     request = {
         "module": module,
@@ -131,10 +131,14 @@ def fork(
         connection.connect(address)
         socket.send_fds(connection, [json.dumps(request).encode()], list(files.values()))
         answer = connection.recv(4096)
-        return Leased(connection, int(json.loads(answer)["pid"]))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         connection.close()
         raise WarmRefused(f"the warm parent at {address} does not answer: {error}") from error
+    told = json.loads(answer) if answer else {"refused": "it does not answer, it has ended"}
+    if "refused" in told:
+        connection.close()
+        raise WarmRefused(f"the warm parent at {address} forks no kernel: {told['refused']}")
+    return Leased(connection, int(told["pid"]))
 
 
 def imported_code() -> str:

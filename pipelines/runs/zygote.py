@@ -1,10 +1,10 @@
 """The zygote: a process that imported the heavy code once and forks for every kernel.
 
 1. import an allow-listed preload and compile what every run compiles; never a user's code
-2. count the threads in /proc/self/task: beside this one only the known sleepers of two libraries
-   may be there, else a fork could hang, so refuse to serve
-3. per request, when those sleep: fork; the child gets its own session, files, environment,
-   folder, seeds and limits
+2. count the threads in /proc/self/task: beside this one only the sleeper of one library may be
+   there, else a fork could hang, so refuse to serve
+3. per request, when nothing else runs and that one cannot wake by itself: fork; the child gets
+   its own session, files, environment, folder, seeds and limits
 4. the requester's socket is a lease: when it closes, the child's process group is killed
 5. a child is never used twice, and dies with the zygote
 
@@ -24,11 +24,10 @@ import selectors
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.runs.preload import awake, keep_memory, preload, threads, warm_up
+from pipelines.runs.preload import asleep, keep_memory, preload, threads, warm_up
 
 MESSAGE_BYTES = 1 << 18  # a request with its environment fits
 _FILES = 16  # descriptors a request may carry
@@ -76,7 +75,13 @@ class _Zygote:
             self._release(connection)
             return
         request = json.loads(message)
-        self._let_sleep()
+        reason = self._unfit()
+        if reason:
+            for descriptor in files:
+                os.close(descriptor)
+            self._tell(connection, {"refused": reason})
+            self._release(connection)
+            return
         child = os.fork()
         if child == 0:
             _become(request, files, os.getppid())
@@ -85,16 +90,18 @@ class _Zygote:
         self.leases[connection] = child
         self._tell(connection, {"pid": child})
 
-    def _let_sleep(self) -> None:
-        """Wait until no thread but this one is awake: who sleeps in a futex holds no lock.
+    def _unfit(self) -> str:
+        """Say why a fork could hang now, empty if it cannot; kernels that run are left alone.
 
-        A thread that is new would be a worker, and a fork could hang; this parent ends then, and
-        its leases with it.
+        A thread that is new, or one that is awake, may hold a lock that nobody in the child would
+        ever release.
         """
-        while any(awake(thread) for thread in self.sleepers):
-            time.sleep(0.001)
-        if len(threads() - self.sleepers) != 1:
-            raise SystemExit("a thread has started in the warm parent; it cannot fork any more")
+        others = threads() - {os.getpid()}
+        if others - self.sleepers:
+            return "a thread has started in it, so that it cannot fork any more"
+        if not all(asleep(thread) for thread in others):
+            return "a thread of it is awake, so that it cannot fork now"
+        return ""
 
     def _release(self, connection: socket.socket) -> None:
         """Kill what a closed lease had started."""
