@@ -192,14 +192,19 @@ class Venues:
         return state, why
 
     def reconcile(self, days: Sequence[date]) -> dict[date, tuple[Break, ...]]:
-        """Compare our record of each day with every venue's; no statement is a break."""
-        return {
-            day: tuple(
-                found
-                for broker in self.desk.brokers
-                for found in reconcile(
-                    self.desk.journal.statement(broker.name, day), broker.statement(day)
-                )
-            )
-            for day in days
-        }
+        """Compare our record of each day with every venue's; no statement is a break.
+
+        Of a venue that differs everything is heard anew at the next poll: it may have told a
+        later execution before an earlier one.
+        """
+        found: dict[date, tuple[Break, ...]] = {}
+        for day in days:
+            breaks: list[Break] = []
+            for broker in self.desk.brokers:
+                ours = self.desk.journal.statement(broker.name, day)
+                differs = reconcile(ours, broker.statement(day))
+                if differs:
+                    self._heard.pop(broker.name, None)
+                breaks += differs
+            found[day] = tuple(breaks)
+        return found
