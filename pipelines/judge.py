@@ -111,7 +111,8 @@ def definition_of_trial(trial: TrialRecord, ledger: Ledger) -> Definition:
     """Load a recorded trial's definition from its notebook again.
 
     Raises:
-        NotebookInvalid: no notebook is known, it is gone, or its strategy cell was changed since.
+        NotebookInvalid: no notebook is known, it is gone, or its strategy cell or what its study
+            cell declares was changed since.
     """
     path = trial.notebook or (ledger.run(trial.run).opened.notebook if trial.run else "")
     if not path:
@@ -126,6 +127,11 @@ def definition_of_trial(trial: TrialRecord, ledger: Ledger) -> Definition:
         raise NotebookInvalid(
             f"{path}: the strategy cell was changed since trial {trial.key[:12]} was recorded; "
             f"sweep again, the old trials stay counted"
+        )
+    if changed := ledger.departures(trial.study, definition.study.declaration()):
+        raise NotebookInvalid(
+            f"{path}: the study cell declares another {', '.join(changed)} than when trial "
+            f"{trial.key[:12]} was recorded; put it back, or name a new study and sweep it"
         )
     return definition
 

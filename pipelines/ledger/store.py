@@ -99,7 +99,7 @@ class Ledger(LedgerReading):
         Raises:
             LedgerRefused: trials were opened on it, and more than its prose would change.
         """
-        content: dict[str, Any] = msgspec.json.decode(canonical(_plain(declaration)))
+        content = _content(declaration)
         name = content.get("name")
         if not isinstance(name, str) or not name:
             raise LedgerRefused("a study's declaration needs a name")
@@ -116,13 +116,15 @@ class Ledger(LedgerReading):
         """Refuse to change what is asked once an answer was looked for."""
         if known is None or not self._state.of_study(known.name):
             return
-        names = {*known.declaration, *content} - PROSE
-        changed = sorted(n for n in names if known.declaration.get(n) != content.get(n))
-        if changed:
+        if changed := _differing(known.declaration, content):
             raise LedgerRefused(
                 f"study {known.name} has trials, so its {', '.join(changed)} can no longer be "
                 f"changed; another question is a new study, declared before its first trial"
             )
+
+    def departures(self, study: str, declaration: object) -> tuple[str, ...]:
+        """Return the parts, prose left out, in which a declaration differs from the study's."""
+        return _differing(self.study(study).declaration, _content(declaration))
 
     def open_run(self, opened: RunOpened) -> None:
         """Record a run before its first cell."""
@@ -351,6 +353,18 @@ class Ledger(LedgerReading):
         moment = self._clock.now() if at is None else at
         entry = self._log.append(connection, kind, key, moment, canonical(payload))
         self._state.apply(entry)
+
+
+def _content(declaration: object) -> dict[str, Any]:
+    """Return a declaration as it stands in the chain."""
+    content: dict[str, Any] = msgspec.json.decode(canonical(_plain(declaration)))
+    return content
+
+
+def _differing(known: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of what differs between two declarations, prose left out."""
+    names = {*known, *content} - PROSE
+    return tuple(sorted(name for name in names if known.get(name) != content.get(name)))
 
 
 def _plain(declaration: object) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from service.console import REFUSED, Output
 from service.faults import NotFound
 from service.research import gate
 from service.settings import read_settings
-from tests.fakes.notebooks import STRATEGY, tiny_notebook
+from tests.fakes.notebooks import STRATEGY, STUDY, tiny_notebook
 
 READS_HISTORY = """
 import numpy as np
@@ -231,6 +231,20 @@ def test_a_strategy_cell_changed_since_its_trials_is_not_judged(workspace, tmp_p
     tiny_notebook(notebook, strategy=STRATEGY.replace("-score", "score"))
     with pytest.raises(NotebookInvalid, match="changed since trial"):
         judge_study("tiny", workspace, policy=default_policy())
+
+
+def test_a_study_cell_that_moves_its_holdout_after_the_trials_is_not_judged(workspace, tmp_path):
+    notebook = tiny_notebook(tmp_path / "tiny.ipynb")
+    _submit_all(notebook, workspace, *GRID)
+    moved = STUDY.replace(
+        "holdout=Period(start=date(2003, 1, 2)", "holdout=Period(start=date(2003, 7, 1)"
+    )
+    assert moved != STUDY
+    tiny_notebook(notebook, study=moved)
+    with pytest.raises(NotebookInvalid, match="declares another holdout than when trial"):
+        judge_study("tiny", workspace, policy=default_policy())
+    tiny_notebook(notebook, study=STUDY.replace('owner="', 'owner="the new '))
+    assert judge_study("tiny", workspace, policy=default_policy()).evidence.counted == 4
 
 
 def test_returns_that_cannot_be_earned_again_are_not_believed(workspace, tmp_path):
