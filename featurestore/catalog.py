@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -26,8 +27,8 @@ def view_rows(store: FeatureStore) -> list[dict[str, Any]]:
             held = {
                 "rows": keys.height,
                 "entities": keys["entity"].n_unique(),
-                "first": None if first is None else str(first),
-                "last": None if last is None else str(last),
+                "first": first.isoformat() if isinstance(first, datetime) else None,
+                "last": last.isoformat() if isinstance(last, datetime) else None,
             }
         found.append(
             {

@@ -12,7 +12,8 @@ from featurestore.audit.joins import audit_join
 from featurestore.audit.outcome import outcome
 from featurestore.audit.truncation import audit_truncation
 from featurestore.contract import IDENTITY, micros_of
-from featurestore.errors import ContractBroken, HistoryMissing
+from featurestore.errors import ContractBroken, FeatureUndefined, HistoryMissing
+from featurestore.frontier import build_frontier
 from featurestore.grid import Array
 from featurestore.pit import join_as_of
 from featurestore.reader import LakeReader
@@ -33,25 +34,29 @@ def audit_reads(
         name: what reports call it.
         read: takes reader and instant, returns feature -> values of the entities, shape (n, ...).
         reader: the whole history.
-        times: instants tried, UTC; those without enough history are left out.
+        times: instants tried, UTC; those without enough history, or value, are left out.
         entities: names of the rows, length n.
 
     Returns:
         One leak per feature: a value that differs when everything later is cut off.
+
+    Raises:
+        ContractBroken: there is a value at none of the instants; says why at the last of them.
     """
     leaks: dict[str, Leak] = {}
     features: dict[str, None] = {}
-    rows = checked = 0
+    rows, checked, why = 0, 0, "name some"
     for at in times:
         try:
             whole = _arrays(read(reader, at))
-        except HistoryMissing:
+        except (HistoryMissing, FeatureUndefined) as missing:
+            why = str(missing)
             continue
         checked, rows = checked + 1, rows + sum(len(array) for array in whole.values())
         features |= dict.fromkeys(whole)
         try:
             cut, error = _arrays(read(reader.truncated(at), at)), ""
-        except HistoryMissing as missing:
+        except (HistoryMissing, FeatureUndefined) as missing:
             cut, error = {}, str(missing)
         for feature, array in whole.items():
             seen = error or _first_difference(array, cut.get(feature), entities)
@@ -65,7 +70,7 @@ def audit_reads(
                     seen=seen if error else seen.partition(" ")[2],
                 )
     if not checked:
-        raise ContractBroken(f"{name}: no instant tried has enough history; name later ones")
+        raise ContractBroken(f"{name}: no value at any of {len(times)} instants tried: {why}")
     return AuditReport(
         subject=name,
         features=tuple(features),
@@ -98,9 +103,9 @@ def _first_difference(whole: Array, cut: Array | None, entities: Sequence[str]) 
 def audit_view(reader: LakeReader, view: str, *, samples: int = 8, seed: int = 0) -> AuditReport:
     """Audit what a declared view serves: its rows, the join, and reads with the future cut off.
 
-    1. Rows: unique, none known before its event time plus availability, revisions in order.
-    2. The join through the face on canary values: nothing served that was known later.
-    3. The join again with the future cut off at sampled instants, to the bit.
+    1. Rows: unique, none known before its event time plus availability.
+    2. The join that the face uses, on canary values: nothing served that was known later.
+    3. What the face serves, against a plain join of the rows known by sampled instants, to the bit.
     """
     contract = reader.view(view)
     rows = reader.rows(view)
@@ -111,12 +116,15 @@ def audit_view(reader: LakeReader, view: str, *, samples: int = 8, seed: int = 0
     leaks = _row_faults(view, rows, micros_of(contract))
     if not leaks:
         spine = _spine(rows, seed)
-        leaks += audit_join(join_as_of, spine, rows, name=view, seed=seed).leaks
+        leaks += audit_join(_joined_as_served, spine, rows, name=view, seed=seed).leaks
 
         def compute(end: datetime | None) -> pl.DataFrame:
-            known = rows if end is None else rows.filter(pl.col("known_at") <= end)
-            asked = spine if end is None else spine.filter(pl.col("at") <= end)
-            joined = join_as_of(asked, known)
+            if end is None:
+                wanted = {f"{view}.{name}": name for name in names}
+                served = reader.get_historical_features([*wanted], spine=spine).frame
+                return outcome(view, served.rename(wanted).select("entity", "at", *names), rows)
+            known = rows.filter(pl.col("known_at") <= end)
+            joined = join_as_of(spine.filter(pl.col("at") <= end), known)
             return outcome(view, joined.select("entity", "at", *names), known)
 
         found = audit_truncation(view, compute, samples=samples, seed=seed)
@@ -129,6 +137,11 @@ def audit_view(reader: LakeReader, view: str, *, samples: int = 8, seed: int = 0
         leaks=tuple(leaks),
         notes=_notes(view, rows),
     )
+
+
+def _joined_as_served(spine: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    fields = [name for name in rows.columns if name not in (*IDENTITY, "known_at")]
+    return spine.hstack(build_frontier(rows).join(spine, fields))
 
 
 def _spine(rows: pl.DataFrame, seed: int) -> pl.DataFrame:

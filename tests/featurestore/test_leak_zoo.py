@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from featurestore.audit import audit_feature, audit_join, audit_reads, audit_split, audit_view
-from featurestore.errors import ContractBroken
+from featurestore.errors import ContractBroken, FeatureUndefined
+from featurestore.frontier import Frontier, build_frontier
 from featurestore.pit import join_as_of
+from featurestore.reader import LakeReader
 from tests.fakes import leak_zoo as zoo
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sortedness of columns:UserWarning")
@@ -210,6 +212,41 @@ def test_declared_views_of_real_history_are_clean(market):
             report = audit_view(market, view)
             assert report.clean, report
     assert "us_equities" in market.contracts
+
+
+def test_a_face_that_serves_what_is_known_a_day_later_is_caught(market, monkeypatch):
+    honest = Frontier.join
+
+    def peeking(self, spine, fields):
+        return honest(self, spine.with_columns(pl.col("at") + timedelta(days=1)), fields)
+
+    monkeypatch.setattr(Frontier, "join", peeking)
+    report = audit_view(market, "us_equities")
+    assert report.leaks[0].kind == "canary"
+    assert not report.clean
+
+
+def test_a_kept_frontier_that_lies_is_caught_by_the_audit_of_its_view(market_lake, monkeypatch):
+    market = market_lake.reader()
+    rows = market.rows("us_equities").with_columns(pl.col("close").shift(-1).fill_null(1.0))
+    lie = build_frontier(rows)
+    monkeypatch.setattr(LakeReader, "_frontier", lambda self, view: lie)
+    (leak,) = audit_view(market, "us_equities").leaks
+    assert (leak.feature, leak.kind) == ("us_equities.close", "value")
+
+
+def test_an_audit_leaves_out_instants_without_a_value_and_says_why_if_none_is_left(market):
+    symbols = market.symbols("us_equities")[:1]
+    times = [datetime(2005, 3, d, 21, tzinfo=UTC) for d in (1, 2, 8)]
+
+    def read(reader, at):
+        if at != times[1]:
+            raise FeatureUndefined("its window allows no finite value")
+        return {"close": reader.window("us_equities.close", symbols, length=1, at=at)}
+
+    assert audit_reads("some", read, market, times, symbols).checked == 1
+    with pytest.raises(ContractBroken, match="no value at any of 2 instants tried: its window"):
+        audit_reads("none", read, market, times[::2], symbols)
 
 
 def test_a_read_that_looks_past_its_instant_is_caught_and_an_honest_one_is_not(market):

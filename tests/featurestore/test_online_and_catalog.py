@@ -48,8 +48,8 @@ def test_the_catalog_is_plain_data_and_counts_what_is_held(market_lake):
     assert json.loads(json.dumps(list(views.values()))) == list(views.values())
     assert views["us_equities"]["rows"] == 166_260
     assert views["us_equities"]["entities"] == 20
-    assert views["us_equities"]["first"] == "1990-01-02 21:00:00+00:00"
-    assert views["us_equities"]["last"] == "2022-12-28 21:00:00+00:00"
+    assert views["us_equities"]["first"] == "1990-01-02T21:00:00+00:00"
+    assert views["us_equities"]["last"] == "2022-12-28T21:00:00+00:00"
     assert {row["feature"] for row in field_rows(market_lake.store)} >= {*BARS, "vix.close"}
     assert json.dumps(report_rows(market_lake.reports))
     assert quarantine_rows(market_lake.store) == []
