@@ -18,7 +18,7 @@ from runtime.streams.relay import Relay
 from tests.fakes.graphs import tilt_manifest
 from tests.fakes.market import XNYS, Bench, open_bench
 
-START, END = date(2017, 1, 3), date(2017, 12, 29)
+START, END = date(2017, 1, 3), date(2017, 5, 31)
 
 
 def run(folder: Path, url: str, streams: str | None = None, *, end: date = END) -> ReplayResult:

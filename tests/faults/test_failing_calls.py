@@ -116,16 +116,17 @@ KINDS = [
 
 
 def run_with(folder: Path, arm, fail, number: int) -> Nth:
-    """Trade while the n-th call fails, in one process and then, for what is left, in another."""
+    """Trade while the n-th call fails; every fourth time another process goes on after it."""
     folder.mkdir(parents=True, exist_ok=True)
     count, told = Nth(number, fail), acknowledge(folder / "acknowledged")
     world = open_world(folder, url_of(folder))
     arm(world, count)
     world.run(SESSIONS, told)
     world.close()
-    again = open_world(folder, url_of(folder))
-    again.run(SESSIONS, told)
-    again.close()
+    if number % 4 == 1:
+        again = open_world(folder, url_of(folder))
+        again.run(SESSIONS, told)
+        again.close()
     return count
 
 
@@ -183,7 +184,7 @@ def test_on_a_full_disk_nothing_is_lost_and_with_room_it_goes_on(folder, expecte
         open_world(place, url).close()  # bundle and tables fit
         told = acknowledge(folder / "acknowledged")
         (place / "acknowledged").symlink_to(folder / "acknowledged")
-        for free in range(0, 64, 8):  # KiB left for journal and venues
+        for free in range(0, 64, 16):  # KiB left for journal and venues
             world = open_world(place, url)
             fill(ballast, disk, free)
             failed += world.run(SESSIONS, told, tries=2)
@@ -194,7 +195,7 @@ def test_on_a_full_disk_nothing_is_lost_and_with_room_it_goes_on(folder, expecte
         assert world.run(SESSIONS, told) == 0
         world.close()
         assert finished(place, url) == expected
-    assert failed > 2
+    assert failed > 1
 
 
 def fill(ballast: Path, disk: Path, free: int) -> None:
