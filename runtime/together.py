@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 
 import numpy as np
 
@@ -190,7 +191,17 @@ def _current(book: MemberBook, marks: Mapping[str, Decimal], symbols: Sequence[s
     equity = int(book.cash.scaleb(2)) * (PART // 100) + sum(values.values())
     if equity <= 0:
         raise DecisionInvalid(f"its share of the account is worth {book.equity(marks):.2f} USD")
-    return np.array([values.get(name, 0) / equity for name in symbols], dtype=np.float64)
+    rows, weights = _rows(tuple(symbols)), np.zeros(len(symbols))
+    for name, value in values.items():
+        if name in rows:
+            weights[rows[name]] = value / equity
+    return weights
+
+
+@lru_cache(maxsize=64)  # one entry per universe
+def _rows(symbols: tuple[str, ...]) -> dict[str, int]:
+    """Return where each symbol stands."""
+    return {symbol: row for row, symbol in enumerate(symbols)}
 
 
 def _planned(
@@ -202,7 +213,7 @@ def _planned(
 ) -> Asked:
     """Return a member's own plan; what it holds outside its universe goes."""
     manifest = member.bundle.manifest
-    symbols, extra = manifest.symbols, book.units.keys() - frozenset(manifest.symbols)
+    symbols, extra = manifest.symbols, book.units.keys() - _rows(manifest.symbols).keys()
     if extra:
         symbols = (*symbols, *sorted(extra))
         weight = np.concatenate([weight, np.zeros(len(extra))])
@@ -379,7 +390,7 @@ def _units(
     for symbol, by_role in parts.items():
         for role, count in by_role.items():
             value = float(count)
-            if exact(value) != count:
+            if count != value and exact(value) != count:
                 raise DecisionInvalid(f"{symbol}: {count} units are too many digits to be kept")
             array = found.setdefault(prefix + role, np.zeros(len(symbols)))
             array[rows[symbol]] = value
