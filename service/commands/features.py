@@ -95,10 +95,14 @@ def audit(
     finish(status)
 
 
-@app.command(epilog="Example: [bold]sluice features history CPI us_core_cpi.index[/bold]")
+@app.command(
+    epilog="Example: [bold]sluice features history AAPL us_equities.close --as-of 2010-06-30[/bold]"
+)
 def history(
     entity: Annotated[str, typer.Argument(help="For instance a symbol.")],
-    field: Annotated[str, typer.Argument(metavar="VIEW.FIELD", help="For instance cpi.index.")],
+    field: Annotated[
+        str, typer.Argument(metavar="VIEW.FIELD", help="For instance us_equities.close.")
+    ],
     as_of: Annotated[
         str | None,
         typer.Option("--as-of", metavar="DAY", help="Leave out what became known later."),
@@ -130,7 +134,7 @@ At = Annotated[
 ]
 
 
-@app.command(epilog="Example: [bold]sluice features materialize prices.close --symbol A[/bold]")
+@app.command(epilog="Example: [bold]sluice features materialize --at 2022-12-28T21:30Z[/bold]")
 def materialize(
     features: Features = None,
     symbol: Symbols = None,
@@ -161,7 +165,7 @@ def materialize(
         )
 
 
-@app.command(epilog="Example: [bold]sluice features online --symbol AAPL[/bold]")
+@app.command(epilog="Example: [bold]sluice features online --symbol AAPL --stale[/bold]")
 def online(
     features: Features = None,
     symbol: Symbols = None,
@@ -272,7 +276,7 @@ By = Annotated[str, typer.Option("--by", help="Who decides.")]
 
 
 @app.command(
-    epilog="Example: [bold]sluice features release prices 3f2a --why checked --by ada[/bold]"
+    epilog="Example: [bold]sluice features release us_equities 3f2a --why checked --by ada[/bold]"
 )
 def release(
     view: View,
@@ -294,7 +298,7 @@ def release(
 
 
 @app.command(
-    epilog="Example: [bold]sluice features drop prices 3f2a --why 'a typo' --by ada[/bold]"
+    epilog="Example: [bold]sluice features drop us_equities 3f2a --why 'a typo' --by ada[/bold]"
 )
 def drop(
     view: View,

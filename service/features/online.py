@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, write_to_textfile
 
+from featurestore.errors import HistoryMissing, HoldoutSealed
 from featurestore.features.expression import sources_of
 from featurestore.online import OnlineValues
 from featurestore.reader import LakeReader
@@ -53,7 +54,14 @@ def materialize(
         bundles = live_crew(settings).bundles
         reader, wanted = market_reader(settings, *bundles, newest=True), wanted_by(bundles)
     engine = open_runtime(settings) if has_records(settings) else None
-    brought = bring_online(settings, engine, reader, wanted, at=now)
+    try:
+        brought = bring_online(settings, engine, reader, wanted, at=now)
+    except (HistoryMissing, HoldoutSealed) as error:
+        if at is not None:
+            raise
+        raise type(error)(
+            f"{error}. Asked about was this very moment; --at names another instant"
+        ) from error
     answer: dict[str, Any] = {
         "at": now.isoformat(),
         "features": list(dict.fromkeys(name for each in wanted for name in each.features)),
