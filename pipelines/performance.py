@@ -10,6 +10,7 @@ from pipelines.backtest import Backtest
 from runtime.inputs import Array
 
 SESSIONS_PER_YEAR = 252
+STILL = 1e-10  # daily returns that move by less are rounding: a portfolio that holds its benchmark
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -26,9 +27,9 @@ def sharpe(returns: Array) -> float:
         returns: shape (T,), daily fractions, already in excess of whatever they are held against.
 
     Returns:
-        0.0 if the returns never move.
+        0.0 if the returns never move, but for rounding.
     """
-    if returns.size < 2 or np.ptp(returns) == 0.0:
+    if returns.size < 2 or np.ptp(returns) <= STILL:
         return 0.0
     return float(returns.mean() / returns.std(ddof=1) * np.sqrt(SESSIONS_PER_YEAR))
 

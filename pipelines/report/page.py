@@ -10,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
 from numpy.typing import NDArray
 
+from pipelines.performance import SESSIONS_PER_YEAR, STILL, sharpe
 from pipelines.report import pictures
 from runtime.contract import GateVerdict
 
@@ -67,10 +68,8 @@ class ReportData:
 
 
 def annual_sharpe(returns: Array) -> float:
-    """Return mean over standard deviation (ddof 1) times the root of 252; NaN if it never moves."""
-    if returns.size < 2 or np.ptp(returns) == 0:
-        return float("nan")
-    return float(returns.mean() / returns.std(ddof=1) * np.sqrt(pictures.SESSIONS_PER_YEAR))
+    """Return the annualised Sharpe ratio; NaN, which is printed so, if returns never move."""
+    return sharpe(returns) if returns.size > 1 and np.ptp(returns) > STILL else float("nan")
 
 
 def key_figures(track: Track) -> dict[str, dict[str, float]]:
@@ -82,10 +81,10 @@ def key_figures(track: Track) -> dict[str, dict[str, float]]:
         ("Excess", track.excess),
     ):
         wealth = np.cumprod(1 + returns)
-        years = returns.size / pictures.SESSIONS_PER_YEAR
+        years = returns.size / SESSIONS_PER_YEAR
         figures[name] = {
             "growth": float(wealth[-1] ** (1 / years) - 1),
-            "volatility": float(returns.std(ddof=1) * np.sqrt(pictures.SESSIONS_PER_YEAR)),
+            "volatility": float(returns.std(ddof=1) * np.sqrt(SESSIONS_PER_YEAR)),
             "sharpe": annual_sharpe(returns),
             "drawdown": float((wealth / np.maximum.accumulate(wealth) - 1).min()),
         }

@@ -14,11 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pipelines.performance import SESSIONS_PER_YEAR
+
 Array = NDArray[np.float64]
 
 INK, MUTED, GRID = "#1c2430", "#7b8694", "#e4e8ed"
 OURS, THEIRS, BAD, GOOD = "#1f5fbf", "#98a2af", "#b4332a", "#2c7a4b"
-SESSIONS_PER_YEAR = 252
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

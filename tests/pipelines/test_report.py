@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
+from pipelines.performance import sharpe
 from pipelines.report.card import render_card
 from pipelines.report.page import ReportData, Track, annual_sharpe, key_figures, render
 from runtime.contract import GateVerdict
@@ -104,6 +105,14 @@ def test_key_figures_of_a_known_path() -> None:
     row = key_figures(track)["Candidate"]
     assert row["drawdown"] == pytest.approx(-0.5)
     assert row["growth"] == pytest.approx(0.55 ** (252 / 2) - 1)
+
+
+def test_holding_the_benchmark_to_rounding_has_no_sharpe_ratio_to_be_chosen_by() -> None:
+    benchmark = np.random.default_rng(3).normal(0.0004, 0.01, 500)
+    noise = (1.0 + benchmark) * (1.0 + 1e-16 * np.arange(500)) - 1.0 - benchmark + 1e-17
+    assert np.ptp(noise) > 0.0
+    assert noise.mean() != 0.0
+    assert sharpe(noise) == 0.0
 
 
 def test_returns_that_never_move_have_no_sharpe_ratio() -> None:
