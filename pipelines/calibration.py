@@ -123,6 +123,9 @@ def calibrate(
 ) -> Calibration:
     """Run all three calibrations.
 
+    A level explains a rate that lies within its 99 % binomial interval, or below its upper end
+    where only too many are a fault; production is held to the level itself.
+
     Args:
         policy: thresholds of the gates; fewer resamples are drawn than it says.
         studies: simulated studies per claim, at least 20.
@@ -145,12 +148,12 @@ def calibrate(
         analysts=simulated,
         claims={
             f"SPA rejects worthless studies {level} of the time": significance.size.holds,
-            f"step-down testing keeps worthless trials at most {level} of the time": (
+            f"step-down testing keeps worthless trials no more often than {level} explains": (
                 significance.family.share <= significance.family.high
             ),
             "PBO of worthless trials is one half": selection.noise.holds,
             "PBO beside one dominant trial is near zero": selection.dominant.holds,
-            f"at most {level} of worthless analysts pass SPA": (
+            f"worthless analysts pass SPA no more often than {level} explains": (
                 simulated.staging.share <= simulated.staging.high
             ),
             f"at most {level} of worthless analysts reach production": (

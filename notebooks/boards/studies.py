@@ -25,6 +25,7 @@ def imports():
     import marimo as mo
 
     from pipelines import board
+    from pipelines.errors import EvidenceMissing
     from pipelines.pictures import Picture
     from pipelines.research import open_workspace
 
@@ -40,7 +41,7 @@ def imports():
         room += ".records :is(td, th):first-child { padding-left: 0; }</style>"
         return mo.Html(f'<div class="records">{room}{thing._repr_html_()}</div>')
 
-    return board, mo, open_workspace, shown
+    return EvidenceMissing, board, mo, open_workspace, shown
 
 
 @app.cell
@@ -62,9 +63,12 @@ def choice(mo, records, study_name):
 
 
 @app.cell
-def evidence_of(ledger, mo, picker):
+def evidence_of(EvidenceMissing, ledger, mo, picker):
     mo.stop(picker.value is None, mo.md("No study was declared yet; run a notebook first."))
-    evidence = ledger.evidence(picker.value)
+    try:
+        evidence = ledger.evidence(picker.value)
+    except EvidenceMissing as missing:
+        mo.stop(True, mo.md(f"Nothing to draw yet: {missing}."))
     mo.md(f"## {picker.value}\n\n{ledger.study(picker.value).declaration['question']}")
     return (evidence,)
 

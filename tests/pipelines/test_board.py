@@ -1,5 +1,6 @@
 """The board of studies: its pictures speak for the ledger, and the app runs without a browser."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featurestore.snapshots import Snapshot
 from pipelines import board
 from pipelines.errors import EvidenceMissing
 from pipelines.gates.blocklength import shared_block
@@ -92,6 +94,21 @@ def test_one_trial_has_no_overfitting_to_show(tmp_path, market_lake):
     with pytest.raises(EvidenceMissing, match="two complete trials"):
         board.overfitting(evidence)
     assert "The best of 1 trials" in board.sharpe_distribution(evidence).words
+
+
+def test_a_study_without_a_trial_has_a_page_that_says_so(tmp_path):
+    empty = Workspace(tmp_path / "empty", snapshot=Snapshot(versions={}, hash="0"))
+    empty.path.mkdir()
+    empty.ledger().declare_study({"name": "bare", "question": "Anything?"})
+    empty.save()
+    spec = importlib.util.spec_from_file_location("board_of_studies", BOARD)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    outputs, _ = module.app.run(defs={"workspace_path": str(empty.path), "study_name": "bare"})
+    page = "".join(getattr(one, "text", "") for one in outputs)
+    assert "Nothing to draw yet: study bare has no trial yet" in page
 
 
 def test_the_app_runs_headless_with_given_parameters_and_names_no_host(place, tmp_path):
