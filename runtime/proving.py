@@ -55,7 +55,8 @@ def prove_apart(question: Question) -> None:
     if question.name in _proved:
         return
     with subprocess.Popen(
-        [sys.executable, "-m", "runtime.proving"],
+        # -P: a folder called runtime where we happen to stand is not ours.
+        [sys.executable, "-P", "-m", "runtime.proving"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

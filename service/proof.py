@@ -76,7 +76,7 @@ def prove_apart(folder: Path, trusted: TrustedKeys) -> Proved:
     question = msgspec.json.encode(_Question(str(folder), dict(trusted)))
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "service.proof"],
+            [sys.executable, "-P", "-m", "service.proof"],
             input=question,
             capture_output=True,
             check=False,

@@ -150,3 +150,12 @@ def test_inputs_that_the_manifest_does_not_declare_are_refused():
     )
     with pytest.raises(BundleRefused, match="the manifest declares"):
         prove_apart(asked(graph))
+
+
+def test_a_folder_of_our_name_where_we_stand_is_not_run(tmp_path, monkeypatch):
+    (tmp_path / "runtime").mkdir()
+    (tmp_path / "runtime" / "__init__.py").write_text("raise SystemExit('a stranger ran')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(proving, "_proved", set())
+    prove_apart(asked(tilt_graph()))
+    assert len(proving._proved) == 1
