@@ -29,6 +29,7 @@ from runtime.errors import BundleStopped
 from runtime.history import History
 from runtime.inputs import SharedReads
 from runtime.journal.breaks import POSITIONS, Breaks, break_id
+from runtime.journal.mode import bind
 from runtime.journal.reconcile import Break
 from runtime.journal.records import CashFlow, DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
@@ -67,7 +68,12 @@ class Engine:
     """Trades one bundle, or several together, for one account, session by session."""
 
     def __init__(self, desk: Desk) -> None:
-        """Take up where the journal stands."""
+        """Take up where the journal stands.
+
+        Raises:
+            AccountMode: the account trades with money and this desk on paper, or the other way.
+        """
+        bind(desk.journal, simulated=desk.simulated)
         self.desk = desk
         self.history = History.of(desk.bundle.manifest, desk.calendar, desk.journal)
         self.venues = Venues(desk)

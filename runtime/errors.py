@@ -23,6 +23,10 @@ class PolicyInvalid(RuntimeFault):
     """The guardrail policy file is unreadable, incomplete or contradicts itself."""
 
 
+class AccountMode(RuntimeFault):
+    """An account of paper venues was to trade with real brokers, or the other way round."""
+
+
 class JournalBroken(RuntimeFault):
     """The hash chain or the double entry does not hold; the text names the sequence number."""
 

@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS journal_sessions (
   account TEXT NOT NULL, day TEXT NOT NULL, seq BIGINT NOT NULL, cash {number} NOT NULL,
   equity {number} NOT NULL, benchmark_return DOUBLE PRECISION, breaks INTEGER NOT NULL,
   PRIMARY KEY (account, day));
+CREATE TABLE IF NOT EXISTS journal_modes (account TEXT PRIMARY KEY, simulated INTEGER NOT NULL);
 """
 
 DECISION = "seq, decision_id, account, bundle, tick, decided_at, inputs"
