@@ -19,6 +19,10 @@ class NotebookInvalid(ResearchError):
     """A notebook lacks a tagged cell, or its parameters are not the declared ones."""
 
 
+class ScheduleInvalid(ResearchError):
+    """A job cannot be kept: its cron expression, time zone, notebook or name; the text says why."""
+
+
 class WorkspaceMissing(ResearchError):
     """No workspace was given or found."""
 

@@ -35,7 +35,7 @@ app = typer.Typer(
 app.add_typer(evidence)
 app.add_typer(journal)
 app.add_typer(explained)
-app.add_typer(schedule)
+app.add_typer(schedule, name="schedule", rich_help_panel=LIVE)
 app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)

@@ -30,6 +30,7 @@ MISTAKES = frozenset(
         "ViewUnknown",
         "CalendarUnknown",
         "ScheduleUnknown",
+        "ScheduleInvalid",
         "PolicyInvalid",
         "VenuesInvalid",
         "DatabaseUnavailable",

@@ -165,7 +165,7 @@ class StudyEvidence:
 
 
 class RunOpened(msgspec.Struct, frozen=True, kw_only=True):
-    """A notebook about to be executed, a sweep about to start, or a kernel before its first cell."""
+    """A notebook about to run, a sweep about to start, or a kernel before its first cell."""
 
     run: str
     notebook: str  # empty if a kernel does not know its own
@@ -174,6 +174,7 @@ class RunOpened(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["notebook", "sweep", "kernel"] = "notebook"
     by: str = ""  # who works in the kernel
     kernel: str = ""  # Jupyter's id of it
+    schedule: str = ""  # "JOB@SLOT" if a schedule started it
 
 
 class RunClosed(msgspec.Struct, frozen=True, kw_only=True):

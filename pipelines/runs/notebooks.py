@@ -91,6 +91,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     executed: str | None  # the executed notebook; None if no kernel came up
     log: str
+    schedule: str = ""  # "JOB@SLOT" if a schedule started it
 
     @property
     def complete(self) -> bool:
@@ -114,6 +115,7 @@ def run_notebook(
     on_progress: Callable[[RunProgress], None] = lambda _: None,
     environ: Mapping[str, str] = os.environ,
     warm: WarmKernels | None = None,
+    schedule: str = "",
 ) -> RunRecord:
     """Execute a notebook and record the run.
 
@@ -127,6 +129,7 @@ def run_notebook(
         on_progress: called as each cell starts.
         environ: what kernels may inherit from, by allow-list.
         warm: fork papermill and kernel from this parent; None starts both cold.
+        schedule: "JOB@SLOT" if a schedule starts it; goes on record.
 
     Returns:
         The record, whether the notebook succeeded or not; `closed` names the cause of a failure.
@@ -140,7 +143,7 @@ def run_notebook(
     values = validated(known, parameters, path.name)
     started_at = clock.now()
     folder = new_folder(workspace.path / "runs", f"{started_at:%Y%m%dT%H%M%S}-{path.stem}")
-    opened = _opening(path, folder.name, values)
+    opened = _opening(path, folder.name, values, schedule)
     ledger = workspace.ledger()
     ledger.open_run(opened)
     marks, environment = _told(workspace, folder.name, environ)
@@ -164,10 +167,16 @@ def run_notebook(
     return record
 
 
-def _opening(path: Path, run: str, values: dict[str, Value]) -> RunOpened:
+def _opening(path: Path, run: str, values: dict[str, Value], schedule: str) -> RunOpened:
     """Return the ledger entry that precedes the first cell."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return RunOpened(run=run, notebook=str(path), notebook_hash=digest, parameters=values)
+    return RunOpened(
+        run=run,
+        notebook=str(path),
+        notebook_hash=digest,
+        parameters=values,
+        schedule=schedule,
+    )
 
 
 def _told(
@@ -196,6 +205,7 @@ def _record(
         folder=str(folder),
         executed=None if executed is None else str(executed),
         log=str(folder / LOG),
+        schedule=opened.schedule,
     )
     write_whole(folder / STATUS, msgspec.json.format(canonical(record), indent=2) + b"\n")
     return record

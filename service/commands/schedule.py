@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from service.commands.notebook_jobs import attach
 from service.commands.options import Json, Workspace, finish, workspace_settings
 from service.console import OK, Output, reported
 
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
 
-LIVE = "Live"
 SOON = timedelta(days=14)  # no exchange is closed for longer
 
-app = typer.Typer()
+app = typer.Typer(
+    help="Show who trades the live account, what became of each tick, and when the next is due."
+    " A tick is claimed before any work and ends once: done, late or skipped, with the reason.\n\n"
+    "The commands below run research notebooks by cron; they trade nothing.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+attach(app)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,8 +50,9 @@ class ScheduleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]  # newest first
 
 
-@app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice schedule --limit 5[/bold]")
+@app.callback(invoke_without_command=True, epilog="Example: [bold]sluice schedule --limit 5[/bold]")
 def schedule(
+    context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, help="How many entries, the newest first.")] = 20,
     workspace: Workspace = None,
     json: Json = False,
@@ -53,7 +60,15 @@ def schedule(
     """Show who trades the live account, what became of each tick, and when the next is due.
 
     A tick is claimed before any work and ends once: done, late or skipped, with the reason.
+
+    The commands below run research notebooks by cron; they trade nothing.
     """
+    if context.invoked_subcommand is not None:
+        if workspace is not None or json:
+            raise typer.BadParameter(
+                f"write --workspace and --json after {context.invoked_subcommand}"
+            )
+        return
     output = Output(as_json=json)
     with reported(output):
         answer = read_schedule(workspace_settings(workspace), limit=limit)
