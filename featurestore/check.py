@@ -8,6 +8,7 @@ import polars as pl
 
 from featurestore.contract import IDENTITY, describe, row_reasons, table_schema
 from featurestore.errors import FeatureStoreError, LakeUnavailable
+from featurestore.quarantine import WAIVABLE, decoded
 from featurestore.store import EXAMPLES, FeatureStore
 from featurestore.times import spoken
 from featurestore.views import FeatureView
@@ -88,6 +89,14 @@ def _false_frontiers(
     ]
 
 
+def _vouched_for(store: FeatureStore, view: FeatureView) -> pl.DataFrame:
+    """Return the keys of rows that somebody let out of the quarantine in spite of their value."""
+    released = store.quarantine(view.name, decided=True).filter(
+        (pl.col("verdict") == "released") & pl.col("reason").is_in(list(WAIVABLE))
+    )
+    return decoded(view, released).select(IDENTITY)
+
+
 def _faults(store: FeatureStore, view: FeatureView, rows: pl.DataFrame) -> list[str]:
     """Return what is wrong with stored rows, in words."""
     wanted = table_schema(view)
@@ -99,6 +108,10 @@ def _faults(store: FeatureStore, view: FeatureView, rows: pl.DataFrame) -> list[
     now = None if store.now is None else store.now()
     judged = rows.with_columns(row_reasons(view, rows, now=now))
     bad = judged.filter(pl.col("reason").is_not_null())
+    let_in = bad.filter(pl.col("reason").is_in(list(WAIVABLE)))
+    if not let_in.is_empty():
+        let_in = let_in.join(_vouched_for(store, view), on=IDENTITY, how="semi")
+        bad = bad.join(let_in, on="row", how="anti", maintain_order="left")
     if not bad.is_empty():
         more = f" ({bad.height} rows in all)" if bad.height > EXAMPLES else ""
         found += [sentence + more for sentence in describe(view, bad, EXAMPLES)]

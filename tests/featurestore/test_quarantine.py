@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
+from featurestore.check import check_store
 from featurestore.errors import ContractBroken
 from featurestore.lake import Lake
 from featurestore.store import FeatureStore
@@ -60,6 +61,23 @@ def test_a_released_row_is_in_the_view_to_the_bit_and_says_who_let_it_in(store):
     assert row["why"] == "checked with the exchange"
     held = store.reader(store.snapshot()).rows("prints").sort("event_time")
     assert held["price"].to_list() == [1.0, 123456.1, 3.0]
+
+
+def test_the_check_holds_what_somebody_vouched_for_and_nothing_else(store):
+    store.ingest("prints", rows([1, 123456.1, 3]))
+    store.release("prints", batch(store), why="checked with the exchange", by="ada")
+    (checked,) = check_store(store)
+    assert (checked.broken, checked.rows) == ((), 3)
+    past = rows([1, 2, 3, 4, 654321.0]).tail(1)
+    filed = past.with_columns(
+        pl.lit(0, pl.Int64).alias("revision"),
+        pl.lit("x").alias("source"),
+        pl.col("event_time").dt.year().alias("year"),
+    )
+    store.lake.append("prints", filed, after=store.lake.version("prints"), partition_by=["year"])
+    (checked,) = check_store(store)
+    assert len(checked.broken) == 1
+    assert "is 654321.0, allowed 0.0 to 1000.0" in checked.broken[0]
 
 
 def test_dropped_rows_are_closed_but_stay_on_file(store):
