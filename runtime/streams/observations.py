@@ -35,8 +35,8 @@ def announce(stream: Stream, places: Places, reader: LakeReader, view: str, at: 
         StreamUnavailable: nothing is lost, the next call begins where this one did.
     """
     version, before = reader.snapshot.versions[view], places.of(FEATURES, view)
-    if before == Place(seq=version, at=micros(at)):
-        return 0
+    if before is not None and before.seq == version and micros(at) <= before.at:
+        return 0  # an earlier instant of the same version: all of it is out
     known = reader.rows(view).filter(pl.col("known_at") <= at)
     fresh = _newest(known) if before is None else _added(reader, view, known, before)
     found = observations_of(reader.view(view), fresh.sort("known_at", *KEY))

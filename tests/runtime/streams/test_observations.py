@@ -74,6 +74,15 @@ def test_a_row_filed_late_and_a_revision_of_an_old_day_are_announced_however_old
     assert bench.heard(6) == [("FR", 0, 7.0), ("US", 1, 1.5)]
 
 
+def test_looking_back_announces_nothing_twice(bench):
+    bench.store.ingest("cpi", rows(("US", 2, 3, 0, 4.0)))
+    assert sorted(bench.heard(5)) == [("DE", 0, 5.0), ("US", 0, 4.0)]
+    assert bench.heard(2) == []
+    assert bench.heard(5) == []
+    bench.store.ingest("cpi", rows(("FR", 0, 1, 0, 7.0)))
+    assert bench.heard(4) == [("FR", 0, 7.0)]
+
+
 def test_what_is_not_known_yet_is_announced_once_it_is(bench):
     bench.store.ingest("cpi", rows(("US", 3, 4, 0, 9.0)))
     assert sorted(bench.heard(5)) == [("DE", 0, 5.0), ("US", 0, 2.0)]
