@@ -20,6 +20,7 @@ from runtime.brokers.states import LakeStates
 from runtime.clock import ReplayClock
 from runtime.contract import SizingPolicy
 from runtime.domain import Bar, Order, OrderType, Side, TimeInForce
+from runtime.execution import Execution
 from runtime.feeds import price_of
 from runtime.fills import FillTerms, Latency, Style
 from runtime.market.recorded import HaltMessage, RecordedHalts
@@ -97,6 +98,24 @@ def test_every_cost_takes_and_more_of_it_takes_more(result):
 def test_queues_leave_orders_unfilled(result):
     thin = run(result, volume=np.full(20, 1000.0), style=Style.MID_PEG)
     assert thin.unfilled > 0.5
+
+
+@pytest.mark.parametrize(
+    "execution",
+    [
+        Execution(order_type=OrderType.LIMIT, within="-0.01"),
+        Execution(order_type=OrderType.LIMIT, within="0.05", time_in_force=TimeInForce.FOK),
+        Execution(order_type=OrderType.MID_PEG, within="0.05"),
+        Execution(order_type=OrderType.STOP, stop="0.01"),
+        Execution(time_in_force=TimeInForce.CLS),
+    ],
+    ids=lambda one: f"{one.order_type.value} {one.time_in_force.value}",
+)
+def test_a_study_that_says_how_its_orders_are_executed_is_traded_so(result, execution):
+    study = replace(STUDY, execution=execution)
+    assert study.declaration() != STUDY.declaration()
+    assert "execution" not in STUDY.declaration()
+    assert not np.array_equal(run(result, sizing=study.sizing).net, run(result).net)
 
 
 def test_a_recorded_halt_stops_its_name_until_it_is_resumed_and_no_longer(result):

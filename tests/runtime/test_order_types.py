@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
+from runtime.allocation import Asked as Wanted
+from runtime.allocation import join
 from runtime.brokers.matching import Asked, match_bar, style_of
 from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.contract import SizingPolicy, canonical
@@ -441,3 +443,26 @@ def test_filled_leaves_and_cancelled_are_what_was_ordered_after_every_bar(
             if each.time_in_force is not GTC:
                 assert report.leaves == 0
     venue.close()
+
+
+# --- several bundles in one account ----------------------------------------------------------
+
+
+def test_bundles_that_share_an_account_keep_a_type_they_agree_on_and_no_order_outlives_its_day():
+    def of(kind: OrderType, time: TimeInForce, limit: str) -> PlannedOrder:
+        return changed(asks(kind, time), limit_price=D(limit))
+
+    def joined(*wanted: PlannedOrder) -> PlannedOrder:
+        plans = [Wanted(role=f"arm.{n}", study="s", orders=(one,)) for n, one in enumerate(wanted)]
+        (one,) = join(plans, ("AAA",), equity=D(10**6)).orders
+        return one.order
+
+    same = joined(of(LIMIT, GTC, "101"), of(LIMIT, GTC, "100"))
+    assert (same.order_type, same.time_in_force, same.limit_price) == (LIMIT, DAY, D(100))
+    mixed = joined(of(STOP, GTC, "110"), of(MID_PEG, DAY, "108"))
+    assert (mixed.order_type, mixed.time_in_force) == (MARKET, DAY)
+    assert (mixed.stop_price, mixed.limit_price) == (None, D(108))
+    assert joined(of(STOP, GTC, "110")).time_in_force is DAY
+    alone = Wanted(role="arm.a", study="s", orders=(of(STOP, GTC, "110"),))
+    (kept,) = join([alone], ("AAA",), equity=D(10**6), alone=True).orders
+    assert kept.order.time_in_force is GTC
