@@ -7,7 +7,7 @@ import numpy as np
 from pipelines.errors import EvidenceMissing
 from pipelines.gates.pbo import backtest_overfitting
 from pipelines.gates.policy import default_policy
-from pipelines.gates.sharpe import expected_best_sharpe, sharpe_ratios
+from pipelines.gates.sharpe import expected_best_sharpe, sampling_deviation, sharpe_ratios
 from pipelines.gates.spa import superior_ability
 from pipelines.ledger import Ledger, StudyEvidence
 from pipelines.pictures import ACCENT, BENCHMARK, INK, LOSS, MUTED, Picture, Table, draw
@@ -52,7 +52,9 @@ def sharpe_distribution(evidence: StudyEvidence) -> Picture:
     best = float(yearly.max())
     hurdle: float | None = None
     if evidence.trials > 1 and ratios.size > 1:
-        hurdle = float(expected_best_sharpe(ratios, counted=evidence.trials) * np.sqrt(YEAR))
+        floor = sampling_deviation(len(evidence.dates))
+        luckiest = expected_best_sharpe(ratios, counted=evidence.trials, floor=floor)
+        hurdle = float(luckiest * np.sqrt(YEAR))
 
     def paint(figure: Any) -> None:
         axes = figure.subplots()

@@ -17,7 +17,13 @@ from pipelines.gates.bootstrap import Blocks, stationary_blocks
 from pipelines.gates.errors import GateInputInvalid
 from pipelines.gates.pbo import backtest_overfitting
 from pipelines.gates.policy import GatePolicy
-from pipelines.gates.sharpe import deflated_sharpe, moments, probabilistic_sharpe, sharpe_ratios
+from pipelines.gates.sharpe import (
+    deflated_sharpe,
+    moments,
+    probabilistic_sharpe,
+    sampling_deviation,
+    sharpe_ratios,
+)
 from pipelines.gates.spa import superior_ability_on
 from pipelines.gates.stepwise import surviving_trials_on
 
@@ -262,7 +268,8 @@ def simulate_analysts(
         production_alone += alone and sure
         if ideas > 1 and _rejects(values, blocks, block, policy):
             staging += 1
-            deflated = deflated_sharpe(best, sharpes, counted=int(ideas))
+            floor = sampling_deviation(days)
+            deflated = deflated_sharpe(best, sharpes, counted=int(ideas), floor=floor)
             production += deflated >= policy.dsr.confidence and (
                 backtest_overfitting(values, blocks=policy.pbo.blocks).pbo <= policy.pbo.ceiling
             )

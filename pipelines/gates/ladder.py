@@ -18,7 +18,7 @@ from pipelines.gates.evidence import Evidence
 from pipelines.gates.independence import Independence, independence
 from pipelines.gates.pbo import Overfitting, backtest_overfitting
 from pipelines.gates.policy import GatePolicy
-from pipelines.gates.sharpe import expected_best_sharpe, sharpe_ratios
+from pipelines.gates.sharpe import expected_best_sharpe, sampling_deviation, sharpe_ratios
 from pipelines.gates.spa import Superiority, superior_ability_on
 from pipelines.gates.stepwise import Stepwise, surviving_trials_on
 from pipelines.gates.verdicts import dsr_verdict, not_judged, pbo_verdict, spa_verdict
@@ -97,7 +97,11 @@ def judge(
             "trial_clusters": found.independent.clusters,
         },
         trial_sharpes=found.sharpes,
-        hurdle=expected_best_sharpe(found.sharpes, counted=evidence.counted),
+        hurdle=expected_best_sharpe(
+            found.sharpes,
+            counted=evidence.counted,
+            floor=sampling_deviation(evidence.dates.size),
+        ),
         logits=found.overfitting.logits,
         null=found.superiority.studentised.null,
         steps=found.steps,

@@ -119,13 +119,28 @@ def minimum_track_record(observed: Moments, *, hurdle: float, confidence: float)
     return 1 + _spread(observed) * (float(ndtri(confidence)) / (observed.sharpe - hurdle)) ** 2
 
 
-def expected_best_sharpe(trial_sharpes: Array, *, counted: int) -> float:
+def sampling_deviation(periods: int) -> float:
+    """Return the deviation of the estimated ratio of a worthless trial, per period.
+
+    The ratios of independent worthless trials cannot lie closer together than this. A search padded
+    with copies of a poor trial can: more trials, a narrower spread, a lower hurdle.
+
+    Args:
+        periods: T, at least 2.
+
+    Source: Bailey & Lopez de Prado (2012), equation 4 with a ratio of zero.
+    """
+    return 1 / sqrt(periods - 1)
+
+
+def expected_best_sharpe(trial_sharpes: Array, *, counted: int, floor: float = 0.0) -> float:
     """Sharpe ratio that the luckiest of N worthless trials is expected to show.
 
     Args:
         trial_sharpes: shape (M,), M >= 2, one estimate per trial that returned something,
             the discarded ones included; per period.
         counted: N >= M, every trial ever started on the question: failed, pruned and crashed too.
+        floor: smallest deviation of the ratios that is believed, per period; 0 = as in the paper.
 
     Returns:
         The hurdle SR0, per period, under zero true skill and independent trials; the variance
@@ -143,10 +158,12 @@ def expected_best_sharpe(trial_sharpes: Array, *, counted: int) -> float:
         raise GateInputInvalid(
             f"{trial_sharpes.size} trials have returns, so N cannot be {counted}"
         )
-    return _hurdle(float(trial_sharpes.std(ddof=1)), counted)
+    return _hurdle(max(float(trial_sharpes.std(ddof=1)), floor), counted)
 
 
-def deflated_sharpe(observed: Moments, trial_sharpes: Array, *, counted: int) -> float:
+def deflated_sharpe(
+    observed: Moments, trial_sharpes: Array, *, counted: int, floor: float = 0.0
+) -> float:
     """Probability that the true Sharpe ratio beats the best that luck alone would show in N trials.
 
     It is not one minus a p-value: on pure noise it passes 0.95 far less often than 1 time in 20.
@@ -155,16 +172,22 @@ def deflated_sharpe(observed: Moments, trial_sharpes: Array, *, counted: int) ->
         observed: the selected trial, per period.
         trial_sharpes: shape (M,), as for `expected_best_sharpe`.
         counted: N, every trial ever started.
+        floor: as for `expected_best_sharpe`.
 
     Source: Bailey & Lopez de Prado (2014), equation 9.
     """
     return probabilistic_sharpe(
-        observed, hurdle=expected_best_sharpe(trial_sharpes, counted=counted)
+        observed, hurdle=expected_best_sharpe(trial_sharpes, counted=counted, floor=floor)
     )
 
 
 def most_trials(
-    observed: Moments, trial_sharpes: Array, *, confidence: float, ceiling: int = 10**12
+    observed: Moments,
+    trial_sharpes: Array,
+    *,
+    confidence: float,
+    ceiling: int = 10**12,
+    floor: float = 0.0,
 ) -> int:
     """Largest N at which the deflated Sharpe ratio still reaches `confidence`.
 
@@ -173,11 +196,12 @@ def most_trials(
         trial_sharpes: shape (M,), M >= 2; their variance is taken to stay as it is.
         confidence: in (0.5, 1).
         ceiling: answer when even that many trials would not change the verdict.
+        floor: as for `expected_best_sharpe`.
 
     Returns:
         N >= 2, or 0 when even two trials are too many.
     """
-    deviation = float(trial_sharpes.std(ddof=1))
+    deviation = max(float(trial_sharpes.std(ddof=1)), floor)
 
     def holds(counted: int) -> bool:
         return probabilistic_sharpe(observed, hurdle=_hurdle(deviation, counted)) >= confidence

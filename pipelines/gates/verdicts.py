@@ -18,6 +18,7 @@ from pipelines.gates.sharpe import (
     moments,
     most_trials,
     probabilistic_sharpe,
+    sampling_deviation,
 )
 from pipelines.gates.spa import Superiority
 from pipelines.gates.stepwise import Stepwise
@@ -151,10 +152,11 @@ def dsr_verdict(
     """
     observed = moments(excess)
     confidence, root = policy.dsr.confidence, sqrt(policy.sessions_per_year)
-    dsr = deflated_sharpe(observed, trial_sharpes, counted=counted)
-    hurdle = expected_best_sharpe(trial_sharpes, counted=counted)
+    floor = sampling_deviation(observed.periods)
+    dsr = deflated_sharpe(observed, trial_sharpes, counted=counted, floor=floor)
+    hurdle = expected_best_sharpe(trial_sharpes, counted=counted, floor=floor)
     length = minimum_track_record(observed, hurdle=hurdle, confidence=confidence)
-    flips = most_trials(observed, trial_sharpes, confidence=confidence, ceiling=MANY)
+    flips = most_trials(observed, trial_sharpes, confidence=confidence, ceiling=MANY, floor=floor)
     years, needed = (n / policy.sessions_per_year for n in (observed.periods, length))
     passed = dsr >= confidence
     reason = (
@@ -232,7 +234,7 @@ def _at_clusters(
     """Return what the deflated ratio would be if each cluster of trials were one trial."""
     if independent.clusters is None:
         return None
-    deviation = float(trial_sharpes.std(ddof=1))
+    deviation = max(float(trial_sharpes.std(ddof=1)), sampling_deviation(observed.periods))
     pair = np.array([-1.0, 1.0]) * deviation / sqrt(2)  # two ratios with the trials' variance
     return deflated_sharpe(observed, pair, counted=max(2, independent.clusters))
 

@@ -8,7 +8,7 @@ from pipelines.gates.errors import GateInputInvalid
 from pipelines.gates.evidence import Evidence, evidence_of
 from pipelines.gates.ladder import StudyVerdict, judge
 from pipelines.gates.policy import default_policy
-from pipelines.gates.sharpe import sharpe_ratios
+from pipelines.gates.sharpe import deflated_sharpe, moments, sharpe_ratios
 from pipelines.ledger.records import StudyEvidence
 from runtime.contract import GateVerdict
 
@@ -192,6 +192,22 @@ def test_a_strong_trial_beside_the_candidate_is_no_evidence_for_it():
     assert not spa.passed
     assert result.stage == "refused"
     assert result.survivors == (f"{1:064x}",)
+
+
+def test_a_search_padded_with_copies_of_a_poor_trial_buys_no_lower_hurdle():
+    """N grows with them, yet their spread shrinks faster than the luck of N grows."""
+    honest = returns(40, seed=2, leader=0.0012)
+    jitter = 1e-5 * np.random.default_rng(6).normal(size=(DAYS, 400))
+    padded = np.hstack((honest, honest[:, [7]] + jitter))
+    plain, bought = (verdict(judged(evidence(given)), "dsr") for given in (honest, padded))
+    observed = moments(honest[:, 0])
+    as_printed = [
+        deflated_sharpe(observed, sharpe_ratios(given), counted=given.shape[1])
+        for given in (honest, padded)
+    ]
+    assert as_printed[1] > as_printed[0], "without the floor copies would help"
+    assert bought.statistic < plain.statistic
+    assert bought.figures["hurdle"] > plain.figures["hurdle"]
 
 
 def test_order_of_trials_does_not_matter():
