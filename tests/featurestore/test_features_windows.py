@@ -216,12 +216,14 @@ def test_the_runtime_gathers_a_feature_as_any_other_input(market, bulk):
 def test_a_historical_read_takes_features_beside_fields(market, bulk):
     momentum, surprise = f.momentum(CLOSE), f.surprise("core_cpi.level[CORE_CPI]")
     start, end = SESSIONS[0].day, SESSIONS[40].day
-    found = market.get_historical_features(
-        [CLOSE, momentum, surprise.name], symbols=SYMBOLS[::-1], start=start, end=end
-    )
+    wanted = [CLOSE, momentum, surprise.name]
+    listed = market.get_historical_features(wanted, symbols=SYMBOLS[::-1], start=start, end=end)
+    assert listed.reasons == (US_LARGE_CAPS.hindsight(SESSIONS[0].close),)
+    frame = listed.frame
+    found = market.get_historical_features(wanted, spine=frame.select("entity", "at"))
+    assert found.frame.equals(frame)
     assert found.is_pit_validated
     assert found.reasons == ()
-    frame = found.frame
     assert frame.height == 41 * 20
     assert (frame[f"{momentum.name}.known_at"] == frame["at"]).all()
     assert (frame[f"{surprise.name}.known_at"] < frame["at"]).all()
