@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,8 +49,15 @@ def alive(pid: int) -> bool:
         return False
 
 
+def gone(pid: int) -> bool:
+    deadline = time.monotonic() + 120  # what was killed may wait for its turn on a busy machine
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not alive(pid)
+
+
 def pid_in(path: Path) -> int:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         if path.exists() and path.read_text():
             return int(path.read_text())
@@ -72,8 +80,12 @@ def progress() -> list[RunProgress]:
 
 @pytest.fixture(scope="module")
 def records(workspace: Workspace, progress: list[RunProgress]) -> dict[str, RunRecord]:
-    """Every notebook run once, two at a time, each with a ledger of its own over one database."""
+    """Every notebook run once, each with a ledger of its own over one database.
+
+    The good one runs first; how long it took says how long the slow one needs to its slow cell.
+    """
     folder = workspace.path
+    limits = dict.fromkeys(NOTEBOOKS, 600.0)
 
     def execute(name: str) -> RunRecord:
         cells: list[Cell] = [
@@ -86,7 +98,7 @@ def records(workspace: Workspace, progress: list[RunProgress]) -> dict[str, RunR
             {"a": 5, "name": '"; import os'} if name == "good" else {},
             Workspace(folder),
             clock=WallClock(),
-            timeout_s=12.0 if name == "slow" else 90.0,
+            timeout_s=limits[name],
             memory_bytes=(4 << 30) if name == "greedy" else None,
             on_progress=told,
         )
@@ -95,8 +107,11 @@ def records(workspace: Workspace, progress: list[RunProgress]) -> dict[str, RunR
         os.kill(pid_in(folder / "killed.pid"), signal.SIGKILL)
 
     threading.Thread(target=assassin, daemon=True).start()
+    good = execute("good")
+    limits["slow"] = float(max(12, round(4 * good.closed.seconds)))
+    others = [name for name in NOTEBOOKS if name != "good"]
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(NOTEBOOKS, pool.map(execute, NOTEBOOKS), strict=True))
+        return {"good": good} | dict(zip(others, pool.map(execute, others), strict=True))
 
 
 def statuses(record: RunRecord) -> list[str]:
@@ -142,8 +157,8 @@ def test_the_cells_of_the_executed_notebook_stand_where_they_stood(
     ("name", "cause", "cell", "message"),
     [
         ("bad", "cell error", 2, "cell 2 raised ValueError: last line"),
-        ("killed", "killed", 2, "the kernel ended by signal 9 (SIGKILL) in cell 2"),
-        ("slow", "timeout", 1, "not finished after 12 s, stopped in cell 1"),
+        ("killed", "killed", 2, r"the kernel ended by signal 9 \(SIGKILL\) in cell 2"),
+        ("slow", "timeout", 1, r"not finished after \d+ s, stopped in cell 1"),
         ("greedy", "out of memory", 1, "cell 1 raised MemoryError; the limit is 4096 MiB"),
     ],
 )
@@ -156,12 +171,8 @@ def test_a_failure_names_its_cause_and_cell(
     message: str,
 ) -> None:
     closed = records[name].closed
-    assert (closed.status, closed.cause, closed.cell, closed.message) == (
-        "failed",
-        cause,
-        cell,
-        message,
-    )
+    assert (closed.status, closed.cause, closed.cell) == ("failed", cause, cell)
+    assert re.fullmatch(message, closed.message)
     assert workspace.ledger().run(records[name].run).closed == closed
 
 
@@ -173,8 +184,8 @@ def test_cells_that_never_ran_are_not_called_completed(records: dict[str, RunRec
 
 def test_nothing_is_left_running(records: dict[str, RunRecord], workspace: Workspace) -> None:
     assert records["slow"].closed.cause == "timeout"
-    assert not alive(pid_in(workspace.path / "slow.pid"))
-    assert not alive(pid_in(workspace.path / "killed.pid"))
+    assert gone(pid_in(workspace.path / "slow.pid"))
+    assert gone(pid_in(workspace.path / "killed.pid"))
 
 
 def test_the_ledger_is_whole_after_all_of_them(
@@ -207,10 +218,7 @@ def test_a_killed_runner_takes_its_kernel_along_and_its_run_counts_as_crashed(
     kernel = pid_in(pid_file)
     runner.kill()
     runner.wait()
-    deadline = time.monotonic() + 20
-    while alive(kernel) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not alive(kernel)
+    assert gone(kernel)
     ledger = Workspace(tmp_path).ledger()
     assert [run.status for run in ledger.runs()] == ["crashed"]
     assert ledger.verify().seq == 1
