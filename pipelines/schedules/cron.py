@@ -56,7 +56,8 @@ def cron(expression: str, zone: str) -> CronTrigger:
 def slots(trigger: CronTrigger, after: datetime, until: datetime) -> Iterator[datetime]:
     """Yield the instants at which a job is due, UTC, ascending: later than `after`, up to `until`.
 
-    An hour that a clock change skips holds no slot, one that it repeats holds its slots once.
+    A local time that a clock change skips comes an hour later, one that it repeats comes twice;
+    in UTC neither happens.
     """
     seen = after
     while True:

@@ -44,7 +44,10 @@ def add(
         typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="May be repeated."),
     ] = None,
     name: Annotated[str, typer.Option(help="Of the job; the notebook's own if left out.")] = "",
-    zone: Annotated[str, typer.Option(help="Time zone of the cron expression.")] = "UTC",
+    zone: Annotated[
+        str,
+        typer.Option(help="Time zone of the expression; in UTC no hour is skipped or repeated."),
+    ] = "UTC",
     grace: Annotated[
         int, typer.Option(min=1, help="Seconds after which a slot is missed instead of run.")
     ] = 3600,

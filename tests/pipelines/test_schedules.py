@@ -91,6 +91,18 @@ def test_the_expression_means_local_time_on_both_sides_of_a_clock_change():
 
 
 @pytest.mark.parametrize(
+    ("expression", "day", "expected"),
+    [
+        ("30 2 * * *", datetime(2026, 3, 8, tzinfo=UTC), ["07:30"]),  # 2:30 is skipped
+        ("30 1 * * *", datetime(2026, 11, 1, tzinfo=UTC), ["05:30", "06:30"]),  # 1:30 comes twice
+    ],
+)
+def test_local_times_that_a_clock_change_skips_or_repeats(expression, day, expected):
+    found = slots(cron(expression, "America/New_York"), day, day + timedelta(hours=22))
+    assert [f"{due:%H:%M}" for due in found] == expected
+
+
+@pytest.mark.parametrize(
     ("expression", "zone", "words"),
     [
         ("0 7 * *", "UTC", "has 4"),
