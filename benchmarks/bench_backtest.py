@@ -19,8 +19,8 @@ from pipelines.definition import load_definition
 from pipelines.evaluate import evaluate
 from pipelines.vectorbt_check import cross_check
 from pipelines.workspace import Workspace
-from runtime.inference import DecisionSession
-from runtime.inputs import Array
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import Array
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "strategies" / "momentum.ipynb"
 ROUNDS = 9

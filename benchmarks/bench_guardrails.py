@@ -14,7 +14,7 @@ from featurestore.calendars import load_calendar
 from runtime.domain import OrderType, PlannedOrder, Side
 from runtime.guardrails import Close, Context, FeatureAge, MarketState, Published, judge
 from runtime.market.states import Bands
-from runtime.policy import Policy, default_policy
+from runtime.policies.policy import Policy, default_policy
 
 ORDERS, ROUNDS = 1000, 25
 LIMIT_MS = 20.0

@@ -11,8 +11,8 @@ from time import perf_counter, sleep
 import numpy as np
 import onnxruntime
 
-from runtime.inference import OUTPUTS, DecisionSession
-from runtime.inputs import Array
+from runtime.bundles.inference import OUTPUTS, DecisionSession
+from runtime.bundles.inputs import Array
 from tests.fakes.graphs import WINDOW, tilt_graph
 
 SIZES = (50, 500, 3000)  # symbols

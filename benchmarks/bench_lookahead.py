@@ -20,7 +20,7 @@ from pipelines.gates.policy import default_policy
 from pipelines.models import training
 from pipelines.rebuild import Rebuilder
 from pipelines.workspace import Workspace
-from runtime.inference import DecisionSession
+from runtime.bundles.inference import DecisionSession
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 AUDITED = {

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 
-from runtime.bundle import load_bundle
+from runtime.bundles.bundle import load_bundle
+from runtime.bundles.signing import load_trusted
 from runtime.database import open_database
 from runtime.registry import Promoted, Registry
-from runtime.signing import load_trusted
 from service.settings import Settings
 from tests.fakes.trading import promoted_workspace
 from tests.service.test_light import free_port, served, wait_for

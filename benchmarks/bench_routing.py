@@ -22,7 +22,7 @@ from benchmarks.bench_guardrails import context_of, plan_of, wide_policy
 from runtime.domain import Order, PlannedOrder
 from runtime.guardrails import Context, judge
 from runtime.journal.records import PlanLine
-from runtime.policy import Policy
+from runtime.policies.policy import Policy
 from runtime.routing.router import Ladder, child_orders, split
 
 VENUES, LEVELS, ORDERS, ROUNDS = 10, 5, 100, 40

@@ -20,16 +20,16 @@ import msgspec
 import numpy as np
 import onnxruntime
 
+from runtime.bundles.inference import Decided, DecisionSession
+from runtime.bundles.inputs import Array
 from runtime.clock import ReplayClock
 from runtime.database import open_database
 from runtime.desk import Desk
 from runtime.engine import fund
 from runtime.history import History
-from runtime.inference import Decided, DecisionSession
-from runtime.inputs import Array
 from runtime.journal.store import Journal
 from runtime.memory import settle
-from runtime.policy import Policy, default_policy
+from runtime.policies.policy import Policy, default_policy
 from runtime.tick import Moment, decide
 from tests.fakes.graphs import tilt_graph, tilt_manifest
 from tests.fakes.market import XNYS, SyntheticMarket, open_bench

@@ -32,7 +32,7 @@ from pipelines.rebuild import Rebuilder
 from pipelines.runs.parameters import cell_source, declared_parameters, read_notebook, validated
 from pipelines.study import Parameter
 from pipelines.workspace import Workspace
-from runtime.inference import DecisionSession
+from runtime.bundles.inference import DecisionSession
 
 FEATURE_TAG = "feature"
 _MARK = "__sluice_view__"

@@ -21,8 +21,8 @@ from pipelines.books import Books, Rows, keep_books
 from pipelines.door import require_record
 from pipelines.panel import BulkReader, Panel
 from pipelines.study import Period, Study
-from runtime.inference import DecisionSession
-from runtime.inputs import Array, CurrentWeights, Input
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import Array, CurrentWeights, Input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from pipelines.gates.sharpe import expected_best_sharpe, sampling_deviation, sha
 from pipelines.gates.spa import superior_ability
 from pipelines.ledger import Ledger, StudyEvidence
 from pipelines.pictures import ACCENT, BENCHMARK, INK, LOSS, MUTED, Picture, Table, draw
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 YEAR = 252  # sessions
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import StrategyInvalid
-from runtime.contract import SizingPolicy
-from runtime.inputs import Array
+from runtime.bundles.contract import SizingPolicy
+from runtime.bundles.inputs import Array
 from runtime.plan import sized
 
 CAPITAL = 1_000_000.0  # quote currency at the start; the scale of equity, cash and costs

@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.errors import ResearchError, StrategyInvalid
 from pipelines.purity import check_purity
 from pipelines.strategy import Strategy
-from runtime.inputs import Array, Window
+from runtime.bundles.inputs import Array, Window
 
 
 def compile_strategy(strategy: Strategy, n_symbols: int) -> bytes:
@@ -72,7 +72,7 @@ def decide_with_numpy(strategy: Strategy, gathered: Mapping[str, Array]) -> tupl
 
     Args:
         strategy: with its decision function.
-        gathered: inputs by name as `runtime.inputs.gather` returns them.
+        gathered: inputs by name as `runtime.bundles.inputs.gather` returns them.
 
     Returns:
         Score and weight, shape (n,) each, float64.

@@ -22,7 +22,7 @@ from pipelines.models.training import train
 from pipelines.performance import as_days, figures
 from pipelines.strategy import Strategy
 from pipelines.workspace import Workspace
-from runtime.inference import DecisionSession
+from runtime.bundles.inference import DecisionSession
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,13 +20,13 @@ from pipelines.realism import Market, RealisticRun, realistic
 from pipelines.workspace import Workspace, open_workspace
 from runtime.brokers.states import LakeStates
 from runtime.brokers.terms import load_venues
-from runtime.fills import Style
-from runtime.inputs import Array
-from runtime.latency import load_latency
+from runtime.bundles.inputs import Array
+from runtime.execution.fills import Style
+from runtime.execution.latency import load_latency
+from runtime.execution.stops import Stops
 from runtime.market.recorded import HaltMessage, RecordedHalts
 from runtime.market.rules import market_rules
 from runtime.market.states import Published
-from runtime.stops import Stops
 
 LATENCY = "latency.json"  # what `sluice latency --store` leaves in a workspace
 

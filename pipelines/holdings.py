@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipelines.backtest import Backtest
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 
 def held_units(result: Backtest) -> Array:

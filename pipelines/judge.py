@@ -26,8 +26,8 @@ from pipelines.models.export import export_verdict
 from pipelines.rebuild import Rebuilder
 from pipelines.strategy import Strategy
 from pipelines.workspace import Workspace
-from runtime.inference import DecisionSession
-from runtime.inputs import Array
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

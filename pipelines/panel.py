@@ -1,7 +1,7 @@
 """The dates and prices that all trials of a study share, read once per process.
 
 Windows are gathered for all decision dates at once and kept: a sweep's trials ask for few
-distinct ones. Each is bit-equal to what `runtime.inputs.gather` returns at its date.
+distinct ones. Each is bit-equal to what `runtime.bundles.inputs.gather` returns at its date.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from featurestore.universes import universe
 from pipelines.books import Books, Rows, keep_books
 from pipelines.errors import StudyInvalid
 from pipelines.study import Period, Study
+from runtime.bundles.inputs import Array, CurrentWeights, Input, Latest, PointInTime, Window
 from runtime.errors import DecisionInvalid
-from runtime.inputs import Array, CurrentWeights, Input, Latest, PointInTime, Window
-from runtime.schedule import decision_sessions
+from runtime.scheduling.schedule import decision_sessions
 
 
 class BulkReader(PointInTime, Protocol):

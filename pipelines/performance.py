@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.backtest import Backtest
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 SESSIONS_PER_YEAR = 252
 STILL = 1e-10  # daily returns that move by less are rounding: a portfolio that holds its benchmark

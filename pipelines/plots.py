@@ -28,7 +28,7 @@ from pipelines.pictures import (
     draw,
     plain_log_axis,
 )
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 
 def summary(trial: Trial) -> Table:

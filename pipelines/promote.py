@@ -33,19 +33,19 @@ from pipelines.report.page import ReportData, Track, render
 from pipelines.runs.executed import strip_volatile
 from pipelines.study import Study
 from pipelines.workspace import Workspace
-from runtime.bundle import LoadedBundle, load_bundle, write_bundle
-from runtime.clock import Clock
-from runtime.contract import (
+from runtime.bundles.bundle import LoadedBundle, load_bundle, write_bundle
+from runtime.bundles.contract import (
     SCHEMA_VERSION,
     DataSnapshot,
     DeclaredInput,
     Manifest,
 )
-from runtime.golden import GoldenRow, golden_bytes
-from runtime.inference import DecisionSession
-from runtime.inputs import CurrentWeights, gather
+from runtime.bundles.golden import GoldenRow, golden_bytes
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import CurrentWeights, gather
+from runtime.bundles.signing import Signer
+from runtime.clock import Clock
 from runtime.registry import Promoted, Registry
-from runtime.signing import Signer
 
 GOLDEN_ROWS = 12
 REPOSITORY = Path(__file__).resolve().parents[1]  # its place on this machine is scrubbed

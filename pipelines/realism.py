@@ -26,18 +26,18 @@ from pipelines.gap import Trade
 from runtime.brokers.matching import Asked, match_bar, reached, style_of
 from runtime.brokers.states import STOPPED, daily_volatility
 from runtime.brokers.terms import VenueTerms
-from runtime.contract import SizingPolicy
+from runtime.bundles.contract import SizingPolicy
+from runtime.bundles.inputs import Array
 from runtime.domain import Bar, OrderType, PlannedOrder, Side, TimeInForce
 from runtime.errors import OrderInvalid
+from runtime.execution.fills import MarketState, Style, borrow_cost
+from runtime.execution.stops import Stops
+from runtime.execution.ticks import collared
 from runtime.feeds import price_of
-from runtime.fills import MarketState, Style, borrow_cost
-from runtime.inputs import Array
 from runtime.market.states import Published
 from runtime.plan import make_plan
 from runtime.routing.router import route
 from runtime.routing.whole import route_order
-from runtime.stops import Stops
-from runtime.ticks import collared
 
 StateAt: TypeAlias = Callable[[str, float, datetime], MarketState]  # symbol, mid, instant
 

@@ -24,8 +24,8 @@ from pipelines.models.declared import Trained
 from pipelines.models.training import fitted_only
 from pipelines.strategy import Model, Strategy
 from pipelines.study import Study
-from runtime.inference import DecisionSession
-from runtime.inputs import Input
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import Input
 
 
 class Rebuilder:

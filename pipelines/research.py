@@ -25,9 +25,9 @@ from pipelines.strategy import History, Strategy
 from pipelines.study import Parameter, Period, Study
 from pipelines.vectorbt_check import comparison, cross_check, statistics
 from pipelines.workspace import Workspace, open_workspace
-from runtime.inference import DecisionSession
-from runtime.inputs import CurrentWeights, Latest, Window, gather
-from runtime.stops import Stops
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import CurrentWeights, Latest, Window, gather
+from runtime.execution.stops import Stops
 
 __all__ = [
     "Barriers",

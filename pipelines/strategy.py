@@ -11,7 +11,7 @@ from pipelines.errors import StrategyInvalid
 from pipelines.models.declared import Trained, Untrained
 from pipelines.models.fitted import FittedModel
 from pipelines.study import Parameter
-from runtime.inputs import CurrentWeights, Input, Latest, Window
+from runtime.bundles.inputs import CurrentWeights, Input, Latest, Window
 
 Decide: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]
 Model: TypeAlias = FittedModel | Trained

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import msgspec
 
 from pipelines.errors import StudyInvalid
-from runtime.contract import SizingPolicy
-from runtime.execution import AT_MARKET, Execution
+from runtime.bundles.contract import SizingPolicy
+from runtime.execution.style import AT_MARKET, Execution
 
 Parameter: TypeAlias = int | float | str | bool
 

@@ -15,7 +15,7 @@ from pipelines.books import CAPITAL
 from pipelines.errors import CrossCheckFailed
 from pipelines.performance import as_days
 from pipelines.pictures import ACCENT, BENCHMARK, Margins, Picture, Table, draw, plain_log_axis
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 TOLERANCE = 1e-9  # relative, on equity at every close
 _YEAR = "252D"

@@ -25,8 +25,8 @@ from pipelines.errors import WorkspaceMissing
 from pipelines.ledger import Lease, Ledger, open_ledger
 from pipelines.panel import Panel
 from pipelines.study import Study
+from runtime.bundles.contract import DataSnapshot, canonical
 from runtime.clock import Clock, WallClock
-from runtime.contract import DataSnapshot, canonical
 
 FILE = "workspace.json"
 DEFAULT = Path(".sluice/demo")

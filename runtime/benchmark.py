@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import numpy as np
 
-from runtime.contract import SizingPolicy
-from runtime.inputs import Array
+from runtime.bundles.contract import SizingPolicy
+from runtime.bundles.inputs import Array
 from runtime.plan import sized
 
 

@@ -8,21 +8,21 @@ from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 from featurestore.calendars import Calendar
-from runtime.bundle import LoadedBundle
+from runtime.bundles.bundle import LoadedBundle
+from runtime.bundles.inputs import MarketReader
 from runtime.clock import Clock
 from runtime.domain import Bar
 from runtime.errors import PolicyInvalid
-from runtime.inputs import MarketReader
-from runtime.joint import Joint
+from runtime.joint.identity import Joint
+from runtime.joint.members import Member
+from runtime.joint.shadow import Shadows
+from runtime.joint.shares import Shares
 from runtime.journal.store import Journal
-from runtime.kill import KillSwitch
+from runtime.kill.switch import KillSwitch
 from runtime.market.states import Published
-from runtime.members import Member
-from runtime.policy import Policy
+from runtime.policies.policy import Policy
 from runtime.ports import Broker, Feed
-from runtime.schedule import is_due
-from runtime.shadow import Shadows
-from runtime.shares import Shares
+from runtime.scheduling.schedule import is_due
 
 
 @runtime_checkable

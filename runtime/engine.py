@@ -22,12 +22,14 @@ from decimal import Decimal
 import numpy as np
 
 from featurestore.calendars import Session
-from runtime.contract import SizingPolicy
+from runtime.bundles.contract import SizingPolicy
+from runtime.bundles.inputs import SharedReads
 from runtime.desk import Desk, SimulatedVenue
 from runtime.domain import Bar, Order, TimeInForce
 from runtime.errors import BundleStopped
+from runtime.execution.venues import Venues
 from runtime.history import History
-from runtime.inputs import SharedReads
+from runtime.joint.together import decide_together
 from runtime.journal.breaks import POSITIONS, Breaks, break_id
 from runtime.journal.mode import bind
 from runtime.journal.reconcile import Break
@@ -35,8 +37,6 @@ from runtime.journal.records import CashFlow, DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
 from runtime.registry import CHAMPION
 from runtime.tick import Moment, decide
-from runtime.together import decide_together
-from runtime.venues import Venues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

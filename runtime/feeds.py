@@ -6,9 +6,9 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from math import isfinite
 
+from runtime.bundles.inputs import LatestReader
 from runtime.domain import Bar
 from runtime.errors import FeedInvalid
-from runtime.inputs import LatestReader
 
 _PLACES = Decimal("0.000001")  # scale of prices in the books, USD
 

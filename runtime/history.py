@@ -12,13 +12,13 @@ from decimal import Decimal
 
 from featurestore.calendars import Calendar
 from runtime.benchmark import EqualWeighted
-from runtime.contract import Manifest
+from runtime.bundles.contract import Manifest
 from runtime.domain import Side
 from runtime.guardrails.protections import REMEMBERED as CLOSES
 from runtime.guardrails.protections import Close
 from runtime.journal.records import DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
-from runtime.schedule import is_due
+from runtime.scheduling.schedule import is_due
 
 REMEMBERED = 10  # decisions that count for repeats
 

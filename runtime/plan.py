@@ -11,13 +11,13 @@ from decimal import ROUND_DOWN, Decimal
 
 import numpy as np
 
-from runtime.contract import SizingPolicy
+from runtime.bundles.contract import SizingPolicy
+from runtime.bundles.inference import Decided
+from runtime.bundles.inputs import Array
 from runtime.domain import PlannedOrder, Side, Signal
 from runtime.errors import DecisionInvalid
-from runtime.execution import Execution, price_order
-from runtime.inference import Decided
-from runtime.inputs import Array
-from runtime.ticks import TickGrid, tick_grid
+from runtime.execution.style import Execution, price_order
+from runtime.execution.ticks import TickGrid, tick_grid
 
 ZERO = Decimal(0)
 

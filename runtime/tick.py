@@ -14,18 +14,18 @@ import msgspec
 
 from featurestore.calendars import Session
 from featurestore.errors import PlatformError
+from runtime.bundles.inputs import SharedReads
 from runtime.desk import Desk
 from runtime.domain import Bar, Order, OrderType, PlannedOrder, Verdict
 from runtime.errors import FeedInvalid, OrderInvalid, RuntimeFault
 from runtime.guardrails import Context, FeatureAge, Judged, MarketState, Published, judge
 from runtime.history import History
-from runtime.inputs import SharedReads
+from runtime.joint.proposal import Proposal, propose
 from runtime.journal.book import Book
 from runtime.journal.records import DecisionRecord, PlanLine, decision_id
 from runtime.market.bands import inside
 from runtime.plan import Plan, make_plan, signals
-from runtime.policy import Policy
-from runtime.proposal import Proposal, propose
+from runtime.policies.policy import Policy
 from runtime.routing.router import child_orders
 from runtime.routing.whole import route_order
 

@@ -18,7 +18,7 @@ from runtime.alerts.heartbeat import Heart
 from runtime.alerts.notify import AppriseNotifier
 from runtime.alerts.watch import Condition, Finding, Watch
 from runtime.clock import Clock
-from runtime.kill import KillSwitch
+from runtime.kill.switch import KillSwitch
 from runtime.secrets.source import SCHEME, SecretRef
 from service.accounts import LIVE
 from service.settings import Settings
@@ -184,7 +184,7 @@ class Records:
 
     def events(self) -> tuple[Event, ...]:
         """Return one event a session that was due: good if it ended on time."""
-        from runtime.slots import endings
+        from runtime.scheduling.slots import endings
 
         ended = endings(self._open())
         return tuple(Event(at=at, good=note.outcome == "done") for at, note in ended)

@@ -8,12 +8,12 @@ from decimal import Decimal
 from itertools import pairwise
 
 from runtime.clock import Clock
-from runtime.joint import Joint
+from runtime.joint.identity import Joint
+from runtime.joint.shares import Shares
 from runtime.journal import wire
 from runtime.journal.store import Journal
 from runtime.registry import CHAMPION, Change, Registry
 from runtime.registry.bands import DayReturn, breached
-from runtime.shares import Shares
 
 BY = "stop bands"
 log = logging.getLogger(__name__)

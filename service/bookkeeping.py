@@ -263,11 +263,11 @@ def redecide(
     seed: int,
 ) -> int:
     """Decide again from the journal; returns 1 if anything differs."""
-    from runtime.bundle import load_bundle
-    from runtime.joint import JointLog
-    from runtime.joint_graph import JointGraph
+    from runtime.bundles.bundle import load_bundle
+    from runtime.bundles.signing import load_trusted
+    from runtime.joint.identity import JointLog
+    from runtime.joint.joint_graph import JointGraph
     from runtime.journal.redecide import redecide as again
-    from runtime.signing import load_trusted
 
     journal, trusted = journal_of(settings, account), load_trusted(settings.trusted_keys)
     joints = JointLog(journal.engine)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from runtime.policy_diff import LimitChange
+from runtime.policies.diff import LimitChange
 
 Words = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]

@@ -11,17 +11,17 @@ from datetime import timedelta
 from decimal import Decimal
 
 from featurestore.errors import PlatformError
-from runtime.bundle import LoadedBundle, VerifiedBundle
+from runtime.bundles.bundle import LoadedBundle, VerifiedBundle
 from runtime.clock import Clock
 from runtime.desk import Desk
 from runtime.errors import BundleRefused
-from runtime.joint import Joint, JointLog, JointSeat
+from runtime.joint.identity import Joint, JointLog, JointSeat
+from runtime.joint.members import Member, joint_bundle, joint_of
+from runtime.joint.shadow import Challenger, Shadows
+from runtime.joint.shadow_log import ShadowLog
+from runtime.joint.shares import Shares
 from runtime.journal.queries import JournalQueries
-from runtime.members import Member, joint_bundle, joint_of
 from runtime.registry import CHALLENGER, CHAMPION, Change, Registry
-from runtime.shadow import Challenger, Shadows
-from runtime.shadow_log import ShadowLog
-from runtime.shares import Shares
 from service.bands import Watch
 from service.databases import open_runtime
 from service.records import open_registry

@@ -5,7 +5,7 @@ from math import sqrt
 
 import numpy as np
 
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 from service.answers import CurveSummary
 
 YEAR = 252  # sessions a year

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from featurestore.errors import PlatformError
 from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.clock import Clock
-from runtime.kill import KillSwitch, check_scope
-from runtime.killing import KillReport, cancel_all
+from runtime.kill.sequence import KillReport, cancel_all
+from runtime.kill.switch import KillSwitch, check_scope
 from runtime.ports import Broker
 from service.accounts import LIVE
 from service.control import (

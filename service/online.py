@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from featurestore.errors import LakeUnavailable, OnlineUnavailable, PlatformError
 from featurestore.online import OnlineStore, open_online
 from featurestore.online.cells import Applied
-from runtime.inputs import CurrentWeights, Window
+from runtime.bundles.inputs import CurrentWeights, Window
 from runtime.journal.queries import JournalQueries
 from runtime.streams import open_stream
 from runtime.streams.messages import FEATURES
@@ -27,7 +27,7 @@ from service.settings import Settings
 
 if TYPE_CHECKING:  # polars and the model's session: the service reads without them
     from featurestore.reader import LakeReader
-    from runtime.bundle import LoadedBundle
+    from runtime.bundles.bundle import LoadedBundle
 
 log = logging.getLogger(__name__)
 NAME = "sluice"  # of the store among those on one server; another workspace, another database

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from runtime.joint import JointLog
+from runtime.joint.identity import JointLog
+from runtime.joint.shares import LEFT
 from runtime.journal.records import DecisionRecord
 from runtime.registry import CHAMPION
-from runtime.shares import LEFT
 from service import answers as a
 from service.accounts import Accounts
 from service.reading import Reading

@@ -6,8 +6,8 @@ from runtime.brokers.paper import PaperVenue
 from runtime.brokers.record import VenueRecord
 from runtime.brokers.states import LakeStates
 from runtime.brokers.terms import PaperMarket, load_venues
-from runtime.inputs import PointInTime
-from runtime.latency import MeasuredLatency, load_latency
+from runtime.bundles.inputs import PointInTime
+from runtime.execution.latency import MeasuredLatency, load_latency
 from service.settings import Settings
 
 

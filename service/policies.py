@@ -7,9 +7,9 @@ from sqlalchemy import Engine
 
 from runtime.clock import Clock, WallClock
 from runtime.errors import PolicyInvalid
-from runtime.policy import Policy, parse_policy, policy_text
-from runtime.policy_diff import diff
-from runtime.policy_log import Installed, Override, PolicyLog, Reloaded
+from runtime.policies.diff import diff
+from runtime.policies.log import Installed, Override, PolicyLog, Reloaded
+from runtime.policies.policy import Policy, parse_policy, policy_text
 from service.control import (
     DiffAnswer,
     OverrideAnswer,

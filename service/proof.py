@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from runtime.contract import Manifest, Signature, Stage
+from runtime.bundles.contract import Manifest, Signature, Stage
+from runtime.bundles.signing import TrustedKeys
 from runtime.errors import BundleRefused
-from runtime.signing import TrustedKeys
 from service.answers import CellAnswer
 
 PATIENCE = 120.0  # seconds a proof may take
@@ -53,9 +53,9 @@ def prove_here(folder: Path, trusted: TrustedKeys, *, limited: bool = False) -> 
         trusted: signer -> public key, hex.
         limited: this process is a limited child already and may look at the graph itself.
     """
-    from runtime.bundle import load_bundle, verify_bundle
-    from runtime.proving import prove_apart as prove_graph_apart
-    from runtime.proving import prove_within
+    from runtime.bundles.bundle import load_bundle, verify_bundle
+    from runtime.bundles.proving import prove_apart as prove_graph_apart
+    from runtime.bundles.proving import prove_within
 
     load_bundle(folder, trusted, prove=prove_within if limited else prove_graph_apart)
     verified = verify_bundle(folder, trusted)
@@ -131,7 +131,7 @@ def _heading(cell: dict[str, Any]) -> str:
 
 def main() -> int:
     """Answer one question from stdin on stdout; returns the exit status."""
-    from runtime.proving import limit_this_process
+    from runtime.bundles.proving import limit_this_process
 
     question = msgspec.json.decode(sys.stdin.buffer.read(), type=_Question)
     limit_this_process()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from runtime.bundles.inputs import Array, CurrentWeights, Input, Latest, Window
 from runtime.domain import Fill, Signal
-from runtime.inputs import Array, CurrentWeights, Input, Latest, Window
 from runtime.journal.actions import Correction, Dividend, Event, Split, in_time
 from runtime.journal.book import book_of
 from runtime.journal.queries import JournalQueries

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 
 from runtime.chain import HeadAnchor
-from runtime.fence import Fence
 from runtime.journal.store import Journal
-from runtime.lead import FileLead, Lead, PostgresLead
 from runtime.registry import Registry
+from runtime.scheduling.fence import Fence
+from runtime.scheduling.lead import FileLead, Lead, PostgresLead
 from service.settings import Settings
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 
+from runtime.bundles.contract import Stage, StopBands
 from runtime.clock import WallClock
-from runtime.contract import Stage, StopBands
 from runtime.errors import RegistryConflict
 from runtime.registry import CHALLENGER, CHAMPION, Change, Comparison, Promoted, check_role
 from service.accounts import LIVE
@@ -36,8 +36,8 @@ def promotions_of(settings: Settings) -> Promotions:
 
 def _sign(settings: Settings, registrar: Registrar, folder: Path, asked: Request) -> Change:
     """Prove a bundle, sign it anew and seat it; nothing is seated that does not load."""
-    from runtime.bundle import load_bundle, promote_bundle
-    from runtime.signing import load_signer, load_trusted
+    from runtime.bundles.bundle import load_bundle, promote_bundle
+    from runtime.bundles.signing import load_signer, load_trusted
     from service.crew import check_comparable
     from service.trading import active_bundle
 

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine
 
+from runtime.bundles.contract import StopBands
 from runtime.clock import Clock
-from runtime.contract import StopBands
 from runtime.errors import RegistryConflict
-from runtime.joint import JointLog
+from runtime.joint.identity import JointLog
+from runtime.joint.shadow_log import Compared, ShadowLog
+from runtime.joint.shares import Shares
 from runtime.journal.queries import JournalQueries
 from runtime.registry import CHALLENGER, CHAMPION, Change, Registry
-from runtime.shadow_log import Compared, ShadowLog
-from runtime.shares import Shares
 from service.faults import NotFound
 from service.seats import (
     ChangeAnswer,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from runtime.contract import Signature
+from runtime.bundles.contract import Signature
 from runtime.errors import BundleRefused, KeyUnusable
 from runtime.registry import CHAMPION, Change
 

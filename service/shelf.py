@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Engine
 
+from runtime.bundles.contract import canonical
+from runtime.bundles.signing import TrustedKeys, verify_signature
 from runtime.chain import ChainedLog
-from runtime.contract import canonical
 from runtime.errors import BundleRefused
 from runtime.registry import Change
-from runtime.signing import TrustedKeys, verify_signature
 from service.proof import Proved
 
 LEDGER = "ledger"  # the ledger's chained table

@@ -16,21 +16,21 @@ from featurestore.reader import LakeReader
 from featurestore.seals import Opening
 from featurestore.snapshots import Snapshot
 from featurestore.store import FeatureStore
-from runtime.bundle import LoadedBundle, VerifiedBundle, load_bundle, verify_bundle
+from runtime.bundles.bundle import LoadedBundle, VerifiedBundle, load_bundle, verify_bundle
+from runtime.bundles.inputs import CurrentWeights, MarketReader
+from runtime.bundles.signing import load_trusted
 from runtime.clock import Clock, ReplayClock
 from runtime.desk import Desk
 from runtime.engine import Engine, SessionOutcome
 from runtime.errors import BundleRefused
 from runtime.feeds import LakeFeed
-from runtime.fence import Fence
-from runtime.inputs import CurrentWeights, MarketReader
 from runtime.journal.store import Journal
-from runtime.kill import KillSwitch
-from runtime.policy import Policy, default_policy, load_policy
-from runtime.policy_log import PolicyLog
+from runtime.kill.switch import KillSwitch
+from runtime.policies.log import PolicyLog
+from runtime.policies.policy import Policy, default_policy, load_policy
 from runtime.registry import Change
 from runtime.replay import ReplayResult, replay
-from runtime.signing import load_trusted
+from runtime.scheduling.fence import Fence
 from service.accounts import replay_account
 from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid

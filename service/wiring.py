@@ -5,12 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from runtime.bundles.inputs import Input
+from runtime.bundles.signing import TrustedKeys, load_trusted
 from runtime.clock import WallClock
 from runtime.database import open_database
 from runtime.errors import BundleRefused, KeyUnusable
-from runtime.inputs import Input
-from runtime.joint import JointLog
-from runtime.signing import TrustedKeys, load_trusted
+from runtime.joint.identity import JointLog
 from service.accounts import LIVE, Accounts
 from service.alarms import open_book
 from service.databases import open_runtime

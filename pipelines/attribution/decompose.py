@@ -17,7 +17,7 @@ from pipelines.backtest import Backtest
 from pipelines.errors import RiskInvalid
 from pipelines.holdings import held_weights, name_returns
 from pipelines.study import Study
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 from runtime.plan import sized
 
 PARTS = ("market", "signal", "timing", "costs")

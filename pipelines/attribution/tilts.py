@@ -7,7 +7,7 @@ import numpy as np
 from pipelines.backtest import Backtest
 from pipelines.holdings import held_weights, name_returns
 from pipelines.performance import SESSIONS_PER_YEAR
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

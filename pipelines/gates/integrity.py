@@ -1,6 +1,6 @@
 """Both integrity gates over one backtest: look-ahead and parity, wired to the runtime's own path.
 
-1. Full history: every decision once more by `runtime.inputs.gather`, one date at a time.
+1. Full history: every decision once more by `runtime.bundles.inputs.gather`, one date at a time.
 2. Look-ahead: sampled dates rebuilt with the future cut off.
 3. Parity: backtest against 1 to the bit, NumPy against the graph within tolerance.
 """
@@ -26,8 +26,8 @@ from pipelines.gates.parity import (
 )
 from pipelines.gates.policy import GatePolicy
 from pipelines.panel import array_digest
-from runtime.contract import GateVerdict
-from runtime.inputs import Input, Latest, PointInTime, gather
+from runtime.bundles.contract import GateVerdict
+from runtime.bundles.inputs import Input, Latest, PointInTime, gather
 
 Array = NDArray[np.float64]
 

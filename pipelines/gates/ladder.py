@@ -22,7 +22,7 @@ from pipelines.gates.sharpe import expected_best_sharpe, sampling_deviation, sha
 from pipelines.gates.spa import Superiority, superior_ability_on
 from pipelines.gates.stepwise import Stepwise, surviving_trials_on
 from pipelines.gates.verdicts import dsr_verdict, not_judged, pbo_verdict, spa_verdict
-from runtime.contract import GateVerdict
+from runtime.bundles.contract import GateVerdict
 
 Array = NDArray[np.float64]
 Rung = Literal["refused", "staging", "production"]

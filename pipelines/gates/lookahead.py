@@ -16,7 +16,7 @@ from featurestore.errors import PlatformError
 from pipelines.gates.errors import GateInputInvalid
 from pipelines.gates.observe import Difference, Observation, first_difference
 from pipelines.gates.policy import LookaheadPolicy
-from runtime.contract import GateVerdict
+from runtime.bundles.contract import GateVerdict
 
 Observe: TypeAlias = Callable[[datetime], Observation]
 

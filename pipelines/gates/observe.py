@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.inputs import Input, PointInTime, gather
+from runtime.bundles.inputs import Input, PointInTime, gather
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class Decision(Protocol):
 
 
 class Session(Protocol):
-    """The decision graph at work: `runtime.inference.DecisionSession`."""
+    """The decision graph at work: `runtime.bundles.inference.DecisionSession`."""
 
     def run(self, inputs: Mapping[str, Array]) -> Decision:
         """Decide once."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipelines.gates.errors import GateInputInvalid
 from pipelines.gates.observe import Difference, Observation, first_difference
 from pipelines.gates.policy import ParityPolicy
-from runtime.contract import GateVerdict
+from runtime.bundles.contract import GateVerdict
 
 Array = NDArray[np.float64]
 Twin: TypeAlias = Callable[[Mapping[str, Array]], tuple[Array, Array]]
@@ -100,7 +100,7 @@ def compare_path(
     Args:
         path: what the backtest recorded.
         runtime: (decision time, current weights) -> observation, made by
-            `runtime.inputs.gather` for that one date and a fresh decision session.
+            `runtime.bundles.inputs.gather` for that one date and a fresh decision session.
         digest: the function that the backtest digested its inputs with.
         symbols: universe, row order of every array.
     """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.gates.blocklength import shared_block
 from pipelines.gates.errors import GatePolicyInvalid
-from runtime.contract import canonical
+from runtime.bundles.contract import canonical
 
 Array = NDArray[np.float64]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]

@@ -24,7 +24,7 @@ from pipelines.gates.spa import Superiority
 from pipelines.gates.stepwise import Stepwise
 from pipelines.gates.uncertainty import adjusted_sharpe, sharpe_interval
 from pipelines.ledger.scopes import Charge
-from runtime.contract import GateVerdict
+from runtime.bundles.contract import GateVerdict
 
 Array = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipelines.door import require_record
 from pipelines.errors import StrategyInvalid
 from pipelines.grid.kernels import daily_values, moving_averages, total_returns
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 
 def window_pairs(windows: Iterable[int]) -> tuple[tuple[int, int], ...]:

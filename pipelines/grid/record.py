@@ -20,8 +20,8 @@ from pipelines.ledger.records import Days, TrialClosed, TrialOpened
 from pipelines.performance import SESSIONS_PER_YEAR
 from pipelines.study import Study
 from pipelines.workspace import Workspace, open_workspace
-from runtime.contract import canonical
-from runtime.inputs import Array
+from runtime.bundles.contract import canonical
+from runtime.bundles.inputs import Array
 
 RULE = "moving-average crossover, long or flat, equal capital per name"
 VERSION = 1  # raised when the rule's arithmetic changes

@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 
 from pipelines.errors import LedgerBroken
 from pipelines.ledger.records import TrialRecord
+from runtime.bundles.contract import canonical
 from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.clock import Clock
-from runtime.contract import canonical
 from runtime.database import transaction
 from runtime.errors import JournalBroken
 

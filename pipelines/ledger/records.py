@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pipelines.errors import LedgerRefused
 from pipelines.ledger.scopes import Charge
-from runtime.contract import GateVerdict, canonical
-from runtime.inputs import Array
+from runtime.bundles.contract import GateVerdict, canonical
+from runtime.bundles.inputs import Array
 
 Value: TypeAlias = int | float | str | bool
 Days: TypeAlias = NDArray[np.datetime64]

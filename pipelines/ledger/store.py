@@ -46,11 +46,11 @@ from pipelines.ledger.state import (
     LedgerState,
     StudyPayload,
 )
+from runtime.bundles.contract import canonical
+from runtime.bundles.inputs import Array
 from runtime.chain import Draft, HeadAnchor
 from runtime.clock import Clock
-from runtime.contract import canonical
 from runtime.database import open_database, transaction
-from runtime.inputs import Array
 
 
 def open_ledger(url: str, *, clock: Clock, anchor: Path | None) -> "Ledger":

@@ -8,7 +8,7 @@ from pipelines.evaluate import Trial
 from pipelines.lint import rules
 from pipelines.lint.findings import LintReport
 from pipelines.study import Study
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 _ORDER = {"alarm": 0, "note": 1, "fine": 2}
 

@@ -13,9 +13,9 @@ from pipelines.books import keep_books
 from pipelines.errors import StrategyInvalid
 from pipelines.lint.findings import Finding
 from pipelines.performance import SESSIONS_PER_YEAR, sharpe
-from runtime.contract import SizingPolicy
-from runtime.impact import square_root_impact
-from runtime.inputs import Array
+from runtime.bundles.contract import SizingPolicy
+from runtime.bundles.inputs import Array
+from runtime.execution.impact import square_root_impact
 
 STALE_RUN = 3  # equal closes in a row: a real price of a traded name rarely stands still so long
 STALE_SHARE = 0.01  # of traded notional that may meet stale prices

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipelines.errors import ExportDiffers
 from pipelines.models.fitted import FittedModel
 from pipelines.models.learners import Learner
-from runtime.contract import GateVerdict
+from runtime.bundles.contract import GateVerdict
 
 Array = NDArray[np.float64]
 

@@ -27,8 +27,8 @@ from pipelines.models.targets import labelled
 from pipelines.splits import LabelSpans, PurgedKFold
 from pipelines.strategy import Model, Strategy
 from pipelines.study import Study
-from runtime.inputs import Array, CurrentWeights, PointInTime, gather
-from runtime.schedule import decision_sessions
+from runtime.bundles.inputs import Array, CurrentWeights, PointInTime, gather
+from runtime.scheduling.schedule import decision_sessions
 
 Indices = NDArray[np.int64]
 

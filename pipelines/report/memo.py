@@ -1,8 +1,8 @@
 """The deployment memo: what goes live, what it may do, how it is stopped; from the bundle alone."""
 
 from pipelines.report.page import STAGE_IN_WORDS
-from runtime.bundle import LoadedBundle
-from runtime.contract import GateVerdict
+from runtime.bundles.bundle import LoadedBundle
+from runtime.bundles.contract import GateVerdict
 
 
 def render_memo(bundle: LoadedBundle) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.performance import SESSIONS_PER_YEAR, STILL, sharpe
 from pipelines.report import pictures
-from runtime.contract import GateVerdict
+from runtime.bundles.contract import GateVerdict
 
 Array = NDArray[np.float64]
 Scalar = int | float | str | bool

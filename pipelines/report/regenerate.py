@@ -12,7 +12,7 @@ from pipelines.promote import Origin, report_data
 from pipelines.report.card import render_card
 from pipelines.report.page import Track
 from pipelines.workspace import Workspace
-from runtime.bundle import LoadedBundle
+from runtime.bundles.bundle import LoadedBundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

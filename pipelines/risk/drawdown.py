@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.performance import drawdowns
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipelines.errors import RiskInvalid
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 
 def effective_names(weights: Array) -> Array:

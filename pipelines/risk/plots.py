@@ -14,7 +14,7 @@ from pipelines.risk.drawdown import drawdown_episodes
 from pipelines.risk.exposure import effective_names, rolling_beta
 from pipelines.risk.stress import stressed
 from pipelines.risk.tail import TailForecast, expected_shortfall, value_at_risk
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 REJECTED = 0.05  # p-value below which a promise counts as broken
 

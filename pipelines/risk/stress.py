@@ -6,7 +6,7 @@ from datetime import date
 
 import numpy as np
 
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import norm
 
 from pipelines.errors import RiskInvalid
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 DECAY = 0.94  # RiskMetrics, daily data
 

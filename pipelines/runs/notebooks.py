@@ -39,8 +39,8 @@ from pipelines.runs.parameters import (
 )
 from pipelines.runs.processes import child_environment, kill_group, kill_marked, oom_kills
 from pipelines.runs.warm import KERNEL, Leased, WarmKernels
+from runtime.bundles.contract import canonical
 from runtime.clock import Clock
-from runtime.contract import canonical
 
 __all__ = [
     "DeclaredParameter",

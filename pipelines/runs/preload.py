@@ -202,7 +202,7 @@ def _decide_once() -> None:
         parameters={},
     )
     graph = compiled.compile_strategy(declared, 3)
-    sys.modules["runtime.inference"].DecisionSession(graph).run(
+    sys.modules["runtime.bundles.inference"].DecisionSession(graph).run(
         {"x": numpy.arange(1.0, 16.0).reshape(3, 5) ** 1.1}
     )
     for name in calendars.calendar_names():

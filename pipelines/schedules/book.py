@@ -29,7 +29,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipelines.errors import ScheduleInvalid
 from pipelines.ledger.records import Value
-from runtime.contract import canonical
+from runtime.bundles.contract import canonical
 from runtime.database import transaction
 
 Outcome: TypeAlias = Literal["running", "complete", "failed", "missed", "crashed"]

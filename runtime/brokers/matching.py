@@ -13,7 +13,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from runtime.brokers.terms import EXACT, PRICE, VenueTerms
 from runtime.domain import Bar, OrderType, Side, TimeInForce
 from runtime.errors import OrderInvalid
-from runtime.fills import MarketState, Style, execute, luck_of
+from runtime.execution.fills import MarketState, Style, execute, luck_of
 from runtime.market.bands import may_trade
 from runtime.market.pegs import peg
 

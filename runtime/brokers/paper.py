@@ -15,8 +15,8 @@ from runtime.brokers.record import Outcome, VenueRecord, Working
 from runtime.brokers.terms import ALTERNATE, PRIMARY, VenueTerms
 from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, Quote, TimeInForce
 from runtime.errors import OrderInvalid
-from runtime.fills import MarketState, Style
-from runtime.killing import Resting
+from runtime.execution.fills import MarketState, Style
+from runtime.kill.sequence import Resting
 from runtime.ports import Statement
 
 __all__ = ["ALTERNATE", "PRIMARY", "PaperVenue", "VenueTerms"]

@@ -16,7 +16,7 @@ from runtime.brokers.matching import Matched, cents
 from runtime.brokers.terms import EXACT
 from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, OrderType, Side, TimeInForce
 from runtime.errors import DatabaseUnavailable, OrderInvalid, Superseded
-from runtime.killing import Resting
+from runtime.kill.sequence import Resting
 from runtime.ports import Statement
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

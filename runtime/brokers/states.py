@@ -10,9 +10,9 @@ from datetime import datetime
 import numpy as np
 
 from featurestore.errors import HistoryMissing
+from runtime.bundles.inputs import Array, PointInTime
 from runtime.domain import Bar
-from runtime.fills import MarketState
-from runtime.inputs import Array, PointInTime
+from runtime.execution.fills import MarketState
 from runtime.market.states import MarketState as TradingState
 from runtime.market.states import Published
 

@@ -17,7 +17,7 @@ import msgspec
 
 from runtime.domain import Bar, Quote, Side
 from runtime.errors import OrderInvalid, VenuesInvalid
-from runtime.fills import FillTerms, Latency
+from runtime.execution.fills import FillTerms, Latency
 
 EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)  # products of prices never round
 PRICE = Decimal("0.000001")

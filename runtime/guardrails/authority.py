@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import Check, Context, Standing, blocked, passed, unlimited
-from runtime.policy import AuthorityLimits, Policy
+from runtime.policies.policy import AuthorityLimits, Policy
 
 NAME = "1 authority"
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from featurestore.calendars import Session
-from runtime.contract import Stage
+from runtime.bundles.contract import Stage
 from runtime.domain import Order, PlannedOrder, Side, Verdict
 from runtime.guardrails.protections import Close
 from runtime.market.states import Published

@@ -13,7 +13,7 @@ from runtime.guardrails.context import (
     passed,
     unlimited,
 )
-from runtime.policy import Policy
+from runtime.policies.policy import Policy
 
 NAME = "5 exposure"
 EXEMPT = passed(NAME, "any", "reduces", "takes risk off, exempt from checks 5 and 6")

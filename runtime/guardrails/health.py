@@ -15,7 +15,7 @@ from runtime.guardrails.context import (
     passed,
     unlimited,
 )
-from runtime.policy import Policy
+from runtime.policies.policy import Policy
 
 NAME = "8 health"
 

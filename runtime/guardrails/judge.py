@@ -10,7 +10,7 @@ import msgspec
 from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails import authority, exposure, health, loss, market, price, rate, size
 from runtime.guardrails.context import Check, Context, Standing, always, blocked
-from runtime.policy import Policy
+from runtime.policies.policy import Policy
 
 Prepare = Callable[[Context, Standing, Policy], Check]
 

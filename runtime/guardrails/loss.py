@@ -5,7 +5,7 @@ from functools import cache
 from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import Check, Context, Standing, age, blocked, passed, unlimited
 from runtime.guardrails.protections import resting
-from runtime.policy import LossLimits, Policy
+from runtime.policies.policy import LossLimits, Policy
 
 NAME = "6 loss"
 EXEMPT = passed(NAME, "any", "reduces", "takes risk off, exempt from checks 5 and 6")

@@ -16,7 +16,7 @@ from runtime.guardrails.context import (
 )
 from runtime.market.shorts import SaleParts, passes_price_test, sale_parts
 from runtime.market.states import MarketState, Published
-from runtime.policy import MarketLimits, Policy
+from runtime.policies.policy import MarketLimits, Policy
 
 NAME, NORMAL = "2 market", MarketState.NORMAL
 

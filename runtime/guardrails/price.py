@@ -8,6 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from runtime.domain import PlannedOrder, Verdict
+from runtime.execution.ticks import TickGrid, tick_grid
 from runtime.guardrails.context import (
     Check,
     Context,
@@ -20,8 +21,7 @@ from runtime.guardrails.context import (
     unlimited,
 )
 from runtime.market.phases import regular
-from runtime.policy import Policy
-from runtime.ticks import TickGrid, tick_grid
+from runtime.policies.policy import Policy
 
 NAME = "4 price"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from runtime.policy import LossLimits
+from runtime.policies.policy import LossLimits
 
 REMEMBERED = 260  # closes kept, and the longest rest that can be asked for, sessions
 

@@ -13,7 +13,7 @@ from runtime.guardrails.context import (
     passed,
     unlimited,
 )
-from runtime.policy import Policy
+from runtime.policies.policy import Policy
 
 NAME = "7 rate"
 

@@ -15,7 +15,7 @@ from runtime.guardrails.context import (
     passed,
     unlimited,
 )
-from runtime.policy import Policy, SizeLimits
+from runtime.policies.policy import Policy, SizeLimits
 
 NAME, ONE = "3 size", Decimal(1)
 

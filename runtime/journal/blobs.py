@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 import zstandard
 
+from runtime.bundles.inputs import Array
 from runtime.errors import JournalBroken
-from runtime.inputs import Array
 
 
 def hash_of(data: bytes) -> str:

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from runtime.bundles.inputs import Array
 from runtime.domain import Fill
 from runtime.errors import OrderInvalid
-from runtime.inputs import Array
 from runtime.journal.actions import Charge, Dividend, Event, Split
 from runtime.journal.exact import UNIT, money, posted, quantity, units
 from runtime.journal.holding import (

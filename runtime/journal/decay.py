@@ -7,7 +7,7 @@ from datetime import date
 
 import numpy as np
 
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 from runtime.journal.decisions import DecisionStore
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import SessionRecord

@@ -9,6 +9,7 @@ from math import isfinite
 
 import msgspec
 
+from runtime.bundles.inputs import Array
 from runtime.domain import (
     Fill,
     Order,
@@ -19,7 +20,6 @@ from runtime.domain import (
     Verdict,
 )
 from runtime.errors import OrderInvalid
-from runtime.inputs import Array
 from runtime.journal.blobs import encode_arrays, hash_of
 from runtime.journal.holding import Posting
 from runtime.journal.reconcile import Break

@@ -15,8 +15,8 @@ from typing import Protocol
 import numpy as np
 
 from featurestore.errors import PlatformError
-from runtime.inference import Decided
-from runtime.inputs import Array
+from runtime.bundles.inference import Decided
+from runtime.bundles.inputs import Array
 from runtime.journal import wire
 from runtime.journal.blobs import decode_arrays, restore
 from runtime.journal.decisions import DecisionStore

@@ -18,7 +18,6 @@ from runtime.chain import Draft, Head, HeadAnchor, micros
 from runtime.database import reading, transaction
 from runtime.domain import Fill, Order, OrderState
 from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
-from runtime.fence import Fence
 from runtime.journal import audit, blobs, wire
 from runtime.journal.accounts import AccountBook
 from runtime.journal.book import Book
@@ -47,6 +46,7 @@ from runtime.journal.rows import (
 )
 from runtime.journal.tables import DECISION, DENIAL, FILL, FLOW, ORDER, POSTING, SESSION, holders
 from runtime.ports import Statement
+from runtime.scheduling.fence import Fence
 
 _IN_LIST = 500  # values per IN list, below every database's limit
 

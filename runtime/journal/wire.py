@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
 
+from runtime.bundles.inputs import Array
 from runtime.domain import Fill, Order, OrderState
-from runtime.inputs import Array
 from runtime.journal.actions import Action, Charge, Correction, Dividend, Split
 from runtime.journal.adjust import Adjusted
 from runtime.journal.exact import check_units, plain, quantity, text, units

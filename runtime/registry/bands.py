@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from runtime.contract import StopBands
+from runtime.bundles.contract import StopBands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,8 @@ from math import log
 
 import numpy as np
 
+from runtime.bundles.inputs import Array
 from runtime.errors import DecisionInvalid
-from runtime.inputs import Array
 
 STAKES = np.geomspace(0.01, 0.95, 24)  # fractions of the boldest stake that cannot lose all
 _HALVINGS = 40  # of the interval that is searched for a bound

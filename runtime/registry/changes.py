@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from runtime.contract import Signature, Stage
+from runtime.bundles.contract import Signature, Stage
 from runtime.errors import RegistryConflict
 
 CHAMPION = "champion"  # decides with the account's capital

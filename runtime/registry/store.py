@@ -7,8 +7,8 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, Engine
 
+from runtime.bundles.contract import canonical
 from runtime.chain import ChainedLog, Entry, Head, HeadAnchor
-from runtime.contract import canonical
 from runtime.database import reading, transaction
 from runtime.errors import RegistryConflict
 from runtime.registry import changes

@@ -12,11 +12,11 @@ from sqlalchemy import Engine, inspect
 from runtime.chain import ChainedLog, Head
 from runtime.database import open_database
 from runtime.errors import JournalBroken
-from runtime.joint import TABLE as JOINTS
-from runtime.joint import JointLog
-from runtime.shadow_log import TABLE as SHADOWS
-from runtime.shadow_log import ShadowLog
-from runtime.slots import TABLE as SCHEDULE
+from runtime.joint.identity import TABLE as JOINTS
+from runtime.joint.identity import JointLog
+from runtime.joint.shadow_log import TABLE as SHADOWS
+from runtime.joint.shadow_log import ShadowLog
+from runtime.scheduling.slots import TABLE as SCHEDULE
 from service.accounts import LIVE
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime

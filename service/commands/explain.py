@@ -12,7 +12,7 @@ from service.console import OK, Output, reported
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from runtime.explain import Ablation
+    from runtime.bundles.explain import Ablation
     from service.settings import Settings
 
 LIVE = "Live"
@@ -51,10 +51,10 @@ def explain(
 
 def show_ablations(settings: "Settings", output: Output, identifier: str) -> int:
     """Decide a journalled decision again, whole and without each input; returns the exit status."""
-    from runtime.bundle import load_bundle
+    from runtime.bundles.bundle import load_bundle
+    from runtime.bundles.explain import ablate
+    from runtime.bundles.signing import load_trusted
     from runtime.errors import JournalBroken
-    from runtime.explain import ablate
-    from runtime.signing import load_trusted
     from service.commands.why import identified
     from service.faults import NotFound
     from service.proof import prove_here

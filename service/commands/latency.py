@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runtime.clock import WallClock
-from runtime.latency import measure_latency, save_latency
+from runtime.execution.latency import measure_latency, save_latency
 from service.accounts import LIVE
 from service.console import OK, Output
 from service.databases import open_runtime

@@ -63,7 +63,7 @@ def diff(
     """
     output = Output(as_json=json)
     with reported(output):
-        from runtime.policy import policy_text
+        from runtime.policies.policy import policy_text
 
         policies = _policies(workspace)
         found = policies.diff(file and policy_text(file), str(file))

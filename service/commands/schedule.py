@@ -84,8 +84,8 @@ def read_schedule(settings: "Settings", *, limit: int) -> ScheduleAnswer:
     """
     from runtime.chain import ChainedLog
     from runtime.clock import WallClock
-    from runtime.fence import Epochs
-    from runtime.slots import TABLE, recorded
+    from runtime.scheduling.fence import Epochs
+    from runtime.scheduling.slots import TABLE, recorded
     from service.accounts import LIVE as ACCOUNT
     from service.databases import open_runtime
     from service.settings import require_records

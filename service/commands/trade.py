@@ -10,10 +10,10 @@ from typing import Any
 from featurestore.calendars import Calendar, load_calendar
 from runtime.clock import Clock, WallClock
 from runtime.engine import Engine, SessionOutcome, fund
-from runtime.fence import Epochs, Fence, log_on
-from runtime.live import LATE, LiveDriver, Replica, SessionJob, Stopping
 from runtime.replay import CAPITAL
-from runtime.slots import Slots
+from runtime.scheduling.fence import Epochs, Fence, log_on
+from runtime.scheduling.live import LATE, LiveDriver, Replica, SessionJob, Stopping
+from runtime.scheduling.slots import Slots
 from service.accounts import LIVE
 from service.alarms import TRADE, Alarms, heart, open_book
 from service.console import OK, Output

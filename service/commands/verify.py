@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runtime.bundle import CONTENT, VerifiedBundle, load_bundle
-from runtime.bundle import verify_bundle as check
+from runtime.bundles.bundle import CONTENT, VerifiedBundle, load_bundle
+from runtime.bundles.bundle import verify_bundle as check
+from runtime.bundles.signing import load_trusted
 from runtime.errors import BundleRefused
-from runtime.signing import load_trusted
 from service.console import OK, REFUSED, Output
 from service.faults import NotFound
 from service.settings import Settings

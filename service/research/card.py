@@ -11,8 +11,8 @@ from pipelines.gates.policy import default_policy
 from pipelines.report.memo import render_memo
 from pipelines.report.regenerate import regenerate_card
 from pipelines.workspace import open_workspace
-from runtime.bundle import LoadedBundle, load_bundle
-from runtime.signing import load_trusted
+from runtime.bundles.bundle import LoadedBundle, load_bundle
+from runtime.bundles.signing import load_trusted
 from service.console import OK, REFUSED, Output
 from service.settings import Settings
 

@@ -20,10 +20,10 @@ from pipelines.journal_trades import trades_of
 from pipelines.realism import Market, realistic
 from pipelines.study import Period, Study
 from runtime.brokers.terms import PaperMarket
-from runtime.bundle import LoadedBundle
-from runtime.contract import Manifest
-from runtime.fills import Latency
-from runtime.inputs import CurrentWeights, Window
+from runtime.bundles.bundle import LoadedBundle
+from runtime.bundles.contract import Manifest
+from runtime.bundles.inputs import CurrentWeights, Window
+from runtime.execution.fills import Latency
 from runtime.journal.store import Journal
 from service.accounts import LIVE, replay_account
 from service.console import OK, REFUSED, Output

@@ -12,7 +12,7 @@ from pipelines.judge import judge_study as judge
 from pipelines.promote import report_data
 from pipelines.report.page import render
 from pipelines.workspace import open_workspace
-from runtime.contract import GateVerdict
+from runtime.bundles.contract import GateVerdict
 from service.console import OK, REFUSED, Output
 from service.faults import NotFound
 from service.research.promotion import origin

@@ -11,8 +11,8 @@ from pipelines.gates.policy import default_policy
 from pipelines.promote import Origin, PromotedBundle, promote
 from pipelines.runs.notebooks import RunProgress, run_notebook
 from pipelines.workspace import Workspace
+from runtime.bundles.signing import Signer, create_key, load_signer
 from runtime.clock import WallClock
-from runtime.signing import Signer, create_key, load_signer
 from service.databases import open_runtime
 from service.records import open_registry
 from service.settings import Settings

@@ -10,7 +10,7 @@ import msgspec
 from featurestore.errors import LakeUnavailable
 from featurestore.store import FeatureStore
 from pipelines.workspace import open_workspace
-from runtime.contract import DataSnapshot
+from runtime.bundles.contract import DataSnapshot
 from service.console import Output
 from service.settings import Settings
 

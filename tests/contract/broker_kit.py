@@ -16,12 +16,12 @@ from random import Random
 import pytest
 from msgspec.structs import replace as changed
 
-from runtime.contract import SizingPolicy
+from runtime.bundles.contract import SizingPolicy
 from runtime.database import open_database
 from runtime.domain import Bar, Order, OrderState, OrderType, Side, TimeInForce
 from runtime.engine import Engine, fund
 from runtime.errors import OrderInvalid, VenueUnknownOutcome
-from runtime.execution import Execution
+from runtime.execution.style import Execution
 from runtime.journal.reconcile import reconcile
 from runtime.journal.store import Journal
 from runtime.ports import Broker

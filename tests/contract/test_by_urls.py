@@ -22,8 +22,8 @@ from featurestore.calendars import load_calendar
 from featurestore.lake import Lake
 from featurestore.store import FeatureStore
 from featurestore.views import FeatureView, Field
+from runtime.bundles.contract import DataSnapshot
 from runtime.clock import ReplayClock
-from runtime.contract import DataSnapshot
 from runtime.database import open_database
 from runtime.engine import Engine, fund
 from runtime.journal.queries import JournalQueries

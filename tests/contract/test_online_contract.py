@@ -26,7 +26,7 @@ from featurestore.online.metrics import OnlineMetrics
 from featurestore.store import FeatureStore
 from featurestore.times import micros
 from featurestore.views import FeatureView, Field
-from runtime.inputs import CurrentWeights, Latest, Window, gather
+from runtime.bundles.inputs import CurrentWeights, Latest, Window, gather
 
 AT = datetime(2018, 6, 29, 21, tzinfo=UTC)
 CLOSE = datetime(2018, 6, 29, 20, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.contract import Signature, StopBands, canonical
+from runtime.bundles.contract import Signature, StopBands, canonical
 from runtime.database import open_database, transaction
 from runtime.errors import JournalBroken, RegistryConflict
 from runtime.registry import Comparison, Promoted, Registry

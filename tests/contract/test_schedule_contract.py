@@ -12,11 +12,11 @@ from runtime.chain import ChainedLog
 from runtime.database import open_database, transaction
 from runtime.domain import OrderState
 from runtime.errors import ClockInDoubt, JournalBroken, Superseded
-from runtime.fence import Epochs
 from runtime.journal.records import CashFlow, SessionRecord
 from runtime.journal.store import Journal
-from runtime.lead import FileLead, PostgresLead
-from runtime.slots import TABLE, Slots
+from runtime.scheduling.fence import Epochs
+from runtime.scheduling.lead import FileLead, PostgresLead
+from runtime.scheduling.slots import TABLE, Slots
 from tests.runtime.journal.trading import START, make_decision, make_fill, make_order
 
 AT = datetime(2026, 3, 6, 21, 5, tzinfo=UTC)

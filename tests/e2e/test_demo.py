@@ -15,12 +15,12 @@ import pytest
 from rich.console import Console
 
 from pipelines.ledger import TrialClosed, TrialOpened, open_ledger
-from runtime.bundle import CONTENT, MANIFEST, SIGNATURE, load_bundle
+from runtime.bundles.bundle import CONTENT, MANIFEST, SIGNATURE, load_bundle
+from runtime.bundles.signing import load_trusted
 from runtime.clock import WallClock
 from runtime.database import open_database
 from runtime.errors import BundleRefused
 from runtime.journal.store import Journal
-from runtime.signing import load_trusted
 from service.accounts import replay_account
 from service.research.demo import _fresh_workspace, _heads
 from service.settings import read_settings

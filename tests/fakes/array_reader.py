@@ -8,7 +8,7 @@ import numpy as np
 
 from featurestore.calendars import Session, load_calendar
 from featurestore.errors import HistoryMissing, ViewUnknown
-from runtime.inputs import Array
+from runtime.bundles.inputs import Array
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from runtime.chain import HeadAnchor
 from runtime.clock import ReplayClock
 from runtime.database import ANSWER, open_database
 from runtime.engine import Engine, SessionOutcome, fund
-from runtime.fence import Epochs, Fence, log_on
 from runtime.journal.store import Journal
-from runtime.live import DELAY, LiveDriver
-from runtime.slots import Slots
+from runtime.scheduling.fence import Epochs, Fence, log_on
+from runtime.scheduling.live import DELAY, LiveDriver
+from runtime.scheduling.slots import Slots
 from tests.fakes.graphs import tilt_manifest
 from tests.fakes.market import CAPITAL, XNYS, Bench, SyntheticMarket, open_bench
 

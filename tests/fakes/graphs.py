@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from runtime.bundle import write_bundle
-from runtime.contract import (
+from runtime.bundles.bundle import write_bundle
+from runtime.bundles.contract import (
     DataSnapshot,
     DeclaredInput,
     GateVerdict,
@@ -20,10 +20,10 @@ from runtime.contract import (
     SizingPolicy,
     Stage,
 )
-from runtime.golden import GoldenRow, golden_bytes
-from runtime.inference import DecisionSession
-from runtime.inputs import CurrentWeights, Window
-from runtime.signing import Signer, create_key
+from runtime.bundles.golden import GoldenRow, golden_bytes
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import CurrentWeights, Window
+from runtime.bundles.signing import Signer, create_key
 
 WINDOW = 5  # bars
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")

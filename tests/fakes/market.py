@@ -13,17 +13,17 @@ import numpy as np
 from featurestore.calendars import Session, load_calendar
 from featurestore.errors import HistoryMissing
 from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
-from runtime.bundle import LoadedBundle, load_bundle
+from runtime.bundles.bundle import LoadedBundle, load_bundle
+from runtime.bundles.contract import Manifest
+from runtime.bundles.signing import load_signer, load_trusted
 from runtime.clock import ReplayClock
-from runtime.contract import Manifest
 from runtime.database import open_database
 from runtime.desk import Desk
 from runtime.engine import Engine
 from runtime.feeds import LakeFeed
 from runtime.journal.store import Journal
-from runtime.kill import KillSwitch
-from runtime.policy import Policy, default_policy
-from runtime.signing import load_signer, load_trusted
+from runtime.kill.switch import KillSwitch
+from runtime.policies.policy import Policy, default_policy
 from tests.fakes.graphs import SYMBOLS, tilt_bundle, tilt_manifest, tilt_signer
 
 XNYS = load_calendar("XNYS")

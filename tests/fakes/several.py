@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from runtime.bundle import LoadedBundle, load_bundle
+from runtime.bundles.bundle import LoadedBundle, load_bundle
+from runtime.bundles.golden import GoldenRow, golden_bytes
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.signing import Signer, load_signer, load_trusted
 from runtime.desk import Desk
-from runtime.golden import GoldenRow, golden_bytes
-from runtime.inference import DecisionSession
-from runtime.joint import Joint, JointLog
-from runtime.members import Member, joint_bundle, joint_of
-from runtime.shares import Shares
-from runtime.signing import Signer, load_signer, load_trusted
+from runtime.joint.identity import Joint, JointLog
+from runtime.joint.members import Member, joint_bundle, joint_of
+from runtime.joint.shares import Shares
 from tests.fakes.graphs import (
     SYMBOLS,
     WINDOW,

@@ -16,15 +16,15 @@ from featurestore.calendars import Session, load_calendar
 from featurestore.errors import HistoryMissing
 from featurestore.reader import LatestValues
 from pipelines.ledger import RunOpened, TrialOpened, open_ledger
-from runtime.bundle import load_bundle
+from runtime.bundles.bundle import load_bundle
+from runtime.bundles.contract import DataSnapshot, GateVerdict
+from runtime.bundles.inputs import Array
+from runtime.bundles.signing import load_signer, load_trusted
 from runtime.clock import ReplayClock
-from runtime.contract import DataSnapshot, GateVerdict
 from runtime.database import open_database
 from runtime.engine import Engine
-from runtime.inputs import Array
 from runtime.registry import Promoted, Registry
 from runtime.replay import ReplayResult, replay
-from runtime.signing import load_signer, load_trusted
 from service.accounts import replay_account
 from service.settings import Settings, read_settings
 from service.trading import open_desk

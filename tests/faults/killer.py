@@ -24,7 +24,7 @@ from runtime.chain import ChainedLog, HeadAnchor
 from runtime.database import open_database, reading
 from runtime.domain import OrderState
 from runtime.journal.store import Journal
-from runtime.slots import TABLE
+from runtime.scheduling.slots import TABLE
 from tests.fakes.fault_world import ACCOUNT
 from tests.runtime.journal.trading import trial_balance
 

@@ -20,7 +20,7 @@ from featurestore.online.redis import RedisOnline
 from featurestore.servers import open_client
 from runtime.database import open_database, transaction
 from runtime.errors import DatabaseUnavailable, StreamUnavailable
-from runtime.lead import PostgresLead
+from runtime.scheduling.lead import PostgresLead
 from runtime.streams import Message
 from runtime.streams.redis import RedisStream
 from runtime.streams.relay import Relay

@@ -28,7 +28,7 @@ from featurestore.sources.embedded import (
 from featurestore.store import FeatureStore
 from featurestore.times import micros
 from featurestore.universes import US_LARGE_CAPS
-from runtime.inputs import Latest, gather
+from runtime.bundles.inputs import Latest, gather
 
 CLOSE = "us_equities.close"
 INDEX = "us_index.close[SP500]"

@@ -21,7 +21,7 @@ from featurestore.reader import open_reader
 from featurestore.snapshots import Snapshot
 from featurestore.sources.embedded import US_EQUITIES
 from featurestore.universes import US_LARGE_CAPS
-from runtime.inputs import CurrentWeights, Latest, PointInTime, Window, gather
+from runtime.bundles.inputs import CurrentWeights, Latest, PointInTime, Window, gather
 
 CLOSE = "us_equities.close"
 SEAL = datetime(2017, 1, 3, tzinfo=UTC)

@@ -16,8 +16,8 @@ from pipelines.panel import Panel
 from pipelines.strategy import Strategy
 from pipelines.study import Study
 from pipelines.vectorbt_check import cross_check
-from runtime.inference import DecisionSession
-from runtime.inputs import CurrentWeights, Latest, Window, gather
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import CurrentWeights, Latest, Window, gather
 from tests.fakes.array_reader import ArrayReader, random_reader
 from tests.fakes.studies import FEATURE, momentum, small_study
 

@@ -16,8 +16,8 @@ from hypothesis.extra.numpy import arrays
 from pipelines.compile import compile_strategy, decide_with_numpy
 from pipelines.errors import StrategyInvalid
 from pipelines.strategy import History, Strategy
-from runtime.inference import DecisionSession
-from runtime.inputs import CurrentWeights
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import CurrentWeights
 from tests.fakes.studies import FEATURE, momentum
 
 HIDDEN = 0.03

@@ -19,8 +19,8 @@ from pipelines.gates.integrity import integrity_verdicts
 from pipelines.gates.policy import default_policy
 from pipelines.panel import Panel
 from pipelines.promote import _declared_inputs
-from runtime.inference import DecisionSession
-from runtime.inputs import Latest, gather
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import Latest, gather
 from tests.fakes.notebooks import STUDY, tiny_notebook
 
 CLOSE = "us_equities.close"

@@ -24,8 +24,8 @@ from pipelines.ledger import (
 )
 from pipelines.shape import shape_hash
 from pipelines.workspace import Workspace
+from runtime.bundles.inference import DecisionSession
 from runtime.errors import DatabaseUnavailable
-from runtime.inference import DecisionSession
 from tests.fakes.ledgers import (
     DAYS,
     STUDY,

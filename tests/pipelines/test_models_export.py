@@ -18,7 +18,7 @@ from pipelines.models.export import (
 )
 from pipelines.models.fitted import FittedModel
 from pipelines.models.learners import Learner
-from runtime.contract import GateVerdict
+from runtime.bundles.contract import GateVerdict
 
 SMALL = {
     "lightgbm": {"n_estimators": 60, "num_leaves": 15, "min_child_samples": 5},

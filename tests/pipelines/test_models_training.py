@@ -24,9 +24,9 @@ from pipelines.models.training import fitted_only, train, training_set
 from pipelines.strategy import History, Strategy
 from pipelines.study import Period
 from pipelines.workspace import Workspace
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import CurrentWeights, gather
 from runtime.clock import ReplayClock
-from runtime.inference import DecisionSession
-from runtime.inputs import CurrentWeights, gather
 from tests.fakes.models import learned, mixed
 from tests.fakes.studies import FEATURE, small_study
 

@@ -14,7 +14,7 @@ from pipelines.pictures import Picture, Table
 from pipelines.promote import Origin, promote
 from pipelines.runs.parameters import declared_parameters, read_notebook
 from pipelines.workspace import Workspace
-from runtime.bundle import load_bundle
+from runtime.bundles.bundle import load_bundle
 from runtime.clock import ReplayClock
 from runtime.database import open_database
 from runtime.registry import Registry

@@ -17,15 +17,15 @@ from pipelines.realism import Market, PriceStates, realistic
 from pipelines.workspace import Workspace
 from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
 from runtime.brokers.states import LakeStates
+from runtime.bundles.contract import SizingPolicy
 from runtime.clock import ReplayClock
-from runtime.contract import SizingPolicy
 from runtime.domain import Bar, Order, OrderType, Side, TimeInForce
-from runtime.execution import Execution
+from runtime.execution.fills import FillTerms, Latency, Style
+from runtime.execution.stops import Announced, Stops
+from runtime.execution.style import Execution
 from runtime.feeds import price_of
-from runtime.fills import FillTerms, Latency, Style
 from runtime.market.recorded import HaltMessage, RecordedHalts
 from runtime.market.rules import market_rules
-from runtime.stops import Announced, Stops
 from tests.fakes.studies import FEATURE, momentum, small_study
 
 XNYS = load_calendar("XNYS")

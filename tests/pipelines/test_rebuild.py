@@ -19,7 +19,7 @@ from pipelines.gates.policy import default_policy
 from pipelines.models.training import fitted_only
 from pipelines.rebuild import Rebuilder, declaration, fingerprint
 from pipelines.workspace import Workspace
-from runtime.inference import DecisionSession
+from runtime.bundles.inference import DecisionSession
 from tests.fakes.notebooks import LEARNED, PEEKING, STRATEGY, tiny_notebook
 
 DATES = [datetime(2001, month, 28, 21, tzinfo=UTC) for month in (3, 6, 9, 11)]

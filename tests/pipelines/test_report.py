@@ -10,7 +10,7 @@ import pytest
 from pipelines.performance import sharpe
 from pipelines.report.card import render_card
 from pipelines.report.page import ReportData, Track, annual_sharpe, key_figures, render
-from runtime.contract import GateVerdict
+from runtime.bundles.contract import GateVerdict
 
 
 def _track(start: date, sessions: int, seed: int) -> Track:

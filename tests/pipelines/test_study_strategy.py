@@ -7,7 +7,7 @@ import pytest
 from pipelines.errors import StrategyInvalid, StudyInvalid
 from pipelines.strategy import History, Inputs, Strategy
 from pipelines.study import Period
-from runtime.inputs import CurrentWeights, Latest, Window
+from runtime.bundles.inputs import CurrentWeights, Latest, Window
 from tests.fakes.studies import small_study
 
 

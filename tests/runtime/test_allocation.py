@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.allocation import Asked, join
-from runtime.contract import SizingPolicy
+from runtime.bundles.contract import SizingPolicy
 from runtime.domain import Side
 from runtime.errors import OrderInvalid
+from runtime.joint.allocation import Asked, join
+from runtime.joint.splitting import net_changes, share_fill, split, split_money
 from runtime.plan import make_plan
-from runtime.splitting import net_changes, share_fill, split, split_money
 
 DAY = date(2020, 3, 31)
 ROLES = ("arm.a", "arm.b", "arm.c", "champion")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.contract import StopBands
+from runtime.bundles.contract import StopBands
 from runtime.registry.bands import DayReturn, breached
 
 START = date(2017, 1, 3)

@@ -10,7 +10,7 @@ from runtime.clock import ReplayClock
 from runtime.domain import Side
 from runtime.engine import Engine, fund
 from runtime.journal.breaks import RECONCILIATION, Breaks
-from runtime.policy import default_policy
+from runtime.policies.policy import default_policy
 from runtime.ports import Statement
 from tests.fakes.graphs import tilt_manifest
 from tests.fakes.market import CAPITAL, XNYS, Bench, open_bench

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import zstandard
 
-from runtime.archive import MAX_ARCHIVE, MAX_FILE_BYTES, pack_files, unpack_files
-from runtime.bundle import (
+from runtime.bundles.archive import MAX_ARCHIVE, MAX_FILE_BYTES, pack_files, unpack_files
+from runtime.bundles.bundle import (
     ARCHIVE_SUFFIX,
     CONTENT,
     LoadedBundle,
@@ -24,10 +24,10 @@ from runtime.bundle import (
     verify_bundle,
     write_bundle,
 )
-from runtime.contract import Manifest, canonical, manifest_hash
+from runtime.bundles.contract import Manifest, canonical, manifest_hash
+from runtime.bundles.golden import GoldenRow, golden_bytes, read_golden
+from runtime.bundles.signing import Signer, create_key, load_signer, load_trusted
 from runtime.errors import BundleRefused, KeyUnusable
-from runtime.golden import GoldenRow, golden_bytes, read_golden
-from runtime.signing import Signer, create_key, load_signer, load_trusted
 from tests.fakes.graphs import (
     SIGNED_AT,
     tilt_bundle,

@@ -18,9 +18,9 @@ from runtime.clock import ReplayClock
 from runtime.domain import Bar, Fill, OrderState, Side
 from runtime.engine import Engine, fund
 from runtime.errors import DecisionInvalid, FeedInvalid, PolicyInvalid, VenueUnknownOutcome
+from runtime.execution.venues import Venues
 from runtime.guardrails import MarketState, Published
-from runtime.policy import default_policy
-from runtime.venues import Venues
+from runtime.policies.policy import default_policy
 from tests.fakes.graphs import SYMBOLS, tilt_manifest
 from tests.fakes.market import CAPITAL, XNYS, Bench, SyntheticMarket, open_bench
 from tests.fakes.misbehaving import MisbehavingBroker

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from runtime.bundles.explain import ablate, neutral
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import CurrentWeights, Latest, Window
 from runtime.errors import DecisionInvalid
-from runtime.explain import ablate, neutral
-from runtime.inference import DecisionSession
-from runtime.inputs import CurrentWeights, Latest, Window
 from tests.fakes.graphs import WINDOW, graph_bytes, tilt_graph
 
 N = 6

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 from featurestore.features import library as f
 from featurestore.universes import US_LARGE_CAPS
-from runtime.inputs import CurrentWeights, Latest, Window
-from runtime.proposal import feature_ages
+from runtime.bundles.inputs import CurrentWeights, Latest, Window
+from runtime.joint.proposal import feature_ages
 
 CLOSE = "us_equities.close"
 

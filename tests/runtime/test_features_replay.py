@@ -12,13 +12,13 @@ from featurestore.features.serving import contract_hash
 from featurestore.universes import US_LARGE_CAPS
 from pipelines.compile import compile_strategy
 from pipelines.strategy import Strategy
-from runtime.bundle import load_bundle
-from runtime.contract import DeclaredInput
-from runtime.golden import GoldenRow, golden_bytes
-from runtime.inference import DecisionSession
-from runtime.inputs import Latest, gather
+from runtime.bundles.bundle import load_bundle
+from runtime.bundles.contract import DeclaredInput
+from runtime.bundles.golden import GoldenRow, golden_bytes
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import Latest, gather
+from runtime.bundles.signing import load_trusted
 from runtime.replay import replay
-from runtime.signing import load_trusted
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest, tilt_signer
 from tests.fakes.market import XNYS, open_bench
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.domain import Bar, Order, OrderState, OrderType, Side, TimeInForce
 from runtime.errors import OrderInvalid
-from runtime.fills import (
+from runtime.execution.fills import (
     FillTerms,
     Latency,
     MarketState,
@@ -23,7 +23,7 @@ from runtime.fills import (
     luck_of,
     stop_distance,
 )
-from runtime.impact import square_root_impact
+from runtime.execution.impact import square_root_impact
 
 TERMS = FillTerms(half_spread=0.0003, fee_rate=0.0002)
 STATE = MarketState(mid=50.0, daily_volatility=0.02, daily_volume=1e6, shown=400.0)

@@ -16,7 +16,7 @@ from runtime.domain import Order, OrderType, PlannedOrder, Side, TimeInForce
 from runtime.errors import PolicyInvalid
 from runtime.guardrails import CHECKS, Close, Context, FeatureAge, MarketState, Published, judge
 from runtime.market.states import Bands
-from runtime.policy import Policy, default_policy, load_policy, parse_policy
+from runtime.policies.policy import Policy, default_policy, load_policy, parse_policy
 
 AT = datetime(2020, 3, 16, 20, 0, tzinfo=UTC)
 SESSION = Session(day=date(2020, 3, 16), open=AT - timedelta(hours=6, minutes=30), close=AT)

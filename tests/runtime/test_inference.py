@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from runtime.bundles.inference import DecisionSession
 from runtime.errors import BundleRefused, DecisionInvalid
-from runtime.inference import DecisionSession
 from tests.fakes.graphs import WINDOW, graph_bytes, tilt_graph
 
 N = 6

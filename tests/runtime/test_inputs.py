@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from runtime.inputs import CurrentWeights, SharedReads, Window, gather
+from runtime.bundles.inputs import CurrentWeights, SharedReads, Window, gather
 
 AT = datetime(2017, 1, 6, 21, tzinfo=UTC)
 SYMBOLS = ("AAA", "BBB")

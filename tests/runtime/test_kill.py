@@ -12,8 +12,8 @@ import pytest
 from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
 from runtime.domain import Bar, Order, OrderState, OrderType, Side, TimeInForce
 from runtime.errors import ReleaseRefused, ScopeUnknown, VenueUnknownOutcome
-from runtime.kill import KillSwitch
-from runtime.killing import Resting, cancel_all
+from runtime.kill.sequence import Resting, cancel_all
+from runtime.kill.switch import KillSwitch
 from tests.fakes.misbehaving import MisbehavingBroker
 
 AT = datetime(2026, 11, 20, 21, 0, tzinfo=UTC)

@@ -20,7 +20,7 @@ from runtime.clock import ReplayClock, WallClock
 from runtime.domain import OrderState
 from runtime.engine import Engine, fund
 from runtime.errors import DatabaseUnavailable
-from runtime.live import DELAY, LiveDriver, SessionJob, SessionTrigger, start
+from runtime.scheduling.live import DELAY, LiveDriver, SessionJob, SessionTrigger, start
 from tests.fakes.market import CAPITAL, XNYS, SyntheticMarket, open_bench
 
 FRIDAY = XNYS.session(date(2017, 1, 6))
@@ -255,7 +255,7 @@ def test_a_driver_process_runs_what_is_due_and_ends_on_sigterm(tmp_path):
         """
         import sys
         from pathlib import Path
-        from runtime.live import LiveDriver, SessionJob, serve
+        from runtime.scheduling.live import LiveDriver, SessionJob, serve
         from tests.fakes.market import XNYS, open_bench
         from datetime import datetime, UTC
 

@@ -13,7 +13,7 @@ from runtime.engine import fund
 from runtime.guardrails import MarketState, Published
 from runtime.market.bands import inside
 from runtime.market.states import Bands
-from runtime.policy import parse_policy
+from runtime.policies.policy import parse_policy
 from tests.fakes.market import CAPITAL, XNYS, open_bench
 
 FRIDAY = XNYS.session(date(2017, 1, 6))

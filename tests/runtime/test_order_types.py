@@ -13,11 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
-from runtime.allocation import Asked as Wanted
-from runtime.allocation import join
 from runtime.brokers.matching import Asked, match_bar, style_of
 from runtime.brokers.paper import PRIMARY, PaperVenue
-from runtime.contract import SizingPolicy, canonical
+from runtime.bundles.contract import SizingPolicy, canonical
 from runtime.domain import (
     Bar,
     Order,
@@ -30,8 +28,10 @@ from runtime.domain import (
     TimeInForce,
 )
 from runtime.errors import OrderInvalid
-from runtime.execution import Execution
-from runtime.fills import FillTerms, MarketState, Style
+from runtime.execution.fills import FillTerms, MarketState, Style
+from runtime.execution.style import Execution
+from runtime.joint.allocation import Asked as Wanted
+from runtime.joint.allocation import join
 from runtime.market.pegs import peg
 from runtime.market.states import Bands
 from runtime.plan import make_plan

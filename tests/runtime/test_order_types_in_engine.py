@@ -10,11 +10,11 @@ import pytest
 from msgspec.structs import replace as changed
 
 from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
-from runtime.contract import SizingPolicy
+from runtime.bundles.contract import SizingPolicy
 from runtime.domain import OrderState, OrderType, Side, TimeInForce
 from runtime.engine import fund
-from runtime.execution import Execution
-from runtime.fills import FillTerms, MarketState
+from runtime.execution.fills import FillTerms, MarketState
+from runtime.execution.style import Execution
 from runtime.guardrails import MarketState as Trading
 from runtime.guardrails import Published, judge
 from runtime.market.states import Bands

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.contract import SizingPolicy
+from runtime.bundles.contract import SizingPolicy
+from runtime.bundles.inference import Decided
 from runtime.domain import Side
 from runtime.errors import DecisionInvalid, PolicyInvalid
-from runtime.inference import Decided
+from runtime.execution.ticks import collared, tick_size
 from runtime.plan import make_plan, signals, sized
-from runtime.ticks import collared, tick_size
 
 D = Decimal
 DAY = date(2020, 3, 31)

@@ -11,8 +11,8 @@ import pytest
 from runtime.clock import ReplayClock
 from runtime.engine import Engine, fund
 from runtime.errors import DatabaseUnavailable
-from runtime.policy import default_policy, policy_text
-from runtime.policy_log import PolicyLog
+from runtime.policies.log import PolicyLog
+from runtime.policies.policy import default_policy, policy_text
 from tests.fakes.market import CAPITAL, XNYS, open_bench
 
 FRIDAYS = (date(2017, 1, 6), date(2017, 1, 13))

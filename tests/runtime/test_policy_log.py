@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from runtime.database import open_database, transaction
 from runtime.errors import JournalBroken, PolicyInvalid, PolicyRefused
-from runtime.policy import default_policy, parse_policy, policy_text
-from runtime.policy_diff import diff
-from runtime.policy_log import PolicyLog
+from runtime.policies.diff import diff
+from runtime.policies.log import PolicyLog
+from runtime.policies.policy import default_policy, parse_policy, policy_text
 
 AT = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 DEFAULT = policy_text(None)

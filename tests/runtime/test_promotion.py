@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from runtime.bundle import SIGNATURE, load_bundle, promote_bundle, verify_bundle
-from runtime.contract import Signature, StopBands, canonical
+from runtime.bundles.bundle import SIGNATURE, load_bundle, promote_bundle, verify_bundle
+from runtime.bundles.contract import Signature, StopBands, canonical
+from runtime.bundles.signing import load_trusted
 from runtime.errors import BundleRefused
-from runtime.signing import load_trusted
 from tests.fakes.graphs import tilt_bundle, tilt_manifest, tilt_signer
 
 LATER = datetime(2017, 3, 1, tzinfo=UTC)

@@ -10,11 +10,11 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from runtime import proving
-from runtime.bundle import load_bundle
+from runtime.bundles import proving
+from runtime.bundles.bundle import load_bundle
+from runtime.bundles.proving import Question, prove_apart
+from runtime.bundles.signing import load_trusted
 from runtime.errors import BundleRefused
-from runtime.proving import Question, prove_apart
-from runtime.signing import load_trusted
 from tests.fakes.graphs import graph_bytes, tilt_bundle, tilt_files, tilt_graph, tilt_signer
 
 FILES = tilt_files()
@@ -134,7 +134,9 @@ def test_a_bundle_is_refused_before_its_graph_is_loaded_here(tmp_path, monkeypat
     path = tilt_bundle(
         tmp_path / "bundles", signer, files={**FILES, "graph.onnx": swollen_at_run_time()}
     )
-    monkeypatch.setattr("runtime.bundle.open_graph", lambda question: pytest.fail("was loaded"))
+    monkeypatch.setattr(
+        "runtime.bundles.bundle.open_graph", lambda question: pytest.fail("was loaded")
+    )
     with pytest.raises(BundleRefused, match=r"^golden.*160000000000"):
         load_bundle(path, load_trusted(tmp_path / "keys" / "trusted.json"))
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.benchmark import EqualWeighted
+from runtime.bundles.contract import SizingPolicy
 from runtime.clock import ReplayClock, WallClock
-from runtime.contract import SizingPolicy
 from runtime.errors import ReplayImpossible
 from runtime.replay import replay
 from tests.fakes.market import XNYS, SyntheticMarket, open_bench

@@ -20,11 +20,11 @@ from runtime.database import open_database
 from runtime.domain import OrderState
 from runtime.engine import SessionOutcome, fund
 from runtime.errors import DatabaseUnavailable, HandedOver, Superseded, VenueUnknownOutcome
-from runtime.fence import Epochs
 from runtime.journal.store import Journal
-from runtime.lead import FileLead
-from runtime.live import DELAY, LATE, LiveDriver, Replica, SessionJob, Stopping
-from runtime.slots import Slots
+from runtime.scheduling.fence import Epochs
+from runtime.scheduling.lead import FileLead
+from runtime.scheduling.live import DELAY, LATE, LiveDriver, Replica, SessionJob, Stopping
+from runtime.scheduling.slots import Slots
 from tests.fakes.market import CAPITAL, XNYS, open_bench
 from tests.runtime.journal.trading import make_order
 
@@ -462,7 +462,7 @@ def test_a_silent_venue_is_left_alone_after_some_calls_and_heard_again_at_the_ne
     tmp_path, monkeypatch
 ):
     """Without that, every order would wait for every one of its calls to time out."""
-    monkeypatch.setattr("runtime.venues.SILENCE", 10)
+    monkeypatch.setattr("runtime.execution.venues.SILENCE", 10)
     bench = open_bench(tmp_path)
     fund(bench.desk.journal, CAPITAL, datetime(2017, 1, 1, tzinfo=UTC))
     bench.desk.clock.advance(FRIDAY.close + DELAY)

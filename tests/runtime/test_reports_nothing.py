@@ -17,7 +17,7 @@ print(len(os.listdir("/proc/self/task")))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the threads")
-@pytest.mark.parametrize("module", ["runtime.inference", "runtime", "pipelines"])
+@pytest.mark.parametrize("module", ["runtime.bundles.inference", "runtime", "pipelines"])
 def test_no_thread_database_or_device_id_of_a_reporting_onnxruntime(module, tmp_path):
     silent = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}

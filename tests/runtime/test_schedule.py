@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from featurestore.calendars import load_calendar
 from runtime.errors import ScheduleUnknown
-from runtime.schedule import decision_sessions, is_due
+from runtime.scheduling.schedule import decision_sessions, is_due
 
 XNYS = load_calendar("XNYS")
 

@@ -12,10 +12,10 @@ from featurestore.errors import HistoryMissing
 from runtime.database import open_database, transaction
 from runtime.engine import Engine, fund
 from runtime.errors import JournalBroken
+from runtime.joint.shadow import Challenger, Shadows
+from runtime.joint.shadow_log import ShadowLog
 from runtime.journal.blobs import encode_arrays, hash_of
 from runtime.registry import Comparison
-from runtime.shadow import Challenger, Shadows
-from runtime.shadow_log import ShadowLog
 from tests.fakes.market import CAPITAL, XNYS, open_bench
 from tests.fakes.several import joint_desk, members, tilted
 

@@ -12,15 +12,15 @@ import pytest
 from runtime.domain import OrderState
 from runtime.engine import Engine, fund
 from runtime.errors import BundleRefused, PolicyInvalid
-from runtime.joint import JointLog
-from runtime.joint_graph import JointGraph
+from runtime.joint.identity import JointLog
+from runtime.joint.joint_graph import JointGraph
+from runtime.joint.members import joint_bundle, joint_of
+from runtime.joint.shares import CROSSED, LEFT, Shares
 from runtime.journal.actions import Dividend, Split
 from runtime.journal.adjustments import Adjustments
 from runtime.journal.records import CashFlow
 from runtime.journal.redecide import redecide
-from runtime.members import joint_bundle, joint_of
 from runtime.registry import RESERVE
-from runtime.shares import CROSSED, LEFT, Shares
 from tests.fakes.market import CAPITAL, XNYS, open_bench
 from tests.fakes.several import joint_desk, members, tilted
 

@@ -14,10 +14,10 @@ from runtime.brokers.terms import load_venues, parse_venues
 from runtime.database import open_database
 from runtime.domain import Bar, OrderState, OrderType, Side, TimeInForce
 from runtime.errors import LatencyUnmeasured, VenuesInvalid
-from runtime.fills import FillTerms, Latency, MarketState, Style, execute, luck_of
+from runtime.execution.fills import FillTerms, Latency, MarketState, Style, execute, luck_of
+from runtime.execution.latency import load_latency, measure_latency, save_latency
 from runtime.journal.records import OrderEvent
 from runtime.journal.store import Journal
-from runtime.latency import load_latency, measure_latency, save_latency
 from tests.fakes.market import SyntheticMarket
 from tests.runtime.journal.trading import START, make_decision, make_order
 

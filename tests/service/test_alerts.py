@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from runtime.clock import WallClock
 from runtime.engine import SessionOutcome
-from runtime.kill import KillSwitch
+from runtime.kill.switch import KillSwitch
 from service.alarms import TRADE, Alarms, heart, open_book, open_watch
 from service.app import create_app
 from service.cli import app

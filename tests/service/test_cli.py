@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.bundle import ARCHIVE_SUFFIX, CONTENT
+from runtime.bundles.bundle import ARCHIVE_SUFFIX, CONTENT
 from tests.fakes.trading import promoted_workspace, traded_workspace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,19 +11,19 @@ import pytest
 from typer.testing import CliRunner
 
 from featurestore.calendars import load_calendar
-from runtime.bundle import promote_bundle
+from runtime.bundles.bundle import promote_bundle
+from runtime.bundles.contract import StopBands
+from runtime.bundles.signing import load_signer, load_trusted
 from runtime.clock import ReplayClock
-from runtime.contract import StopBands
 from runtime.database import open_database
 from runtime.engine import Engine, fund
 from runtime.errors import BundleStopped
+from runtime.joint.shadow_log import ShadowLog
 from runtime.journal.records import CashFlow
 from runtime.journal.store import Journal
-from runtime.live import LiveDriver
 from runtime.registry import CHAMPION, Comparison, Promoted, Registry
 from runtime.replay import CAPITAL
-from runtime.shadow_log import ShadowLog
-from runtime.signing import load_signer, load_trusted
+from runtime.scheduling.live import LiveDriver
 from service.accounts import LIVE
 from service.bands import BY
 from service.cli import app

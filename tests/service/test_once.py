@@ -13,7 +13,7 @@ from sqlalchemy import event
 from runtime.database import open_database, transaction
 from runtime.errors import DatabaseUnavailable, KeyPending
 from runtime.once import KEPT, Asked, DatabaseKeys, FileKeys
-from runtime.policy_log import PolicyLog
+from runtime.policies.log import PolicyLog
 from service.app import create_app
 from service.proof import prove_here
 from service.settings import read_settings

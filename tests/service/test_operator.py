@@ -11,8 +11,8 @@ from litestar.testing import TestClient
 
 from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.errors import DatabaseUnavailable
-from runtime.kill import KillSwitch
-from runtime.policy import policy_text
+from runtime.kill.switch import KillSwitch
+from runtime.policies.policy import policy_text
 from service.answers import Problem
 from service.app import create_app
 from service.control import DiffAnswer, EngagedAnswer, KillAnswer, OverrideAnswer, PolicyAnswer

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.brokers.paper import PRIMARY, PaperVenue
-from runtime.policy import policy_text
+from runtime.policies.policy import policy_text
 from service.cli import app
 from service.policies import open_policies
 from service.settings import read_settings

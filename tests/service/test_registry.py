@@ -14,12 +14,12 @@ import pytest
 from litestar.testing import TestClient
 from typer.testing import CliRunner
 
-from runtime.bundle import load_bundle
-from runtime.contract import canonical
+from runtime.bundles.bundle import load_bundle
+from runtime.bundles.contract import canonical
+from runtime.bundles.signing import load_signer, load_trusted
 from runtime.database import open_database
+from runtime.joint.shadow_log import ShadowBook, ShadowDay, ShadowLog
 from runtime.registry import CHALLENGER, Comparison, Promoted, Registry
-from runtime.shadow_log import ShadowBook, ShadowDay, ShadowLog
-from runtime.signing import load_signer, load_trusted
 from service.answers import BundlesAnswer, Problem
 from service.app import create_app
 from service.cli import app

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.database import open_database, transaction
-from runtime.fence import Epochs
-from runtime.slots import Slots
+from runtime.scheduling.fence import Epochs
+from runtime.scheduling.slots import Slots
 from service.cli import app
 from service.commands.schedule import ScheduleAnswer
 from tests.fakes.trading import promoted_workspace

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from runtime.bundles.signing import load_trusted
 from runtime.database import open_database
 from runtime.errors import BundleRefused
 from runtime.registry import Change, Promoted, Registry
-from runtime.signing import load_trusted
 from service.proof import Proved, prove_apart, prove_here
 from service.seat import RETRY, Seat
 from tests.fakes.graphs import tilt_bundle, tilt_manifest
@@ -33,7 +33,7 @@ def seat_of(settings) -> Seat[Proved]:
 
 
 def activate_second(settings) -> Path:
-    from runtime.signing import load_signer
+    from runtime.bundles.signing import load_signer
 
     signer = load_signer(settings.workspace / "keys" / "signing.key")
     manifest = msgspec.structs.replace(tilt_manifest(), decide_cell=0, trials=4)

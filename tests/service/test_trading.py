@@ -13,14 +13,14 @@ import pytest
 
 from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.brokers.terms import load_venues
+from runtime.bundles.signing import load_signer
 from runtime.clock import ReplayClock
 from runtime.database import open_database
 from runtime.domain import Bar
 from runtime.errors import VenuesInvalid
+from runtime.execution.latency import MeasuredLatency, save_latency
 from runtime.journal.store import Journal
-from runtime.latency import MeasuredLatency, save_latency
 from runtime.registry import Promoted, Registry
-from runtime.signing import load_signer
 from service.accounts import LIVE
 from service.commands.latency import show_latency
 from service.console import OK, Output

@@ -85,9 +85,9 @@ def test_the_libraries_lines_have_the_same_form_with_the_error_in_full(logged):
     try:
         raise ValueError("the cause")
     except ValueError:
-        logging.getLogger("runtime.live").exception("a session failed")
+        logging.getLogger("runtime.scheduling.live").exception("a session failed")
     (line,) = logged()
-    assert (line["logger"], line["event"]) == ("runtime.live", "a session failed")
+    assert (line["logger"], line["event"]) == ("runtime.scheduling.live", "a session failed")
     assert "ValueError: the cause" in line["exception"]
 
 

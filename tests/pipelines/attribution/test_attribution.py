@@ -16,8 +16,8 @@ from pipelines.evaluate import evaluate
 from pipelines.holdings import held_weights
 from pipelines.strategy import History, Strategy
 from pipelines.workspace import Workspace
+from runtime.bundles.inference import DecisionSession
 from runtime.clock import ReplayClock
-from runtime.inference import DecisionSession
 from tests.fakes.studies import FEATURE, momentum, small_study
 
 

@@ -10,7 +10,7 @@ from pipelines.gates.ladder import StudyVerdict, judge
 from pipelines.gates.policy import default_policy
 from pipelines.gates.sharpe import deflated_sharpe, moments, sharpe_ratios
 from pipelines.ledger.records import StudyEvidence
-from runtime.contract import GateVerdict
+from runtime.bundles.contract import GateVerdict
 
 _SHIPPED = default_policy()  # with fewer resamples, which none of these tests is about
 POLICY = msgspec.structs.replace(_SHIPPED, spa=msgspec.structs.replace(_SHIPPED.spa, draws=2000))

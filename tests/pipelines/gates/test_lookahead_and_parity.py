@@ -26,9 +26,9 @@ from pipelines.gates.parity import (
 )
 from pipelines.gates.policy import default_policy
 from pipelines.strategy import Strategy
-from runtime.contract import GateVerdict
-from runtime.inference import DecisionSession
-from runtime.inputs import CurrentWeights, Latest, Window
+from runtime.bundles.contract import GateVerdict
+from runtime.bundles.inference import DecisionSession
+from runtime.bundles.inputs import CurrentWeights, Latest, Window
 from tests.fakes.array_reader import ArrayReader, random_reader
 from tests.fakes.studies import FEATURE, momentum, small_study
 

@@ -14,9 +14,9 @@ from pipelines.evaluate import evaluate_trial
 from pipelines.lint import Context, lint, lint_backtest
 from pipelines.lint.rules import break_even_cost, luckiest_sharpe
 from pipelines.workspace import Workspace
+from runtime.bundles.contract import SizingPolicy
 from runtime.clock import ReplayClock
-from runtime.contract import SizingPolicy
-from runtime.schedule import decision_sessions
+from runtime.scheduling.schedule import decision_sessions
 from tests.fakes.studies import momentum, small_study
 
 CALENDAR = load_calendar("XNYS")

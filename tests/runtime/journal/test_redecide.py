@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.bundles.inference import DecisionSession
 from runtime.database import open_database, transaction
 from runtime.errors import JournalBroken
-from runtime.inference import DecisionSession
 from runtime.journal.records import DecisionRecord
 from runtime.journal.redecide import redecide
 from runtime.journal.store import Journal

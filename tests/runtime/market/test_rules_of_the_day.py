@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from featurestore.calendars import Calendar, Session, load_calendar
 from runtime.errors import FeedInvalid, MarketRuleUnknown
+from runtime.execution.ticks import tick_size
 from runtime.market.breakers import CircuitBreaker, breaker_levels
 from runtime.market.halts import EVERYTHING, HaltBook
 from runtime.market.lots import access_fee_cap, round_lot
@@ -19,7 +20,6 @@ from runtime.market.phases import Phase, phase, settles_on
 from runtime.market.rules import in_force, market_rules, parse_rules
 from runtime.market.shorts import Marking, PriceTest, marking, passes_price_test, sale_parts
 from runtime.market.states import MarketState
-from runtime.ticks import tick_size
 
 D = Decimal
 NEW_YORK = ZoneInfo("America/New_York")

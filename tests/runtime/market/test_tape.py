@@ -23,7 +23,7 @@ from runtime.market.halts import EVERYTHING, HaltBook
 from runtime.market.model import Listing, MarketModel
 from runtime.market.rules import in_force, market_rules
 from runtime.market.states import Bands, MarketState
-from runtime.policy import default_policy
+from runtime.policies.policy import default_policy
 
 D, INSTANT = Decimal, timedelta(milliseconds=1)
 NEW_YORK = ZoneInfo("America/New_York")

@@ -1,0 +1,1 @@
+"""The bundle contract: written, signed, proved, loaded, and its graph at work."""

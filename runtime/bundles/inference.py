@@ -1,0 +1,147 @@
+"""The decision graph at work: one warmed onnxruntime session, one thread, every output checked."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from math import isfinite
+
+import msgspec
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from runtime.bundles.inputs import Array
+from runtime.errors import BundleRefused, DecisionInvalid
+
+OUTPUTS = ("score", "weight")
+GROSS_LIMIT = 1.0 + 1e-9  # sum of |weight|; the slack is rounding of a sum that is meant to be one
+
+_FLOAT64 = np.dtype(np.float64)  # one object; another byte order is another one
+_INNARDS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(?:cc|h):\d+ .*?\) |Name:'' ")
+_ORT_FAULTS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    ort_errors.EPFail,
+)
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What the graph says at one tick; rows in universe order."""
+
+    score: Array  # shape (n,), no unit; larger = more attractive
+    weight: Array  # shape (n,), fraction of equity; negative = short; sum of |weight| <= 1
+
+
+class DecisionSession:
+    """One decision graph, loaded once and run date by date by backtest and engine alike.
+
+    A single thread computes in a fixed order, so the same inputs give the same bits.
+    """
+
+    def __init__(self, graph: bytes, *, checked: bool = False) -> None:
+        """Load a graph.
+
+        Args:
+            graph: serialised ONNX model.
+            checked: our limits on graphs were applied elsewhere; `runtime.bundles.proving` does so
+                in a child, and this process never parses the graph but by onnxruntime.
+
+        Raises:
+            BundleRefused: what is wrong with it.
+        """
+        if not checked:
+            from runtime.bundles.graphs import (
+                check_graph,  # brings in onnx, which deciding never needs
+            )
+
+            check_graph(graph)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.use_deterministic_compute = True
+        options.log_severity_level = 4  # failures are raised, not printed
+        try:
+            self._session = onnxruntime.InferenceSession(
+                graph, sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except _ORT_FAULTS as error:
+            raise BundleRefused(
+                f"graph.onnx: onnxruntime does not load it ({_said(error)})"
+            ) from error
+        self.input_names = tuple(value.name for value in self._session.get_inputs())
+        self._names = frozenset(self.input_names)
+        outputs = tuple(value.name for value in self._session.get_outputs())
+        if sorted(outputs) != sorted(OUTPUTS):
+            raise BundleRefused(f"graph.onnx: outputs must be score and weight, were {outputs}")
+
+    def run(self, inputs: Mapping[str, Array]) -> Decided:
+        """Decide once.
+
+        Args:
+            inputs: name -> float64, C-contiguous; shape (n,) or (n, length), the same n in all.
+
+        Returns:
+            Scores and weights, shape (n,) each, float64.
+
+        Raises:
+            DecisionInvalid: an input is missing, surplus, or not float64; the graph fails on
+                these shapes; an output is not finite, misshapen, or leaves -1..1 or gross 1.
+        """
+        symbols = self._check_inputs(inputs)
+        try:
+            score, weight = self._session.run(OUTPUTS, inputs)
+        except _ORT_FAULTS as error:
+            raise DecisionInvalid(f"the graph failed on these inputs: {_said(error)}") from error
+        for name, value in (("score", score), ("weight", weight)):
+            if value.shape != (symbols,) or value.dtype is not _FLOAT64:
+                raise DecisionInvalid(
+                    f"output {name} must be float64 of shape ({symbols},), "
+                    f"was {value.dtype} {value.shape}"
+                )
+        # A sum is finite only if every term is, and a product of vectors is the cheapest sum.
+        squares, gross = score.dot(score), np.abs(weight).dot(_ones(symbols))
+        if not (isfinite(squares) and gross <= GROSS_LIMIT):
+            _check_finite("score", score)
+            _check_finite("weight", weight)
+            if gross > GROSS_LIMIT:
+                raise DecisionInvalid(f"weights add up to {gross:.9f} gross, at most 1 is allowed")
+        return Decided(score=score, weight=weight)
+
+    def _check_inputs(self, inputs: Mapping[str, Array]) -> int:
+        if inputs.keys() != self._names:
+            raise DecisionInvalid(
+                f"the graph wants the inputs {sorted(self.input_names)}, was given {sorted(inputs)}"
+            )
+        symbols = -1
+        for name, value in inputs.items():
+            if value.dtype is not _FLOAT64 or not 1 <= value.ndim <= 2:
+                raise DecisionInvalid(
+                    f"input {name} must be float64 of shape (n,) or (n, length), "
+                    f"was {value.dtype} {value.shape}"
+                )
+            rows = len(value)
+            if rows != symbols >= 0:
+                raise DecisionInvalid(f"input {name} has {rows} rows, others have {symbols}")
+            symbols = rows
+        return symbols
+
+
+def _said(error: Exception) -> str:
+    """Return onnxruntime's words on one line, without its own file names and signatures."""
+    return _INNARDS.sub("", " ".join(str(error).split()))
+
+
+@lru_cache(maxsize=16)
+def _ones(symbols: int) -> Array:
+    return np.ones(symbols)
+
+
+def _check_finite(name: str, value: Array) -> None:
+    if not np.isfinite(value).all():
+        raise DecisionInvalid(f"output {name} holds a value that is not finite")

@@ -1,0 +1,1 @@
+"""How orders are executed: style, prices, fills, latency, stops, what is said to venues."""

@@ -1,0 +1,1 @@
+"""Several bundles in one account: who they are, what each gets, who watches in shadow."""

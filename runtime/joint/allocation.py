@@ -1,0 +1,190 @@
+"""Several bundles, one account: what they want together, and who gets what of it; exact.
+
+1. Each bundle plans alone, on its own capital and its own holdings (`runtime.plan`).
+2. Per symbol their changes are netted: what they offset among themselves crosses inside, only the
+   rest is ordered. Everyone on the smaller side crosses completely; the larger side shares what it
+   crosses by what each asked for.
+3. A limit of turnover scales every order by the same ratio.
+4. An execution is shared by what each bundle still waits for.
+
+Orders that bundles share keep the type they agree on; where they do not agree it is a market order
+at the most careful of their limits. None outlives its session, since they decide on other days.
+
+Every split is by `runtime.joint.splitting`: parts add up, whatever the order bundles are listed in.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import msgspec
+
+from runtime.domain import OrderType, PlannedOrder, Side, TimeInForce
+from runtime.joint.splitting import Netted, net_changes, share_fill
+from runtime.plan import LeftOut
+
+ZERO = Decimal(0)
+_AT_MARKET = (OrderType.MARKET, TimeInForce.DAY, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One bundle's plan, made on its own capital and holdings."""
+
+    role: str
+    study: str
+    orders: Sequence[PlannedOrder]
+    left_out: Sequence[LeftOut] = ()
+    minimum: Decimal = ZERO  # USD, smallest order it would send
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointOrder:
+    """One order for several bundles."""
+
+    order: PlannedOrder
+    left: Mapping[str, Decimal]  # role -> its share, signed units
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointPlan:
+    """What an account does for all its bundles: sells first, in order of symbol as given."""
+
+    orders: tuple[JointOrder, ...]
+    crossed: Mapping[str, Mapping[str, Decimal]]  # symbol -> role -> signed units
+    left_out: tuple[LeftOut, ...]
+
+
+def join(
+    plans: Sequence[Asked],
+    symbols: Sequence[str],
+    *,
+    equity: Decimal,
+    lot: int = 1,
+    max_turnover: Decimal | None = None,
+    exits: Iterable[str] = (),
+    alone: bool = False,
+) -> JointPlan:
+    """Make one plan of several.
+
+    Args:
+        plans: one per bundle, in any order.
+        symbols: all of them; the order of the orders.
+        equity: of the account, USD.
+        lot: units that a scaled order is rounded down to.
+        max_turnover: fraction of equity that orders may trade together, None = no limit.
+        exits: symbols the account leaves completely; no order of theirs is too small.
+        alone: one bundle has the whole account, so nobody need be told apart.
+
+    Returns:
+        Orders and crosses. Of one bundle alone they are its own plan, word for word.
+    """
+    wanted: dict[str, list[tuple[Asked, PlannedOrder]]] = {}
+    for plan in sorted(plans, key=lambda one: one.role):
+        for order in plan.orders:
+            wanted.setdefault(order.symbol, []).append((plan, order))
+    left_out = [
+        one if alone else LeftOut(symbol=one.symbol, reason=f"{plan.role}: {one.reason}")
+        for plan in sorted(plans, key=lambda one: one.role)
+        for one in plan.left_out
+    ]
+    if not alone:
+        wanted = {symbol: [_for_a_day(one) for one in asking] for symbol, asking in wanted.items()}
+    joined: list[JointOrder] = []
+    crossed: dict[str, Mapping[str, Decimal]] = {}
+    leaving = frozenset(exits)
+    for symbol in symbols:
+        if symbol not in wanted:
+            continue
+        asking = wanted[symbol]
+        if len(asking) == 1:
+            plan, order = asking[0]
+            change = order.quantity * order.side.sign
+            if not alone:
+                order = msgspec.structs.replace(order, reason=_words(asking))
+            joined.append(JointOrder(order=order, left={plan.role: change}))
+            continue
+        netted = net_changes({p.role: o.quantity * o.side.sign for p, o in asking})
+        if netted.crossed:
+            crossed[symbol] = netted.crossed
+        if not netted.net:
+            left_out.append(LeftOut(symbol=symbol, reason=f"{_words(asking)}: all crosses inside"))
+            continue
+        one = _joint_order(asking, netted)
+        least = min(plan.minimum for plan, _ in asking)
+        if one.order.notional < least and symbol not in leaving:
+            text = f"{_words(asking)}: net {one.order.notional:.2f} USD is below {least} USD"
+            left_out.append(LeftOut(symbol=symbol, reason=text))
+            continue
+        joined.append(one)
+    if max_turnover is not None:
+        joined = _scaled(joined, equity, max_turnover, lot, left_out)
+    sells = [one for one in joined if one.order.side is Side.SELL]
+    buys = [one for one in joined if one.order.side is Side.BUY]
+    return JointPlan(orders=(*sells, *buys), crossed=crossed, left_out=tuple(left_out))
+
+
+def _for_a_day(asking: tuple[Asked, PlannedOrder]) -> tuple[Asked, PlannedOrder]:
+    """Return what one bundle asks for, ending with its session."""
+    plan, order = asking
+    if order.time_in_force is TimeInForce.GTC:
+        order = msgspec.structs.replace(order, time_in_force=TimeInForce.DAY)
+    return plan, order
+
+
+def _joint_order(asking: Sequence[tuple[Asked, PlannedOrder]], netted: Netted) -> JointOrder:
+    """Return the one order for what is left; its price is the most careful of those that ask."""
+    side = Side.BUY if netted.net > 0 else Side.SELL
+    same = [order for _, order in asking if order.side is side]
+    limits = [order.limit_price for order in same]
+    kinds = {(order.order_type, order.time_in_force, order.stop_price) for order in same}
+    kind, time, stop = kinds.pop() if len(kinds) == 1 else _AT_MARKET
+    inside = sum((part for part in netted.crossed.values() if part > 0), ZERO)
+    words = _words(asking)
+    if inside:
+        words = f"{words}; {inside.normalize():f} cross inside, net {netted.net.normalize():+f}"
+    order = msgspec.structs.replace(
+        asking[0][1],
+        side=side,
+        quantity=abs(netted.net),
+        limit_price=min(limits) if side is Side.BUY else max(limits),
+        reason=words,
+        order_type=kind,
+        time_in_force=time,
+        stop_price=stop,
+    )
+    return JointOrder(order=order, left=netted.left)
+
+
+def _words(asking: Sequence[tuple[Asked, PlannedOrder]]) -> str:
+    """Say which bundle asks for how much, and why."""
+    return ", ".join(
+        f"{plan.role} ({plan.study}) asks {order.quantity * order.side.sign:+f} {order.reason}"
+        for plan, order in asking
+    )
+
+
+def _scaled(
+    orders: Sequence[JointOrder],
+    equity: Decimal,
+    limit: Decimal,
+    lot: int,
+    left_out: list[LeftOut],
+) -> list[JointOrder]:
+    """Scale all orders by one ratio until together they trade no more than the limit."""
+    traded = sum((one.order.notional for one in orders), ZERO)
+    allowed = limit * equity
+    if traded <= allowed:
+        return list(orders)
+    ratio = allowed / traded
+    words = f"scaled to {ratio:.1%} by the turnover limit of {limit:.1%} of equity"
+    found = []
+    for one in orders:
+        order = one.order
+        size = order.quantity * allowed // traded // lot * lot
+        if not size:
+            left_out.append(LeftOut(symbol=order.symbol, reason=f"{words}: nothing is left"))
+            continue
+        smaller = msgspec.structs.replace(order, quantity=size, reason=f"{order.reason}; {words}")
+        found.append(replace(one, order=smaller, left=share_fill(size * order.side.sign, one.left)))
+    return found

@@ -1,0 +1,397 @@
+"""One decision of several bundles: each proposes on its own books, the account orders once.
+
+Steps, numbered where they happen:
+ 1. each member's own books at this close;
+ 2. each member that is due proposes, all on the same reads; one that cannot says why and waits;
+ 3. each plans alone; what they want is netted into one plan;
+ 4. eight checks and venues, as for a single bundle;
+ 5. one record: everything the graphs saw, every member's answer, and who waits for how much.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import lru_cache
+
+import numpy as np
+
+from featurestore.errors import PlatformError
+from runtime.bundles.contract import SizingPolicy
+from runtime.bundles.inference import Decided
+from runtime.bundles.inputs import Array, CurrentWeights, SharedReads
+from runtime.desk import Desk
+from runtime.domain import Order
+from runtime.errors import DecisionInvalid, FeedInvalid
+from runtime.guardrails import FeatureAge, judge
+from runtime.history import History
+from runtime.joint.allocation import Asked, join
+from runtime.joint.joint_graph import KEPT, add, kept_as
+from runtime.joint.member_books import MemberBook
+from runtime.joint.members import Member
+from runtime.joint.proposal import Proposal, propose
+from runtime.joint.shares import CROSSED, LEFT, exact
+from runtime.journal.exact import PART, units
+from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, decision_id
+from runtime.plan import make_plan, signals
+from runtime.policies.policy import Policy
+from runtime.registry import RESERVE
+from runtime.tick import Moment, gathered, inside_bands, refusal, routed
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What one member came to."""
+
+    role: str
+    note: str
+    proposal: Proposal | None = None  # None if it was not due, is stopped, or could not decide
+    asked: Asked | None = None
+
+
+def decide_together(
+    desk: Desk, moment: Moment, history: History
+) -> tuple[DecisionRecord, tuple[Order, ...]]:
+    """Decide once for all members; what cannot be decided at all becomes a refusal on record."""
+    policy = desk.policy
+    try:
+        policy = desk.policy_at(moment.at)
+        return _decide(desk, moment, history, policy)
+    except PlatformError as error:
+        return refusal(desk, moment, policy, str(error)), ()
+
+
+def _decide(
+    desk: Desk, moment: Moment, history: History, policy: Policy
+) -> tuple[DecisionRecord, tuple[Order, ...]]:
+    shares, joint, marks = desk.shares, desk.joint, moment.marks
+    if shares is None or joint is None:
+        raise DecisionInvalid("this desk has one bundle; decide with runtime.tick.decide")
+    if moment.unpriced:
+        raise FeedInvalid(f"there is no bar of {moment.tick} for {', '.join(moment.unpriced)}")
+
+    # 1. each member's own books
+    positions = moment.book.quantities()
+    open_orders = desk.journal.open_orders()
+    books = shares.follow().at(joint, marks, positions, moment.book.cash)
+    coming = shares.working(_leaves(open_orders))
+    symbols = _symbols(desk, positions)
+
+    # 2. and 3. each member's answer, then one plan of all
+    reads = SharedReads(desk.reader, moment.at)
+    answers = [
+        _answer(desk, moment, reads, member, books[member.role], coming.get(member.role, {}))
+        for member in desk.members
+    ]
+    if RESERVE in books:
+        sizing = desk.bundle.manifest.sizing
+        left_over = coming.get(RESERVE, {})
+        answers.append(_sale(moment, RESERVE, RESERVE, books[RESERVE], left_over, sizing))
+    plan = join(
+        [one.asked for one in answers if one.asked is not None],
+        symbols,
+        equity=moment.equity,
+        lot=desk.bundle.manifest.sizing.lot,
+        max_turnover=None if joint.max_turnover is None else Decimal(joint.max_turnover),
+        exits=_exits(answers, positions),
+        alone=len(joint.seats) == 1 and RESERVE not in books,
+    )
+
+    # 4. eight checks and venues
+    weights, parts = _wanted(answers, symbols, books, moment)
+    working = tuple(record.remaining for record in open_orders)
+    context = gathered(
+        desk,
+        moment,
+        history,
+        features=_features(answers),
+        weights=dict(zip(symbols, weights.tolist(), strict=True)),
+        positions=positions,
+        working=working,
+    )
+    judged = judge(inside_bands([one.order for one in plan.orders], context), context, policy)
+    lines, orders = routed(desk, moment, judged)
+
+    # 5. one record
+    stops = desk.stops()
+    approved = context.approved_bundle == desk.bundle.hash
+    crossed = {
+        symbol: parts
+        for symbol, parts in plan.crossed.items()
+        if approved and stops.reason(symbol) is None
+    }
+    inputs = _inputs(answers, symbols) | parts | _units(CROSSED, symbols, crossed)
+    inputs |= _units(LEFT, symbols, {one.order.symbol: one.left for one in plan.orders})
+    notes = (
+        *(answer.note for answer in answers),
+        *(f"{symbol}: {_inside(one)} cross inside" for symbol, one in crossed.items()),
+        *(f"{left.symbol} left out: {left.reason}" for left in plan.left_out),
+    )
+    record = _record(desk, moment, policy, symbols, weights, inputs, lines, notes)
+    known = [age.known_at for age in context.features.values() if age.known_at]
+    return replace(record, known_at=max(record.known_at, *known)) if known else record, orders
+
+
+def _symbols(desk: Desk, positions: Mapping[str, Decimal]) -> tuple[str, ...]:
+    """Return the universe of all members, and what is held beside it."""
+    universe = desk.bundle.manifest.symbols
+    known = frozenset(universe)
+    return (*universe, *(symbol for symbol in positions if symbol not in known))
+
+
+def _leaves(records: Sequence[OrderRecord]) -> dict[tuple[str, str], Decimal]:
+    """Return (tick, symbol) -> signed units that may still execute."""
+    found: dict[tuple[str, str], Decimal] = {}
+    for record in records:
+        place = record.order.tick, record.order.symbol
+        found[place] = found.get(place, ZERO) + record.leaves * record.order.side.sign
+    return {place: count for place, count in found.items() if count}
+
+
+def _answer(
+    desk: Desk,
+    moment: Moment,
+    reads: SharedReads,
+    member: Member,
+    book: MemberBook,
+    coming: Mapping[str, Decimal],
+) -> _Answer:
+    """Return what one member wants; nothing that goes wrong with it touches the others."""
+    study, role = member.bundle.manifest.study, member.role
+    if member.stopped:
+        return _sale(moment, role, study, book, coming, member.bundle.manifest.sizing)
+    if not desk.member_due(member, moment.session.day):
+        return _Answer(role=role, note=f"{role}: {study} is not due")
+    try:
+        proposal = propose(
+            member.bundle,
+            reads,
+            at=moment.at,
+            current=_current(book, moment.marks, member.bundle.manifest.symbols),
+            freshness=desk.freshness,
+        )
+        asked = _planned(moment, member, book, coming, proposal.decided.weight)
+    except PlatformError as error:
+        return _Answer(role=role, note=f"{role}: {study} wants nothing new: {error}")
+    note = f"{role}: {study} {member.bundle.hash[:12]} decides over {_usd(book, moment)} USD"
+    return _Answer(role=role, note=note, proposal=proposal, asked=asked)
+
+
+def _usd(book: MemberBook, moment: Moment) -> str:
+    return f"{book.equity(moment.marks):,.2f}"
+
+
+def _current(book: MemberBook, marks: Mapping[str, Decimal], symbols: Sequence[str]) -> Array:
+    """Return value over equity per symbol, as `Book.weights` does for the account."""
+    values = {
+        name: units(count, name) * units(marks[name], name) for name, count in book.units.items()
+    }
+    equity = int(book.cash.scaleb(2)) * (PART // 100) + sum(values.values())
+    if equity <= 0:
+        raise DecisionInvalid(f"its share of the account is worth {book.equity(marks):.2f} USD")
+    rows, weights = _rows(tuple(symbols)), np.zeros(len(symbols))
+    for name, value in values.items():
+        if name in rows:
+            weights[rows[name]] = value / equity
+    return weights
+
+
+@lru_cache(maxsize=64)  # one entry per universe
+def _rows(symbols: tuple[str, ...]) -> dict[str, int]:
+    """Return where each symbol stands."""
+    return {symbol: row for row, symbol in enumerate(symbols)}
+
+
+def _planned(
+    moment: Moment,
+    member: Member,
+    book: MemberBook,
+    coming: Mapping[str, Decimal],
+    weight: Array,
+) -> Asked:
+    """Return a member's own plan; what it holds outside its universe goes."""
+    manifest = member.bundle.manifest
+    symbols, extra = manifest.symbols, book.units.keys() - _rows(manifest.symbols).keys()
+    if extra:
+        symbols = (*symbols, *sorted(extra))
+        weight = np.concatenate([weight, np.zeros(len(extra))])
+    plan = make_plan(
+        weight,
+        symbols,
+        prices=moment.marks,
+        positions=_with(book, coming),
+        equity=book.equity(moment.marks),
+        sizing=manifest.sizing,
+        day=moment.session.day,
+    )
+    return Asked(
+        role=member.role,
+        study=manifest.study,
+        orders=plan.orders,
+        left_out=plan.left_out,
+        minimum=Decimal(manifest.sizing.minimum_notional),
+    )
+
+
+def _with(book: MemberBook, coming: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    standing = dict(book.units)
+    for symbol, count in coming.items():
+        standing[symbol] = standing.get(symbol, ZERO) + count
+    return standing
+
+
+def _sale(
+    moment: Moment,
+    role: str,
+    study: str,
+    book: MemberBook,
+    coming: Mapping[str, Decimal],
+    sizing: SizingPolicy,
+) -> _Answer:
+    """Return the plan of somebody who only sells what is there."""
+    standing = {name: count for name, count in sorted(_with(book, coming).items()) if count}
+    if not standing:
+        return _Answer(role=role, note=f"{role}: {study} holds nothing")
+    plan = make_plan(
+        np.zeros(len(standing)),
+        tuple(standing),
+        prices=moment.marks,
+        positions=standing,
+        equity=moment.equity,
+        sizing=sizing.at_market,
+        day=moment.session.day,
+    )
+    note = f"{role}: {study} sells what it holds"
+    return _Answer(role=role, note=note, asked=Asked(role=role, study=study, orders=plan.orders))
+
+
+def _exits(answers: Sequence[_Answer], positions: Mapping[str, Decimal]) -> list[str]:
+    """Return the symbols that the account leaves completely."""
+    after = dict(positions)
+    for answer in answers:
+        for order in answer.asked.orders if answer.asked else ():
+            change = order.quantity * order.side.sign
+            after[order.symbol] = after.get(order.symbol, ZERO) + change
+    return [symbol for symbol, count in after.items() if not count]
+
+
+def _wanted(
+    answers: Sequence[_Answer],
+    symbols: tuple[str, ...],
+    books: Mapping[str, MemberBook],
+    moment: Moment,
+) -> tuple[Array, dict[str, Array]]:
+    """Return what all want together, fractions of the account's equity before sizing.
+
+    Whoever did not decide goes on holding what it holds; with it come the arrays that let
+    `runtime.joint.joint_graph` come to the same bits again.
+    """
+    marks, equity = moment.marks, float(moment.equity)
+    rows = {symbol: row for row, symbol in enumerate(symbols)}
+    kept, parts = np.zeros(len(symbols)), dict[str, Array]()
+    for answer in answers:
+        if answer.proposal is None and answer.asked is None:
+            for symbol, count in sorted(books[answer.role].units.items()):
+                kept[rows[symbol]] += float(count * marks[symbol]) / equity
+    parts[KEPT] = kept.copy()
+    for answer in sorted(answers, key=lambda one: one.role):
+        if answer.proposal is None:
+            continue
+        share = float(books[answer.role].equity(marks)) / equity
+        parts[f"share {answer.role}"] = np.array([share])
+        names, places = answer.proposal.bundle.manifest.symbols, None
+        if names != symbols:
+            places = np.array([rows[name] for name in names], dtype=np.float64)
+            parts[f"rows {answer.role}"] = places
+        add(kept, answer.proposal.decided.weight, share, places)
+    return kept, parts
+
+
+def _features(answers: Sequence[_Answer]) -> dict[str, FeatureAge]:
+    """Return the age of everything read; of two looks at one feature the older one counts."""
+    found: dict[str, FeatureAge] = {}
+    for answer in answers:
+        for name, age in answer.proposal.features.items() if answer.proposal else ():
+            known = found.setdefault(name, age)
+            if age.known_at is None or (known.known_at and age.known_at < known.known_at):
+                found[name] = age
+    return found
+
+
+def _record(
+    desk: Desk,
+    moment: Moment,
+    policy: Policy,
+    symbols: tuple[str, ...],
+    weights: Array,
+    inputs: Mapping[str, Array],
+    lines: tuple[PlanLine, ...],
+    notes: tuple[str, ...],
+) -> DecisionRecord:
+    snapshots = sorted({member.bundle.manifest.snapshot.hash for member in desk.members})
+    return DecisionRecord(
+        decision_id=decision_id(desk.journal.account, desk.bundle.hash, moment.tick),
+        bundle=desk.bundle.hash,
+        study=desk.bundle.manifest.study,
+        tick=moment.tick,
+        decided_at=moment.at,
+        known_at=max(bar.known_at for bar in moment.bars),
+        snapshot_hash=snapshots[0]
+        if len(snapshots) == 1
+        else hashlib.sha256("".join(snapshots).encode()).hexdigest(),
+        policy_hash=policy.hash,
+        symbols=symbols,
+        inputs=inputs,
+        current=tuple(moment.book.weights(moment.marks, symbols).tolist()),
+        scores=tuple(weights.tolist()),
+        weights=tuple(weights.tolist()),
+        signals=signals(symbols, Decided(score=weights, weight=weights)),
+        plan=lines,
+        cash=moment.book.cash,
+        equity=moment.equity,
+        notes=notes,
+    )
+
+
+def _inside(parts: Mapping[str, Decimal]) -> str:
+    return ", ".join(f"{role} {part:+f}" for role, part in parts.items())
+
+
+def _inputs(answers: Sequence[_Answer], symbols: Sequence[str]) -> dict[str, Array]:
+    """Return what the graphs saw and said; what several saw is kept once."""
+    found: dict[str, Array] = {}
+    for answer in answers:
+        if answer.proposal is None:
+            continue
+        proposal, role = answer.proposal, answer.role
+        manifest = proposal.bundle.manifest
+        everybody = manifest.symbols == tuple(symbols)
+        for name, source in proposal.bundle.inputs.items():
+            kept = kept_as(source, role)
+            if not (everybody or isinstance(source, CurrentWeights)):
+                kept = f"{kept} for {role}"
+            found.setdefault(kept, proposal.inputs[name])
+        found[f"score {role}"] = proposal.decided.score
+        found[f"weight {role}"] = proposal.decided.weight
+    return found
+
+
+def _units(
+    prefix: str, symbols: Sequence[str], parts: Mapping[str, Mapping[str, Decimal]]
+) -> dict[str, Array]:
+    """Return signed units per role and symbol as arrays, exactly; DecisionInvalid if they are not.
+
+    A float64 carries any decimal of at most 15 digits there and back.
+    """
+    rows = {symbol: row for row, symbol in enumerate(symbols)}
+    found: dict[str, Array] = {}
+    for symbol, by_role in parts.items():
+        for role, count in by_role.items():
+            value = float(count)
+            if count != value and exact(value) != count:
+                raise DecisionInvalid(f"{symbol}: {count} units are too many digits to be kept")
+            array = found.setdefault(prefix + role, np.zeros(len(symbols)))
+            array[rows[symbol]] = value
+    return found

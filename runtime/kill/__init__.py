@@ -1,0 +1,1 @@
+"""The kill switch and the sequence that empties the venues."""

@@ -1,0 +1,1 @@
+"""The guardrail policy: its file, its record, what a change lets through."""

@@ -1,0 +1,1 @@
+"""When a session runs and which process may run it."""
