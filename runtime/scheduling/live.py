@@ -38,7 +38,6 @@ from featurestore.errors import PlatformError
 from runtime.clock import Clock
 from runtime.engine import Engine, SessionOutcome
 from runtime.errors import HandedOver, Superseded
-from runtime.memory import settle
 from runtime.scheduling.fence import Epochs, Fence
 from runtime.scheduling.lead import Lead
 from runtime.scheduling.slots import Slots
@@ -98,6 +97,7 @@ class LiveDriver:
     wait: Callable[[float], bool] = field(default_factory=lambda: threading.Event().wait)
     # seconds -> True if the driver is to stop
     superseded: threading.Event = field(default_factory=threading.Event)  # another took over
+    settle: Callable[[], None] = lambda: None  # before each attempt; `runtime.memory.settle` live
     attempting: datetime | None = None  # since when an attempt is under way, UTC
 
     def is_stuck(self) -> bool:
@@ -172,7 +172,7 @@ class LiveDriver:
         if last is not None and session.day <= last:
             self._ended(session, began)
             return None
-        settle()
+        self.settle()
         outcome = engine.run_session(session, final=final)
         if not outcome.unpriced:
             self._ended(session, began)

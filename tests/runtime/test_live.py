@@ -20,6 +20,7 @@ from runtime.clock import ReplayClock, WallClock
 from runtime.domain import OrderState
 from runtime.engine import Engine, fund
 from runtime.errors import DatabaseUnavailable
+from runtime.memory import settle
 from runtime.scheduling.live import DELAY, LiveDriver, SessionJob, SessionTrigger, start
 from tests.fakes.market import CAPITAL, XNYS, SyntheticMarket, open_bench
 
@@ -75,7 +76,7 @@ def test_libraries_are_set_aside_from_the_collector_before_a_session(bench, monk
     )
     at(bench, FRIDAY.close + DELAY)
     gc.unfreeze()
-    driver_of(bench).run_due()
+    driver_of(bench, settle=settle).run_due()
     gc.unfreeze()
     assert frozen[0] > 10_000
 
