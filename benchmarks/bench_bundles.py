@@ -20,6 +20,7 @@ from runtime.desk import Desk
 from runtime.domain import Order
 from runtime.engine import Engine, fund
 from runtime.journal.records import DecisionRecord
+from runtime.memory import settle
 from runtime.tick import Moment
 from tests.fakes.market import XNYS, SyntheticMarket, open_bench
 from tests.fakes.several import joint_desk, members, tilted
@@ -43,6 +44,7 @@ class Timed(Engine):
         Engine.__init__(self, self.desk)
 
     def _decide(self, moment: Moment) -> tuple[DecisionRecord | None, tuple[Order, ...]]:
+        settle()  # as the trading process does before a session
         start = perf_counter()
         record, orders = super()._decide(moment)
         self.seconds.append(perf_counter() - start)

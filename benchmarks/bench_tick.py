@@ -120,6 +120,7 @@ def _tick(desk: Desk, bars: list, traded: int) -> tuple[float, dict, int]:  # ty
         session=SESSION, at=SESSION.close, bars=bars, book=book, equity=equity, breaks=()
     )
     history = History.of(desk.bundle.manifest, desk.calendar, desk.journal)
+    settle()  # as the trading process does before a session
     start = perf_counter()
     record, orders = decide(desk, moment, history)
     committed = desk.journal.record_decision(record, orders)
