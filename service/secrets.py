@@ -92,6 +92,14 @@ class Secrets:
             found[name] = self.source.read(ref.path, ref.field)
         return found
 
+    def without(self) -> dict[str, str]:
+        """Return the environment without the variables that refer to a secret; nothing is asked.
+
+        For what has to work with every source of secrets down, and needs files alone.
+        """
+        held = self.references()
+        return {name: value for name, value in self.environ.items() if name not in held}
+
     def references(self) -> dict[str, SecretRef]:
         """Return which variables hold a reference, and to what."""
         return {

@@ -84,7 +84,7 @@ def valkey_url(valkey_server: ValkeyServer) -> str:
 def s3_server() -> Iterator[str]:
     """Endpoint of a private S3 server for this test process."""
     if not MOTO.exists():
-        pytest.skip("no .venv-s3: `just test` makes it, or `just _s3`")
+        pytest.skip("no .venv-s3: `just test` makes it")
     with private_s3() as endpoint:
         yield endpoint
 

@@ -443,7 +443,7 @@ MOTO = Path(__file__).resolve().parents[1] / ".venv-s3" / "bin" / "moto_server"
 
 @contextlib.contextmanager
 def private_s3() -> Iterator[str]:
-    """Run an S3 server from a virtual environment of its own (`just _s3`); yield its endpoint.
+    """Run an S3 server from an environment of its own (`just test` makes it); yield its endpoint.
 
     Raises:
         ServerStartError: it did not answer in time.

@@ -78,12 +78,6 @@ def negative_squared_error(y: Array, predicted: Array, dates: Indices) -> float:
     return -float(np.mean((y - predicted) ** 2))
 
 
-def negative_log_loss(y: Array, predicted: Array, dates: Indices) -> float:
-    """Minus the mean log loss of probabilities, in nats."""
-    p = np.clip(predicted, 1e-12, 1 - 1e-12)
-    return float(np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))
-
-
 def fit_rows(learner: Learner, problem: Problem, rows: Indices) -> object:
     """Fit a learner on some rows of a problem."""
     groups = None

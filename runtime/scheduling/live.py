@@ -1,6 +1,6 @@
 """The engine under a wall clock: one job per exchange, fired by APScheduler after each close.
 
-The driver is a process of its own, or several of which one leads (`serve`). What is due is read
+The driver is a process of its own, or several of which one leads (`Replica`). What is due is read
 from calendar and record, never from the scheduler's memory, and a slot is claimed before any work
 on it, so a second replica or a restart fires at worst a session that has ended, to no effect.
 
@@ -368,20 +368,6 @@ class Stopping:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stopped)
-
-
-def serve(
-    driver: LiveDriver, job: SessionJob, on_error: Callable[[BaseException], None] | None = None
-) -> None:
-    """Drive alone, without claims, until SIGTERM or SIGINT; a running session is finished first."""
-    stopping = Stopping()
-    driver.wait = stopping.event.wait
-    stopping.on_signals()
-    scheduler = start(driver, job, on_error or _logged)
-    try:
-        stopping.event.wait()
-    finally:
-        scheduler.shutdown(wait=True)
 
 
 def _logged(error: BaseException) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.options import By, Json, Workspace, workspace_settings
+from service.commands.options import By, Json, Workspace, file_settings, workspace_settings
 from service.console import REFUSED, Output, reported
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def list_alerts(
     with reported(output):
         from service.alarms import open_book
 
-        book = open_book(workspace_settings(workspace))
+        book = open_book(file_settings(workspace))
         found = (*book.past(), *book.current()) if everything else book.open()
 
         def render(console: "Console") -> None:
@@ -61,7 +61,7 @@ def ack(
         from runtime.clock import WallClock
         from service.alarms import open_book
 
-        book = open_book(workspace_settings(workspace))
+        book = open_book(file_settings(workspace))
         done = book.acknowledge(which, by=by, at=WallClock().now(), note=note)
         output.answer(done, lambda console: _show(console, done))
 
@@ -79,7 +79,7 @@ def resolve(
         from runtime.clock import WallClock
         from service.alarms import open_book
 
-        book = open_book(workspace_settings(workspace))
+        book = open_book(file_settings(workspace))
         done = book.resolve(which, at=WallClock().now(), how=how)
         output.answer(done, lambda console: _show(console, done))
 

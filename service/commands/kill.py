@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands.options import By, Json, Workspace, workspace_settings
+from service.commands.options import By, Json, Workspace, file_settings
 from service.console import REFUSED, Output, reported
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _killing(workspace: Path | None) -> Any:
     from runtime.clock import WallClock
     from service.killing import open_killing
 
-    return open_killing(workspace_settings(workspace), WallClock())
+    return open_killing(file_settings(workspace), WallClock())
 
 
 @app.command(epilog="Example: [bold]sluice kill on symbol.AAPL --by ada --reason halt[/bold]")

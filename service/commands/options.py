@@ -32,6 +32,23 @@ def settings_of(workspace: Path | None) -> "Settings":
     return read_settings(secrets.resolved(), workspace=workspace, secrets=secrets)
 
 
+def file_settings(workspace: Path | None) -> "Settings":
+    """Read the settings of a workspace that must be there, references to secrets left out.
+
+    For the kill switch and the alerts: they are files, and work with Vault and databases down.
+    """
+    import os
+
+    from runtime.clock import WallClock
+    from service.secrets import Secrets
+    from service.settings import read_settings, require_workspace
+
+    secrets = Secrets(environ=os.environ, clock=WallClock())
+    settings = read_settings(secrets.without(), workspace=workspace)
+    require_workspace(settings)
+    return settings
+
+
 def workspace_settings(workspace: Path | None) -> "Settings":
     """Read the settings of a workspace that must be there."""
     from service.settings import require_workspace

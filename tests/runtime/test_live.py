@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -248,39 +242,3 @@ def test_apscheduler_fires_after_every_close_and_outlives_an_error():
     closes = [session.close for session in calendar.sessions(calendar.first, calendar.last)]
     assert all(one >= close for one, close in zip(fired[1:], closes, strict=False))
     assert job.id == "session SOON"
-
-
-def test_a_driver_process_runs_what_is_due_and_ends_on_sigterm(tmp_path):
-    """A process of its own: it closes the newest session, waits, and stops cleanly when told."""
-    program = textwrap.dedent(
-        """
-        import sys
-        from pathlib import Path
-        from runtime.scheduling.live import LiveDriver, SessionJob, serve
-        from tests.fakes.market import XNYS, open_bench
-        from datetime import datetime, UTC
-
-        bench = open_bench(Path(sys.argv[1]))
-        bench.desk.clock.advance(datetime(2017, 1, 5, 22, tzinfo=UTC))
-        driver = LiveDriver(
-            open_engine=bench.engine,
-            calendar=XNYS,
-            clock=bench.desk.clock,
-            on_session=lambda outcome: print(outcome.day, flush=True),
-        )
-        serve(driver, SessionJob(calendar="XNYS"))
-        print("stopped", flush=True)
-        """
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": "."},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline().strip() == "2017-01-05"
-    child.send_signal(signal.SIGTERM)
-    out, _ = child.communicate(timeout=20)
-    assert (out.strip(), child.returncode) == ("stopped", 0)

@@ -189,3 +189,18 @@ def _look_again(secrets: Secrets) -> None:
     secrets.session.patience = timedelta(seconds=0.1)
     for one in secrets._kept:
         one.keep()
+
+
+def test_the_kill_switch_and_the_alerts_need_no_secret(tmp_path):
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "workspace.json").write_text("{}")
+    gone = {"SLUICE_SECRETS": "vault", "VAULT_ADDR": "http://127.0.0.1:9", "VAULT_TOKEN": "x"}
+    refers = gone | {"SLUICE_DATABASE_URL": "secret:db#url", "SLUICE_OPERATOR_TOKEN": REFERENCE}
+
+    def run(*words: str):
+        return CliRunner().invoke(app, [*words, "-w", str(tmp_path / "ws")], env=refers)
+
+    stopped = run("kill", "on", "--by", "ada", "--reason", "all is down")
+    assert stopped.exit_code == 0, stopped.output
+    assert (tmp_path / "ws" / "kill" / "all").is_file()
+    assert "no alert is open" in run("alerts", "list").output
