@@ -13,13 +13,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from prometheus_client import CollectorRegistry
 
 from runtime.once import DatabaseKeys, FileKeys
-from service.errors import HANDLERS
-from service.flows import register_flows
-from service.guards import STATE
+from service.flows.outflow import register_flows
 from service.live import Live
-from service.measures import JournalMetrics
-from service.observed import Observed, secured
-from service.once import Once
 from service.routes import (
     alerts,
     books,
@@ -38,6 +33,11 @@ from service.routes import (
     sessions,
     signals,
 )
+from service.web.errors import HANDLERS
+from service.web.guards import STATE
+from service.web.measures import JournalMetrics
+from service.web.observed import Observed, secured
+from service.web.once import Once
 
 VERSION = "0.1.0"
 MAX_BODY = 64 * 1024  # bytes; no route takes a large body

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from runtime.alerts.book import AlertBook
 from runtime.journal.queries import JournalQueries
 from runtime.registry import Registry
-from service.accounts import Accounts
-from service.health import HealthChecks
-from service.killing import Killing
-from service.origins import Origins
-from service.policies import Policies
-from service.proof import Proved
-from service.reading import Reading
-from service.registrar import Registrar
-from service.seat import Seat
+from service.books.accounts import Accounts
+from service.books.origins import Origins
+from service.books.reading import Reading
+from service.books.shelf import Shelf
+from service.operator.killing import Killing
+from service.operator.policies import Policies
+from service.operator.registrar import Registrar
 from service.settings import Settings
-from service.shelf import Shelf
-from service.snapshots import Snapshots
+from service.trading.proof import Proved
+from service.trading.seat import Seat
+from service.web.health import HealthChecks
+from service.web.snapshots import Snapshots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from featurestore.errors import PlatformError
 from featurestore.servers import SCHEMES
 
 if TYPE_CHECKING:
-    from service.secrets import Secrets
+    from service.secrets.source import Secrets
 
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 SHORTEST_TOKEN = 16  # characters

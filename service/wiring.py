@@ -11,23 +11,23 @@ from runtime.clock import WallClock
 from runtime.database import open_database
 from runtime.errors import BundleRefused, KeyUnusable
 from runtime.joint.identity import JointLog
-from service.accounts import LIVE, Accounts
-from service.alarms import open_book
+from service.books.accounts import LIVE, Accounts
+from service.books.index import Index
+from service.books.origins import Origins
+from service.books.reading import Reading
+from service.books.shelf import LedgerView, Shelf
 from service.databases import open_runtime
-from service.health import HealthChecks
-from service.index import Index
-from service.killing import open_killing
 from service.live import Live
-from service.origins import Origins
-from service.policies import open_policies
-from service.proof import Proved, prove_apart
-from service.reading import Reading
+from service.operator.alarms import open_book
+from service.operator.killing import open_killing
+from service.operator.policies import open_policies
+from service.operator.registrar import open_registrar
 from service.records import open_journal, open_registry
-from service.registrar import open_registrar
-from service.seat import Seat
 from service.settings import Settings
-from service.shelf import LedgerView, Shelf
-from service.snapshots import Snapshots
+from service.trading.proof import Proved, prove_apart
+from service.trading.seat import Seat
+from service.web.health import HealthChecks
+from service.web.snapshots import Snapshots
 
 
 def open_live(

@@ -31,7 +31,7 @@ def list_alerts(
     """List the open alerts; ends with 1 if nobody has taken one of them."""
     output = Output(as_json=json)
     with reported(output):
-        from service.alarms import open_book
+        from service.operator.alarms import open_book
 
         book = open_book(file_settings(workspace))
         found = (*book.past(), *book.current()) if everything else book.open()
@@ -59,7 +59,7 @@ def ack(
     output = Output(as_json=json)
     with reported(output):
         from runtime.clock import WallClock
-        from service.alarms import open_book
+        from service.operator.alarms import open_book
 
         book = open_book(file_settings(workspace))
         done = book.acknowledge(which, by=by, at=WallClock().now(), note=note)
@@ -77,7 +77,7 @@ def resolve(
     output = Output(as_json=json)
     with reported(output):
         from runtime.clock import WallClock
-        from service.alarms import open_book
+        from service.operator.alarms import open_book
 
         book = open_book(file_settings(workspace))
         done = book.resolve(which, at=WallClock().now(), how=how)
@@ -96,8 +96,8 @@ def send_a_test(
         from runtime.alerts.alert import Alert
         from runtime.alerts.escalation import read_escalation
         from runtime.clock import WallClock
-        from service.alarms import open_notifier
         from service.faults import NotFound
+        from service.operator.alarms import open_notifier
 
         settings, now = workspace_settings(workspace), WallClock().now()
         escalation = read_escalation(settings.alerts)
@@ -125,7 +125,7 @@ def budget(workspace: Workspace = None, json: Json = False) -> None:
     output = Output(as_json=json)
     with reported(output):
         from runtime.clock import WallClock
-        from service.alarms import feed_budget
+        from service.operator.alarms import feed_budget
 
         found = feed_budget(workspace_settings(workspace), WallClock().now())
         share = found.good_share
@@ -167,7 +167,7 @@ def watch(
     """
     output = Output(as_json=json)
     with reported(output):
-        from service.watching import run
+        from service.operator.watching import run
 
         run(workspace_settings(workspace), output, tuple(expect or ("trade",)), once=once)
 

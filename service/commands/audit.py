@@ -17,13 +17,13 @@ from runtime.joint.identity import JointLog
 from runtime.joint.shadow_log import TABLE as SHADOWS
 from runtime.joint.shadow_log import ShadowLog
 from runtime.scheduling.slots import TABLE as SCHEDULE
-from service.accounts import LIVE
+from service.books.accounts import LIVE
+from service.books.shelf import LEASES, LEDGER
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
 from service.faults import NotFound
 from service.records import anchor, open_journal, open_registry
 from service.settings import Settings, require_workspace
-from service.shelf import LEASES, LEDGER
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -57,8 +57,8 @@ def show_ablations(settings: "Settings", output: Output, identifier: str) -> int
     from runtime.errors import JournalBroken
     from service.commands.why import identified
     from service.faults import NotFound
-    from service.proof import prove_here
     from service.settings import require_records
+    from service.trading.proof import prove_here
     from service.wiring import open_live
 
     require_records(settings)

@@ -246,7 +246,7 @@ def follow(
     output = Output(as_json=json)
     status = OK
     with reported(output):
-        from service.following import follow as followed
+        from service.flows.following import follow as followed
 
         status = followed(workspace_settings(workspace), output, group=group, once=once)
     finish(status)

@@ -54,7 +54,7 @@ def list_breaks(
     """List open breaks with class, age and the amount in suspense; ends with 1 if there are any."""
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import list_breaks as listed
+        from service.books.keeping import list_breaks as listed
 
         status = listed(workspace_settings(workspace), output, account, every=every)
     finish(status)
@@ -72,7 +72,7 @@ def resolve(
     """Close a break in your name; the amount leaves suspense and both stand in the journal."""
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import resolve_break
+        from service.books.keeping import resolve_break
 
         resolve_break(workspace_settings(workspace), output, account, name, by=by, reason=reason)
 
@@ -93,7 +93,7 @@ def split(
     """Book a split: the basis stays, units are scaled, a fraction is sold where cash is paid."""
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import book_action, split_of
+        from service.books.keeping import book_action, split_of
 
         settings = workspace_settings(workspace)
         event = split_of(action, symbol, _day("--on", on), ratio, in_lieu)
@@ -113,7 +113,7 @@ def dividend(
     """Book a dividend on what was held before the ex-date; it is income, no price profit."""
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import book_action, dividend_of
+        from service.books.keeping import book_action, dividend_of
 
         event = dividend_of(action, symbol, _day("--on", on), per_unit)
         book_action(workspace_settings(workspace), output, account, event)
@@ -135,7 +135,7 @@ def charge(
     """Book borrow, interest or tax."""
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import book_action, charge_of
+        from service.books.keeping import book_action, charge_of
 
         event = charge_of(action, kind, amount, symbol, _day("--on", on))
         book_action(workspace_settings(workspace), output, account, event)
@@ -157,7 +157,7 @@ def lake(
     """
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import book_announced
+        from service.books.keeping import book_announced
 
         days = _day("--from", first), _day("--to", last)
         book_announced(workspace_settings(workspace), output, account, view, days)
@@ -184,7 +184,7 @@ def bust(
     """Take an execution back, or replace it; the original entry stays as it is."""
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import Replacement, correct
+        from service.books.keeping import Replacement, correct
 
         right = Replacement(replaced_by, quantity, price, fee) if replaced_by else None
         correct(
@@ -209,7 +209,7 @@ def attribution(
     """Split the account's profit into its causes, session by session, to the cent."""
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import show_attribution
+        from service.books.keeping import show_attribution
 
         days = _day("--from", first), _day("--to", last)
         show_attribution(workspace_settings(workspace), output, account, days)
@@ -228,7 +228,7 @@ def decay(
     """Show what decisions would have earned, acted on later and later."""
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import show_decay
+        from service.books.keeping import show_decay
 
         days = _day("--from", first), _day("--to", last)
         settings = workspace_settings(workspace)
@@ -255,7 +255,7 @@ def decisions(
     """Find decisions of any year by day, symbol, bundle and verdict, newest first."""
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import list_decisions
+        from service.books.keeping import list_decisions
 
         list_decisions(
             workspace_settings(workspace),
@@ -286,7 +286,7 @@ def export(
     """Prove the journal and write a part of it to Parquet, with the head it was proved against."""
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import write_export
+        from service.books.keeping import write_export
 
         days = _day("--from", first), _day("--to", last)
         write_export(workspace_settings(workspace), output, account, what, out, days)
@@ -314,7 +314,7 @@ def redecide(
     """
     output = Output(as_json=json)
     with reported(output):
-        from service.bookkeeping import redecide as again
+        from service.books.keeping import redecide as again
 
         status = again(
             workspace_settings(workspace),

@@ -11,7 +11,7 @@ from service.console import REFUSED, Output, reported
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from service.control import EngagedAnswer, KillAnswer
+    from service.operator.control import EngagedAnswer, KillAnswer
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,7 +26,7 @@ Reason = Annotated[str, typer.Option(help="Why, in words.", show_default=False)]
 
 def _killing(workspace: Path | None) -> Any:
     from runtime.clock import WallClock
-    from service.killing import open_killing
+    from service.operator.killing import open_killing
 
     return open_killing(file_settings(workspace), WallClock())
 
@@ -41,7 +41,7 @@ def on(
     """
     output = Output(as_json=json)
     with reported(output):
-        from service.control import EngageRequest
+        from service.operator.control import EngageRequest
 
         done = _killing(workspace).engage(EngageRequest(scope=scope, reason=reason, by=by))
         output.answer(done, lambda console: _engaged(console, done))
@@ -63,7 +63,7 @@ def off(
     """Allow a scope again; needs the names of two persons."""
     output = Output(as_json=json)
     with reported(output):
-        from service.control import ReleaseRequest
+        from service.operator.control import ReleaseRequest
 
         asked = ReleaseRequest(scope=scope, reason=reason, by=by, second=second)
         found = _killing(workspace).release(asked)

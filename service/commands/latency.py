@@ -6,12 +6,12 @@ import msgspec
 
 from runtime.clock import WallClock
 from runtime.execution.latency import measure_latency, save_latency
-from service.accounts import LIVE
+from service.books.accounts import LIVE
 from service.console import OK, Output
 from service.databases import open_runtime
-from service.paper import latency_path
 from service.records import open_journal
 from service.settings import Settings, require_records
+from service.trading.paper import latency_path
 
 if TYPE_CHECKING:
     from rich.console import Console

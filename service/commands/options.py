@@ -25,7 +25,7 @@ def settings_of(workspace: Path | None) -> "Settings":
     import os
 
     from runtime.clock import WallClock
-    from service.secrets import Secrets
+    from service.secrets.source import Secrets
     from service.settings import read_settings
 
     secrets = Secrets(environ=os.environ, clock=WallClock())
@@ -40,7 +40,7 @@ def file_settings(workspace: Path | None) -> "Settings":
     import os
 
     from runtime.clock import WallClock
-    from service.secrets import Secrets
+    from service.secrets.source import Secrets
     from service.settings import read_settings, require_workspace
 
     secrets = Secrets(environ=os.environ, clock=WallClock())

@@ -11,7 +11,7 @@ from service.console import REFUSED, Output, reported
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from service.control import DiffAnswer, OverrideAnswer, PolicyAnswer
+    from service.operator.control import DiffAnswer, OverrideAnswer, PolicyAnswer
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +25,7 @@ OverrideId = Annotated[str, typer.Argument(metavar="OVERRIDE", help="Its id.")]
 
 
 def _policies(workspace: Path | None) -> Any:
-    from service.policies import open_policies
+    from service.operator.policies import open_policies
     from service.settings import require_records
 
     settings = settings_of(workspace)
@@ -121,7 +121,7 @@ def override(
     """Ask to change one limit for a while; in force once a second person approves."""
     output = Output(as_json=json)
     with reported(output):
-        from service.control import OverrideRequest
+        from service.operator.control import OverrideRequest
 
         asked = OverrideRequest(limit=limit, value=value, seconds=60 * minutes, by=by, why=why)
         found = _policies(workspace).ask(asked)

@@ -11,8 +11,8 @@ from service.console import OK, Output, reported
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from service.registrar import Request
-    from service.seats import ChangeAnswer, CompareAnswer, RegistryAnswer
+    from service.operator.registrar import Request
+    from service.operator.seats import ChangeAnswer, CompareAnswer, RegistryAnswer
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,7 +40,7 @@ def show(
     """Show every seat: bundle, version, stage, share of the capital, stop bands, comparison."""
     output = Output(as_json=json)
     with reported(output):
-        from service.registering import end_of, registrar_of
+        from service.operator.registering import end_of, registrar_of
 
         found = registrar_of(workspace_settings(workspace)).show(end_of(at))
         output.answer(found, lambda console: _show(console, found))
@@ -55,8 +55,8 @@ def history(
     """List every change, newest first: who put which bundle where, when and why."""
     output = Output(as_json=json)
     with reported(output):
-        from service.registering import registrar_of
-        from service.seats import HistoryAnswer
+        from service.operator.registering import registrar_of
+        from service.operator.seats import HistoryAnswer
 
         found = registrar_of(workspace_settings(workspace)).history(role)
         answer = HistoryAnswer(items=found)
@@ -91,8 +91,8 @@ def promote(
     """
     output = Output(as_json=json)
     with reported(output):
-        from service.registering import bands_of
-        from service.registrar import Request
+        from service.operator.registering import bands_of
+        from service.operator.registrar import Request
 
         bands = bands_of(max_drawdown, max_daily_loss, max_shortfall)
         _sign(
@@ -128,7 +128,7 @@ def challenge(
     """Let a bundle decide in shadow beside the champion; how it is judged is fixed now."""
     output = Output(as_json=json)
     with reported(output):
-        from service.registrar import Request
+        from service.operator.registrar import Request
 
         asked = Request(bundle=bundle, role=role, by=by, why=why, alpha=alpha, bound=bound)
         _sign(output, workspace, asked)
@@ -139,7 +139,7 @@ def compare(role: Role = "challenger", workspace: Workspace = None, json: Json =
     """Weigh a challenger against its champion; may be looked at every day."""
     output = Output(as_json=json)
     with reported(output):
-        from service.registering import registrar_of
+        from service.operator.registering import registrar_of
 
         found = registrar_of(workspace_settings(workspace)).compare(role)
         output.answer(found, lambda console: _compare(console, found))
@@ -157,7 +157,7 @@ def rollback(
     """
     output = Output(as_json=json)
     with reported(output):
-        from service.registering import registrar_of
+        from service.operator.registering import registrar_of
 
         done = registrar_of(workspace_settings(workspace)).rollback(role, by=by, why=why)
         output.answer(done, lambda console: _change(console, done))
@@ -170,7 +170,7 @@ def retire(
     """Empty a seat; one with capital has to lose its share first."""
     output = Output(as_json=json)
     with reported(output):
-        from service.registering import registrar_of
+        from service.operator.registering import registrar_of
 
         done = registrar_of(workspace_settings(workspace)).retire(role, by=by, why=why)
         output.answer(done, lambda console: _change(console, done))
@@ -196,7 +196,7 @@ def allocate(
     """Share the live account's capital among seats; what adds up to less than 1 stays in cash."""
     output = Output(as_json=json)
     with reported(output):
-        from service.registering import fractions_of, registrar_of
+        from service.operator.registering import fractions_of, registrar_of
 
         registrar = registrar_of(workspace_settings(workspace))
         shared = fractions_of(fractions or [])
@@ -214,7 +214,7 @@ def shares(
     """Show what each bundle of the live account has and made; the parts add up to the account."""
     output = Output(as_json=json)
     with reported(output):
-        from service.registering import registrar_of
+        from service.operator.registering import registrar_of
 
         found = registrar_of(workspace_settings(workspace)).shares(days)
 
@@ -233,8 +233,8 @@ def shares(
 
 
 def _sign(output: Output, workspace: Path | None, asked: "Request") -> None:
-    from service.registering import promotions_of
-    from service.registrar import change_answer
+    from service.operator.registering import promotions_of
+    from service.operator.registrar import change_answer
 
     change = promotions_of(workspace_settings(workspace)).promote(asked)
     done = change_answer(change)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runtime.engine import SessionOutcome
-from service.answers import CurveSummary
+from service.books.index import Index
+from service.books.reading import Reading
 from service.console import OK, REFUSED, Output
 from service.faults import QueryInvalid
-from service.index import Index
-from service.reading import Reading
 from service.settings import Settings, require_records
-from service.trading import Replayed, active_bundle, progress_note, replay_bundle
+from service.trading.engines import Replayed, active_bundle, progress_note, replay_bundle
+from service.web.answers import CurveSummary
 
 if TYPE_CHECKING:
     from rich.console import Console

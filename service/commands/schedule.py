@@ -86,7 +86,7 @@ def read_schedule(settings: "Settings", *, limit: int) -> ScheduleAnswer:
     from runtime.clock import WallClock
     from runtime.scheduling.fence import Epochs
     from runtime.scheduling.slots import TABLE, recorded
-    from service.accounts import LIVE as ACCOUNT
+    from service.books.accounts import LIVE as ACCOUNT
     from service.databases import open_runtime
     from service.settings import require_records
 

@@ -11,8 +11,8 @@ from service.console import REFUSED, Output, reported
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from service.moving import Moved
-    from service.secrets import Secrets
+    from service.secrets.moving import Moved
+    from service.secrets.source import Secrets
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,7 +26,7 @@ def _secrets() -> "Secrets":
     import os
 
     from runtime.clock import WallClock
-    from service.secrets import Secrets
+    from service.secrets.source import Secrets
 
     return Secrets(environ=os.environ, clock=WallClock())
 
@@ -84,7 +84,7 @@ def migrate(
     """
     output = Output(as_json=json)
     with reported(output):
-        from service.moving import migrate as move
+        from service.secrets.moving import migrate as move
 
         chosen = tuple(only or ())
         done = move(file, _secrets().vault, path, only=chosen, replace=replace, dry_run=dry_run)
@@ -104,7 +104,7 @@ def rotate(
     output = Output(as_json=json)
     with reported(output):
         from runtime.secrets.source import SCHEME, SecretRef
-        from service.moving import rotate as renew
+        from service.secrets.moving import rotate as renew
 
         ref = SecretRef.parse(SCHEME + reference.removeprefix(SCHEME))
         done = renew(_secrets().vault, ref)

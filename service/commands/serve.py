@@ -21,7 +21,7 @@ def serve(settings: Settings, output: Output) -> int:
     require_records(settings)
     require_free(settings.host, settings.port)
     from service.app import create_app
-    from service.hangup import reload_in_background
+    from service.web.hangup import reload_in_background
     from service.wiring import open_live
 
     live = open_live(settings, monotonic=time.monotonic)

@@ -23,7 +23,7 @@ def list_streams(workspace: Workspace = None, json: Json = False) -> None:
     """List every stream with how far each of its groups is behind."""
     output = Output(as_json=json)
     with reported(output):
-        from service.flowing import list_streams as listed
+        from service.flows.flowing import list_streams as listed
 
         listed(workspace_settings(workspace), output)
 
@@ -43,7 +43,7 @@ def publish(
     """
     output = Output(as_json=json)
     with reported(output):
-        from service.flowing import publish as announced
+        from service.flows.flowing import publish as announced
 
         announced(workspace_settings(workspace), output, account)
 
@@ -54,7 +54,7 @@ def buried(name: Name, group: Group, workspace: Workspace = None, json: Json = F
     output = Output(as_json=json)
     status = OK
     with reported(output):
-        from service.flowing import buried as found
+        from service.flows.flowing import buried as found
 
         status = found(workspace_settings(workspace), output, name, group)
     finish(status)
@@ -71,7 +71,7 @@ def revive(
     """Hand poison messages to their group once more, when the cause is mended."""
     output = Output(as_json=json)
     with reported(output):
-        from service.flowing import revive as revived
+        from service.flows.flowing import revive as revived
 
         revived(workspace_settings(workspace), output, name, group, ids)
 
@@ -87,6 +87,6 @@ def trim(
     """Remove what every group has acknowledged; what a group still needs stays."""
     output = Output(as_json=json)
     with reported(output):
-        from service.flowing import trim as trimmed
+        from service.flows.flowing import trim as trimmed
 
         trimmed(workspace_settings(workspace), output, name or [])

@@ -15,19 +15,19 @@ from runtime.replay import CAPITAL
 from runtime.scheduling.fence import Epochs, Fence, log_on
 from runtime.scheduling.live import LATE, LiveDriver, Replica, SessionJob, Stopping
 from runtime.scheduling.slots import Slots
-from service.accounts import LIVE
-from service.alarms import TRADE, Alarms, heart, open_book
+from service.books.accounts import LIVE
 from service.console import OK, Output
-from service.crew import live_crew
 from service.databases import open_runtime
-from service.hangup import reload_in_background
 from service.logs import configure
-from service.policies import Policies, open_policies
-from service.publishing import Publishing, publishing
+from service.operator.alarms import TRADE, Alarms, heart, open_book
+from service.operator.policies import Policies, open_policies
 from service.records import open_journal, open_lead
 from service.settings import Settings, require_records
-from service.trading import market_reader, open_desk
-from service.trail import Trail
+from service.trading.crew import live_crew
+from service.trading.engines import market_reader, open_desk
+from service.trading.publishing import Publishing, publishing
+from service.trading.trail import Trail
+from service.web.hangup import reload_in_background
 
 
 def trade(

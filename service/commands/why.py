@@ -4,12 +4,12 @@ import time
 from datetime import date
 from typing import TYPE_CHECKING
 
-from service.answers import DecisionAnswer, OriginAnswer, PlanLine
 from service.console import OK, Output
 from service.faults import NotFound
 from service.live import Live
-from service.proof import prove_here
 from service.settings import Settings, require_records
+from service.trading.proof import prove_here
+from service.web.answers import DecisionAnswer, OriginAnswer, PlanLine
 from service.wiring import open_live
 
 if TYPE_CHECKING:

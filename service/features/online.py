@@ -17,14 +17,14 @@ from featurestore.skew_metrics import Alert, SkewMetrics, firing, load_rules, pr
 from featurestore.times import MICROSECOND, instant
 from runtime.clock import WallClock
 from service.console import OK, REFUSED, Output
-from service.crew import live_crew
 from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
 from service.features.common import open_reader, open_store
-from service.online import Brought, Wanted, bring_online, wanted_by
-from service.online import open_store as open_online
+from service.flows.online import Brought, Wanted, bring_online, wanted_by
+from service.flows.online import open_store as open_online
 from service.settings import Settings, has_records
-from service.trading import market_reader
+from service.trading.crew import live_crew
+from service.trading.engines import market_reader
 
 if TYPE_CHECKING:
     from rich.console import Console

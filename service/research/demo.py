@@ -46,7 +46,7 @@ from service.research.demo_tables import (
 from service.research.promotion import promote_candidate
 from service.research.steps import Step, Steps
 from service.settings import Settings, read_settings
-from service.trading import active_bundle, progress_note, replay_bundle
+from service.trading.engines import active_bundle, progress_note, replay_bundle
 
 NOTEBOOKS = (
     Path("notebooks/strategies/momentum.ipynb"),

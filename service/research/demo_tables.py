@@ -10,9 +10,9 @@ from rich.table import Table
 from pipelines.judge import Judged
 from pipelines.performance import sharpe
 from pipelines.promote import PromotedBundle
-from service.index import Index
-from service.reading import Reading
-from service.trading import Replayed
+from service.books.index import Index
+from service.books.reading import Reading
+from service.trading.engines import Replayed
 
 
 class StudyFigures(msgspec.Struct, frozen=True, kw_only=True):

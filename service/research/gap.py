@@ -25,14 +25,14 @@ from runtime.bundles.contract import Manifest
 from runtime.bundles.inputs import CurrentWeights, Window
 from runtime.execution.fills import Latency
 from runtime.journal.store import Journal
-from service.accounts import LIVE, replay_account
+from service.books.accounts import LIVE, replay_account
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
-from service.paper import paper_market, states_of, traded_by_others
 from service.records import open_journal
 from service.research.card import find_bundle
 from service.settings import Settings, require_records
-from service.trading import market_reader
+from service.trading.engines import market_reader
+from service.trading.paper import paper_market, states_of, traded_by_others
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,9 +8,9 @@ from litestar.params import JSONBody
 
 from runtime.alerts.alert import Alert
 from runtime.clock import WallClock
-from service.control import TakeRequest
-from service.guards import requires_operator
+from service.operator.control import TakeRequest
 from service.routes.common import Service, described, encoded
+from service.web.guards import requires_operator
 
 
 @get("/alerts", responses=described(list[Alert]))

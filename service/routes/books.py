@@ -10,13 +10,13 @@ from litestar.params import JSONBody, QueryParameter
 
 from runtime.clock import WallClock
 from runtime.journal.breaks import Breaks
-from service.bookanswers import Attributed, BreakLine, BreaksAnswer, DecisionPage, ResolveRequest
-from service.bookviews import attributed, break_line, breaks_of, found_decisions
+from service.books.answers import Attributed, BreakLine, BreaksAnswer, DecisionPage, ResolveRequest
+from service.books.views import attributed, break_line, breaks_of, found_decisions
 from service.databases import open_runtime
-from service.guards import requires_operator
 from service.live import Live
 from service.records import open_journal
 from service.routes.common import Limit, Service, described, encoded
+from service.web.guards import requires_operator
 
 First: TypeAlias = Annotated[date | None, QueryParameter(description="First day.")]
 Last: TypeAlias = Annotated[date | None, QueryParameter(description="Last day, inclusive.")]

@@ -3,9 +3,9 @@
 from litestar import Response, get
 
 from runtime.registry import Change
-from service.answers import BundleEvent, BundlesAnswer
 from service.live import Live
 from service.routes.common import Service, described, encoded
+from service.web.answers import BundleEvent, BundlesAnswer
 
 
 @get("/bundles", responses=described(BundlesAnswer))

@@ -9,9 +9,9 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter, SkipValidation
 
-from service.answers import Problem
 from service.live import Live
-from service.snapshots import Aged
+from service.web.answers import Problem
+from service.web.snapshots import Aged
 
 # The framework would take the parts of a dataclass apart to validate them.
 Service: TypeAlias = NamedDependency[SkipValidation[Live]]

@@ -5,8 +5,8 @@ from typing import Annotated
 from litestar import Response, get
 from litestar.params import FromPath, QueryParameter
 
-from service.answers import DecisionAnswer, DecisionsAnswer, OriginAnswer
 from service.routes.common import Day, Limit, Service, described, encoded
+from service.web.answers import DecisionAnswer, DecisionsAnswer, OriginAnswer
 
 
 @get("/decisions", responses=described(DecisionsAnswer))

@@ -6,9 +6,9 @@ from typing import Annotated
 from litestar import Response, get
 from litestar.params import QueryParameter
 
-from service.answers import EquityAnswer
 from service.faults import QueryInvalid
 from service.routes.common import Service, described, encoded
+from service.web.answers import EquityAnswer
 
 
 @get("/equity", responses=described(EquityAnswer))

@@ -6,8 +6,8 @@ import msgspec
 from litestar import Response, get
 from litestar.openapi.datastructures import ResponseSpec
 
-from service.answers import Health
 from service.routes.common import Service, encoded
+from service.web.answers import Health
 
 _ANSWERS = {
     200: ResponseSpec(Health, generate_examples=False, description="Ready."),

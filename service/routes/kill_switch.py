@@ -6,9 +6,9 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import JSONBody
 
-from service.control import EngagedAnswer, EngageRequest, KillAnswer, ReleaseRequest
-from service.guards import requires_operator
+from service.operator.control import EngagedAnswer, EngageRequest, KillAnswer, ReleaseRequest
 from service.routes.common import Service, described, encoded
+from service.web.guards import requires_operator
 
 
 @get("/kill-switch", responses=described(KillAnswer))

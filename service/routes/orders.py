@@ -3,8 +3,8 @@
 from litestar import Response, get
 from litestar.params import FromPath
 
-from service.answers import OrderAnswer, OriginAnswer
 from service.routes.common import Service, described, encoded
+from service.web.answers import OrderAnswer, OriginAnswer
 
 
 @get("/orders/{order_id:str}", responses=described(OrderAnswer))

@@ -8,7 +8,8 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody
 
-from service.control import (
+from service.live import Live
+from service.operator.control import (
     DiffAnswer,
     DiffRequest,
     OverrideAnswer,
@@ -18,9 +19,8 @@ from service.control import (
     ReloadRequest,
     RollbackRequest,
 )
-from service.guards import requires_operator
-from service.live import Live
 from service.routes.common import Service, described, encoded
+from service.web.guards import requires_operator
 
 
 async def _answer(work: Callable[..., Any], *arguments: Any, **named: Any) -> Response[bytes]:

@@ -2,8 +2,8 @@
 
 from litestar import Response, get
 
-from service.answers import PositionsAnswer
 from service.routes.common import Day, Service, described, encoded
+from service.web.answers import PositionsAnswer
 
 
 @get("/positions", responses=described(PositionsAnswer))

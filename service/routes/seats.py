@@ -8,10 +8,8 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import JSONBody, QueryParameter
 
-from service.guards import requires_operator
 from service.live import Live
-from service.routes.common import Day, Limit, Service, described, encoded
-from service.seats import (
+from service.operator.seats import (
     CompareAnswer,
     HistoryAnswer,
     RegistryAnswer,
@@ -19,6 +17,8 @@ from service.seats import (
     RolledBack,
     SharesAnswer,
 )
+from service.routes.common import Day, Limit, Service, described, encoded
+from service.web.guards import requires_operator
 
 
 @get("/registry", responses=described(RegistryAnswer))

@@ -2,8 +2,8 @@
 
 from litestar import Response, get
 
-from service.answers import SessionsAnswer
 from service.routes.common import Day, Limit, Service, described, encoded
+from service.web.answers import SessionsAnswer
 
 
 @get("/sessions", responses=described(SessionsAnswer))

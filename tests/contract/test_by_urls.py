@@ -31,13 +31,13 @@ from runtime.registry import Promoted, Registry
 from runtime.replay import CAPITAL
 from runtime.streams import Consumer, open_stream
 from runtime.streams.messages import observation, signals
-from service.accounts import LIVE
 from service.app import create_app
+from service.books.accounts import LIVE
 from service.cli import app
-from service.proof import prove_here
-from service.publishing import publishing
 from service.settings import Settings, read_settings
-from service.trading import active_bundle, market_reader, open_desk
+from service.trading.engines import active_bundle, market_reader, open_desk
+from service.trading.proof import prove_here
+from service.trading.publishing import publishing
 from service.wiring import open_live
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest, tilt_signer
 

@@ -21,7 +21,7 @@ from runtime.clock import WallClock
 from runtime.database import open_database
 from runtime.errors import BundleRefused
 from runtime.journal.store import Journal
-from service.accounts import replay_account
+from service.books.accounts import replay_account
 from service.research.demo import _fresh_workspace, _heads
 from service.settings import read_settings
 from tests.golden.replay import SHORTEST, baseline, fingerprint

@@ -25,9 +25,9 @@ from runtime.database import open_database
 from runtime.engine import Engine
 from runtime.registry import Promoted, Registry
 from runtime.replay import ReplayResult, replay
-from service.accounts import replay_account
+from service.books.accounts import replay_account
 from service.settings import Settings, read_settings
-from service.trading import open_desk
+from service.trading.engines import open_desk
 from tests.conftest_market import MarketLake
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest, tilt_signer
 

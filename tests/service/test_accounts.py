@@ -16,11 +16,11 @@ from runtime.database import open_database
 from runtime.engine import fund
 from runtime.journal.records import SessionRecord
 from runtime.journal.store import Journal
-from service.accounts import LIVE, replay_account
+from service.books.accounts import LIVE, replay_account
 from service.faults import QueryInvalid
-from service.proof import prove_here
 from service.settings import read_settings
-from service.trading import active_bundle, replay_bundle
+from service.trading.engines import active_bundle, replay_bundle
+from service.trading.proof import prove_here
 from service.wiring import open_live
 from tests.fakes.trading import promote_over_lake, promoted_workspace
 

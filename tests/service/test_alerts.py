@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from runtime.clock import WallClock
 from runtime.engine import SessionOutcome
 from runtime.kill.switch import KillSwitch
-from service.alarms import TRADE, Alarms, heart, open_book, open_watch
 from service.app import create_app
 from service.cli import app
+from service.operator.alarms import TRADE, Alarms, heart, open_book, open_watch
 from service.settings import read_settings
 from service.wiring import open_live
 from tests.fakes.receivers import mail_server, webhook
@@ -62,7 +62,7 @@ def environ(tmp_path, received):
 
 @pytest.fixture
 def settings(environ):
-    from service.secrets import Secrets
+    from service.secrets.source import Secrets
 
     secrets = Secrets(environ=environ, clock=WallClock())
     return read_settings(secrets.resolved(), secrets=secrets)

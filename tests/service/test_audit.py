@@ -19,10 +19,10 @@ from runtime.clock import ReplayClock
 from runtime.database import open_database
 from runtime.errors import DatabaseUnavailable, JournalBroken
 from runtime.registry import Promoted
-from service.accounts import LIVE
-from service.proof import prove_here
+from service.books.accounts import LIVE
 from service.records import open_journal, open_registry
 from service.settings import read_settings
+from service.trading.proof import prove_here
 from service.wiring import open_live
 from tests.fakes.trading import traded_workspace
 

@@ -16,8 +16,8 @@ from runtime.journal.breaks import Breaks
 from runtime.journal.reconcile import Break, BreakClass
 from runtime.journal.store import Journal
 from service.app import create_app
-from service.bookanswers import Attributed, BreakLine, BreaksAnswer, DecisionPage
-from service.proof import prove_here
+from service.books.answers import Attributed, BreakLine, BreaksAnswer, DecisionPage
+from service.trading.proof import prove_here
 from service.wiring import open_live
 from tests.fakes.trading import traded_workspace
 

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from runtime.clock import WallClock
 from runtime.streams import Consumer, Message, open_stream
-from service.accounts import replay_account
+from service.books.accounts import replay_account
 from service.cli import app
-from service.flows import StreamFlows
+from service.flows.outflow import StreamFlows
 from tests.fakes.trading import traded_workspace
 
 NAME, GROUP = "signals.tilt", "desk"

@@ -24,13 +24,13 @@ from runtime.journal.store import Journal
 from runtime.registry import CHAMPION, Comparison, Promoted, Registry
 from runtime.replay import CAPITAL
 from runtime.scheduling.live import LiveDriver
-from service.accounts import LIVE
-from service.bands import BY
+from service.books.accounts import LIVE
 from service.cli import app
-from service.crew import live_crew
-from service.proof import prove_here
 from service.settings import read_settings
-from service.trading import open_desk
+from service.trading.bands import BY
+from service.trading.crew import live_crew
+from service.trading.engines import open_desk
+from service.trading.proof import prove_here
 from service.wiring import open_live
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest
 from tests.fakes.trading import FEATURE, SYMBOLS, promoted_workspace, walk_reader

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.curves import max_drawdown, returns_of, sharpe, summary
+from service.books.curves import max_drawdown, returns_of, sharpe, summary
 
 
 def test_drawdown_is_measured_from_the_running_peak():

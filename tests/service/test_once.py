@@ -15,8 +15,8 @@ from runtime.errors import DatabaseUnavailable, KeyPending
 from runtime.once import KEPT, Asked, DatabaseKeys, FileKeys
 from runtime.policies.log import PolicyLog
 from service.app import create_app
-from service.proof import prove_here
 from service.settings import read_settings
+from service.trading.proof import prove_here
 from service.wiring import open_live
 from tests.service.test_operator import DEFAULT, SHOWN, TIGHT, TOKEN
 

@@ -13,13 +13,19 @@ from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.errors import DatabaseUnavailable
 from runtime.kill.switch import KillSwitch
 from runtime.policies.policy import policy_text
-from service.answers import Problem
 from service.app import create_app
-from service.control import DiffAnswer, EngagedAnswer, KillAnswer, OverrideAnswer, PolicyAnswer
-from service.hangup import reload_policy
-from service.policies import open_policies
-from service.proof import prove_here
+from service.operator.control import (
+    DiffAnswer,
+    EngagedAnswer,
+    KillAnswer,
+    OverrideAnswer,
+    PolicyAnswer,
+)
+from service.operator.policies import open_policies
 from service.settings import SettingsInvalid, read_settings
+from service.trading.proof import prove_here
+from service.web.answers import Problem
+from service.web.hangup import reload_policy
 from service.wiring import open_live
 from tests.runtime.test_kill import order
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.policies.policy import policy_text
 from service.cli import app
-from service.policies import open_policies
+from service.operator.policies import open_policies
 from service.settings import read_settings
 from tests.runtime.test_kill import order
 from tests.service.test_light import free_port, served

@@ -20,12 +20,12 @@ from runtime.bundles.signing import load_signer, load_trusted
 from runtime.database import open_database
 from runtime.joint.shadow_log import ShadowBook, ShadowDay, ShadowLog
 from runtime.registry import CHALLENGER, Comparison, Promoted, Registry
-from service.answers import BundlesAnswer, Problem
 from service.app import create_app
 from service.cli import app
-from service.proof import prove_here
-from service.seats import CompareAnswer, HistoryAnswer, RegistryAnswer, RolledBack
+from service.operator.seats import CompareAnswer, HistoryAnswer, RegistryAnswer, RolledBack
 from service.settings import read_settings
+from service.trading.proof import prove_here
+from service.web.answers import BundlesAnswer, Problem
 from service.wiring import open_live
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest
 from tests.fakes.trading import FEATURE, SYMBOLS, promoted_workspace

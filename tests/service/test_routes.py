@@ -13,10 +13,10 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from runtime.errors import DatabaseUnavailable
-from service import answers as a
 from service.app import create_app
-from service.proof import prove_here
 from service.settings import read_settings
+from service.trading.proof import prove_here
+from service.web import answers as a
 from service.wiring import open_live
 from tests.fakes.trading import SYMBOLS, promoted_workspace, traded_workspace
 

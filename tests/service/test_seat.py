@@ -12,8 +12,8 @@ from runtime.bundles.signing import load_trusted
 from runtime.database import open_database
 from runtime.errors import BundleRefused
 from runtime.registry import Change, Promoted, Registry
-from service.proof import Proved, prove_apart, prove_here
-from service.seat import RETRY, Seat
+from service.trading.proof import Proved, prove_apart, prove_here
+from service.trading.seat import RETRY, Seat
 from tests.fakes.graphs import tilt_bundle, tilt_manifest
 from tests.fakes.trading import promoted_workspace
 

@@ -14,8 +14,8 @@ from runtime.errors import SecretMissing
 from runtime.secrets.source import SecretRef
 from service.app import create_app
 from service.cli import app
-from service.moving import rotate
-from service.secrets import Secrets
+from service.secrets.moving import rotate
+from service.secrets.source import Secrets
 from service.settings import SettingsInvalid, read_settings
 from service.wiring import open_live
 from tests.fakes.vault import FakeVault, serving

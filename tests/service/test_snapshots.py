@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from runtime.errors import DatabaseUnavailable
-from service.snapshots import CAPACITY, FRESH, STALE, Aged, Snapshots
+from service.web.snapshots import CAPACITY, FRESH, STALE, Aged, Snapshots
 
 
 class World:

@@ -21,12 +21,12 @@ from runtime.errors import VenuesInvalid
 from runtime.execution.latency import MeasuredLatency, save_latency
 from runtime.journal.store import Journal
 from runtime.registry import Promoted, Registry
-from service.accounts import LIVE
+from service.books.accounts import LIVE
 from service.commands.latency import show_latency
 from service.console import OK, Output
-from service.paper import latency_path, traded_by_others, venues_folder
 from service.settings import read_settings
-from service.trading import active_bundle, open_desk
+from service.trading.engines import active_bundle, open_desk
+from service.trading.paper import latency_path, traded_by_others, venues_folder
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest
 from tests.fakes.trading import (
     FEATURE,

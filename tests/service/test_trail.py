@@ -14,7 +14,7 @@ from runtime.engine import SessionOutcome
 from service.logs import configure
 from service.records import open_journal
 from service.settings import SettingsInvalid, read_settings
-from service.trail import Trail
+from service.trading.trail import Trail
 from tests.fakes.trading import traded_workspace
 
 

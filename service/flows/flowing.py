@@ -10,7 +10,7 @@ from runtime.streams import Stream, open_stream, stream_names
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
 from service.faults import NotFound
-from service.online import open_outbox
+from service.flows.online import open_outbox
 from service.records import open_journal
 from service.settings import Settings, require_records
 

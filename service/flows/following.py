@@ -20,7 +20,7 @@ from runtime.streams import Consumer, Step, open_stream
 from runtime.streams.consumer import OUTAGES
 from runtime.streams.messages import FEATURES, online_handler
 from service.console import OK, REFUSED, Output
-from service.online import open_store
+from service.flows.online import open_store
 from service.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -22,12 +22,12 @@ from runtime.joint.shadow_log import ShadowLog
 from runtime.joint.shares import Shares
 from runtime.journal.queries import JournalQueries
 from runtime.registry import CHALLENGER, CHAMPION, Change, Registry
-from service.bands import Watch
 from service.databases import open_runtime
 from service.records import open_registry
-from service.seat import Seat
 from service.settings import Settings
-from service.trading import active_bundle, load_seated, verify_seated
+from service.trading.bands import Watch
+from service.trading.engines import active_bundle, load_seated, verify_seated
+from service.trading.seat import Seat
 
 log = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ from runtime.errors import (
     ReleaseRefused,
     ScopeUnknown,
 )
-from service.answers import Problem
 from service.faults import NotFound, QueryInvalid, ServiceFault
-from service.guards import TokenRefused, WritesDisabled
+from service.web.answers import Problem
+from service.web.guards import TokenRefused, WritesDisabled
 
 MEDIA_TYPE = "application/problem+json"
 LOG = logging.getLogger("sluice.service")

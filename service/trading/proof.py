@@ -15,7 +15,7 @@ import msgspec
 from runtime.bundles.contract import Manifest, Signature, Stage
 from runtime.bundles.signing import TrustedKeys
 from runtime.errors import BundleRefused
-from service.answers import CellAnswer
+from service.web.answers import CellAnswer
 
 PATIENCE = 120.0  # seconds a proof may take
 REFUSED = 3  # exit status of a child that refuses the bundle
@@ -76,7 +76,7 @@ def prove_apart(folder: Path, trusted: TrustedKeys) -> Proved:
     question = msgspec.json.encode(_Question(str(folder), dict(trusted)))
     try:
         child = subprocess.run(
-            [sys.executable, "-P", "-m", "service.proof"],
+            [sys.executable, "-P", "-m", "service.trading.proof"],
             input=question,
             capture_output=True,
             check=False,

@@ -31,13 +31,13 @@ from runtime.policies.policy import Policy, default_policy, load_policy
 from runtime.registry import Change
 from runtime.replay import ReplayResult, replay
 from runtime.scheduling.fence import Fence
-from service.accounts import replay_account
+from service.books.accounts import replay_account
 from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
-from service.paper import open_venues, paper_market
 from service.records import open_journal, open_registry
-from service.seat import Seat
 from service.settings import Settings
+from service.trading.paper import open_venues, paper_market
+from service.trading.seat import Seat
 
 OPENING = Opening(
     by="runtime", purpose="trades a promoted bundle over the years after its research"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from runtime.journal.store import Journal
 from runtime.registry import Registry
-from service.reading import Reading
+from service.books.reading import Reading
 
 LIVE = "live"  # what `sluice trade` trades for
 

@@ -6,10 +6,10 @@ from runtime.joint.identity import JointLog
 from runtime.joint.shares import LEFT
 from runtime.journal.records import DecisionRecord
 from runtime.registry import CHAMPION
-from service import answers as a
-from service.accounts import Accounts
-from service.reading import Reading
-from service.shelf import LedgerView, Shelf
+from service.books.accounts import Accounts
+from service.books.reading import Reading
+from service.books.shelf import LedgerView, Shelf
+from service.web import answers as a
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

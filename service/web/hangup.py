@@ -4,7 +4,7 @@ import logging
 from threading import Thread
 
 from featurestore.errors import PlatformError
-from service.policies import Policies
+from service.operator.policies import Policies
 
 LOG = logging.getLogger("sluice.policy")
 

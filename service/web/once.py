@@ -12,8 +12,8 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from runtime.clock import Clock
 from runtime.errors import DatabaseUnavailable
 from runtime.once import Asked, DatabaseKeys, FileKeys, Kept
-from service.answers import Problem
-from service.guards import accepts
+from service.web.answers import Problem
+from service.web.guards import accepts
 
 HEADER = b"idempotency-key"
 LONGEST = 200  # characters of a key

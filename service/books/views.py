@@ -6,7 +6,7 @@ from runtime.journal.attribution import attribute
 from runtime.journal.breaks import BreakLog, KeptBreak
 from runtime.journal.decisions import DecisionStore
 from runtime.journal.queries import JournalQueries
-from service.bookanswers import (
+from service.books.answers import (
     Attributed,
     BreakLine,
     BreaksAnswer,
@@ -15,8 +15,8 @@ from service.bookanswers import (
     SessionLine,
 )
 from service.faults import NotFound
-from service.paper import paper_market
 from service.settings import Settings
+from service.trading.paper import paper_market
 
 Days = tuple[date | None, date | None]
 

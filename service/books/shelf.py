@@ -12,7 +12,7 @@ from runtime.bundles.signing import TrustedKeys, verify_signature
 from runtime.chain import ChainedLog
 from runtime.errors import BundleRefused
 from runtime.registry import Change
-from service.proof import Proved
+from service.trading.proof import Proved
 
 LEDGER = "ledger"  # the ledger's chained table
 LEASES = "ledger_leases"  # reads of research data, a chain beside it

@@ -10,8 +10,9 @@ from runtime.clock import Clock
 from runtime.kill.sequence import KillReport, cancel_all
 from runtime.kill.switch import KillSwitch, check_scope
 from runtime.ports import Broker
-from service.accounts import LIVE
-from service.control import (
+from service.books.accounts import LIVE
+from service.faults import ServiceFault
+from service.operator.control import (
     EngagedAnswer,
     EngageRequest,
     KillAnswer,
@@ -19,7 +20,6 @@ from service.control import (
     ReleaseRequest,
     StopAnswer,
 )
-from service.faults import ServiceFault
 from service.settings import Settings
 
 

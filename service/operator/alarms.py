@@ -20,7 +20,7 @@ from runtime.alerts.watch import Condition, Finding, Watch
 from runtime.clock import Clock
 from runtime.kill.switch import KillSwitch
 from runtime.secrets.source import SCHEME, SecretRef
-from service.accounts import LIVE
+from service.books.accounts import LIVE
 from service.settings import Settings
 
 if TYPE_CHECKING:

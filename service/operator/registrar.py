@@ -19,7 +19,7 @@ from runtime.joint.shares import Shares
 from runtime.journal.queries import JournalQueries
 from runtime.registry import CHALLENGER, CHAMPION, Change, Registry
 from service.faults import NotFound
-from service.seats import (
+from service.operator.seats import (
     ChangeAnswer,
     CompareAnswer,
     MemberDayAnswer,

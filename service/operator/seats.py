@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from service.control import Asked, Name, Words
+from service.operator.control import Asked, Name, Words
 
 
 class RollbackSeat(Asked, frozen=True, kw_only=True):

@@ -11,10 +11,10 @@ from runtime.journal.actions import Correction, Dividend, Event, Split, in_time
 from runtime.journal.book import book_of
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, SessionRecord
-from service import answers as a
-from service.curves import returns_of, sharpe, summary
+from service.books.curves import returns_of, sharpe, summary
+from service.books.index import Index, IndexedDecision
 from service.faults import NotFound
-from service.index import Index, IndexedDecision
+from service.web import answers as a
 
 REFUSED = "refused: "  # how the engine begins the note of a tick that decided nothing
 CENT, MICRO = Decimal("0.01"), Decimal("0.000001")

@@ -10,15 +10,15 @@ from runtime.errors import PolicyInvalid
 from runtime.policies.diff import diff
 from runtime.policies.log import Installed, Override, PolicyLog, Reloaded
 from runtime.policies.policy import Policy, parse_policy, policy_text
-from service.control import (
+from service.databases import open_runtime
+from service.faults import NotFound
+from service.operator.control import (
     DiffAnswer,
     OverrideAnswer,
     OverrideRequest,
     PolicyAnswer,
     PolicyEntry,
 )
-from service.databases import open_runtime
-from service.faults import NotFound
 from service.settings import Settings
 
 

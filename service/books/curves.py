@@ -6,7 +6,7 @@ from math import sqrt
 import numpy as np
 
 from runtime.bundles.inputs import Array
-from service.answers import CurveSummary
+from service.web.answers import CurveSummary
 
 YEAR = 252  # sessions a year
 FEWEST = 20  # daily returns below which a ratio says nothing

@@ -16,7 +16,7 @@ from runtime.journal.adjustments import Adjustments
 from runtime.journal.attribution import PARTS
 from runtime.journal.breaks import Breaks
 from runtime.journal.store import Journal
-from service.bookanswers import (
+from service.books.answers import (
     Announced,
     Booked,
     DelayLine,
@@ -31,13 +31,13 @@ from service.bookanswers import (
     show_exported,
     show_redecided,
 )
-from service.bookviews import Days, attributed, break_line, breaks_of, found_decisions
+from service.books.views import Days, attributed, break_line, breaks_of, found_decisions
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
-from service.proof import prove_apart
 from service.records import open_journal
 from service.settings import Settings, require_records
+from service.trading.proof import prove_apart
 from service.wiring import open_live
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def book_announced(settings: Settings, output: Output, account: str, view: str, 
     from featurestore.store import FeatureStore
     from runtime.chain import micros
     from runtime.journal.announced import announced
-    from service.trading import OPENING
+    from service.trading.engines import OPENING
 
     journal, now = journal_of(settings, account), WallClock().now()
     store = FeatureStore(Lake(settings.lake_url))

@@ -14,7 +14,7 @@ from featurestore.reader import LakeReader
 from runtime.desk import Desk
 from runtime.streams.relay import Relay
 from service.databases import open_runtime
-from service.online import bring_online_quietly, open_outbox
+from service.flows.online import bring_online_quietly, open_outbox
 from service.settings import Settings
 
 

@@ -14,9 +14,9 @@ from runtime.errors import DatabaseUnavailable, StreamUnavailable
 from runtime.streams import Stream, open_stream, stream_names
 from runtime.streams.metrics import StreamMetrics
 from runtime.streams.outbox import Outbox
-from service.accounts import LIVE
+from service.books.accounts import LIVE
+from service.flows.online import open_outbox, open_store
 from service.live import Live
-from service.online import open_outbox, open_store
 
 
 def register_flows(registry: CollectorRegistry, live: Live, *, clock: Clock | None = None) -> None:

@@ -8,11 +8,11 @@ from runtime.bundles.contract import Stage, StopBands
 from runtime.clock import WallClock
 from runtime.errors import RegistryConflict
 from runtime.registry import CHALLENGER, CHAMPION, Change, Comparison, Promoted, check_role
-from service.accounts import LIVE
+from service.books.accounts import LIVE
 from service.databases import open_runtime
 from service.faults import QueryInvalid
+from service.operator.registrar import Promotions, Registrar, Request, open_registrar
 from service.records import open_journal, open_registry
-from service.registrar import Promotions, Registrar, Request, open_registrar
 from service.settings import Settings, require_records
 
 
@@ -38,8 +38,8 @@ def _sign(settings: Settings, registrar: Registrar, folder: Path, asked: Request
     """Prove a bundle, sign it anew and seat it; nothing is seated that does not load."""
     from runtime.bundles.bundle import load_bundle, promote_bundle
     from runtime.bundles.signing import load_signer, load_trusted
-    from service.crew import check_comparable
-    from service.trading import active_bundle
+    from service.trading.crew import check_comparable
+    from service.trading.engines import active_bundle
 
     check_role(asked.role)
     trusted, registry = load_trusted(settings.trusted_keys), registrar.registry

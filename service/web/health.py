@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from runtime.errors import DatabaseUnavailable, JournalBroken
-from service.accounts import Accounts
-from service.answers import Check, Health
-from service.proof import Proved
-from service.seat import Seat
+from service.books.accounts import Accounts
+from service.trading.proof import Proved
+from service.trading.seat import Seat
+from service.web.answers import Check, Health
 
 
 @dataclass(slots=True)

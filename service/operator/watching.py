@@ -7,9 +7,9 @@ import threading
 from typing import Any
 
 from runtime.clock import WallClock
-from service.alarms import WATCH, heart, open_watch
 from service.console import Output
 from service.logs import configure
+from service.operator.alarms import WATCH, heart, open_watch
 from service.settings import Settings
 
 EVERY = 1.0  # seconds between two rounds; a breach reaches a person within five

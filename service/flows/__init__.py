@@ -1,0 +1,1 @@
+"""Streams and online features as the service feeds and follows them."""

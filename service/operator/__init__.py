@@ -1,0 +1,1 @@
+"""What an operator asks for: kill switch, policy, registry, alerts."""

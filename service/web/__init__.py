@@ -1,0 +1,1 @@
+"""What surrounds the routes: answers, errors, guards, metrics, repeats, answers kept encoded."""
