@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -10,17 +11,40 @@ from typing import Any
 import exchange_calendars
 
 FIRST, LAST = date(1990, 1, 1), date(2030, 12, 31)
-EXCHANGES = ("XNYS",)
 TABLES = Path(__file__).resolve().parent.parent / "featurestore" / "tables"
 
 
-def session_table(exchange: str, first: date = FIRST, last: date = LAST) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """An exchange whose sessions are packaged: one session a day, within one UTC date."""
+
+    name: str  # ISO 10383 market identifier
+    kept_by: str = ""  # the exchange whose sessions it shares, where the library knows only that
+    first: date = FIRST
+    last: date = LAST
+
+
+# The library knows the Indian holidays from 1997 until they are announced, year by year. It has no
+# XNSE; the National Stock Exchange keeps the sessions of the BSE, as pandas_market_calendars has it
+# too (`aliases = ["BSE", "NSE"]` in calendars/bse.py).
+INDIA_FIRST, INDIA_LAST = date(1997, 1, 1), date(2026, 12, 31)
+EXCHANGES = (
+    Exchange(name="XNYS"),
+    Exchange(name="XTSE"),
+    Exchange(name="XLON"),
+    Exchange(name="XPAR"),
+    Exchange(name="XETR"),
+    Exchange(name="XSWX"),
+    Exchange(name="XBOM", first=INDIA_FIRST, last=INDIA_LAST),
+    Exchange(name="XNSE", kept_by="XBOM", first=INDIA_FIRST, last=INDIA_LAST),
+)
+
+
+def session_table(exchange: Exchange) -> dict[str, Any]:
     """Describe every session of an exchange by its rule and the exceptions to it.
 
     Args:
-        exchange: ISO 10383 market identifier, e.g. "XNYS".
-        first: first day covered, inclusive.
-        last: last day covered, inclusive.
+        exchange: whose sessions, and the days to cover.
 
     Returns:
         time zone, regular open and close (local, "HH:MM"), working weekdays (0 = Monday), holidays
@@ -28,8 +52,9 @@ def session_table(exchange: str, first: date = FIRST, last: date = LAST) -> dict
 
     Source: exchange_calendars, from the exchanges' own publications.
     """
+    first, last, keeper = exchange.first, exchange.last, exchange.kept_by or exchange.name
     calendar = exchange_calendars.get_calendar(
-        exchange, start=first.isoformat(), end=last.isoformat()
+        keeper, start=first.isoformat(), end=last.isoformat()
     )
     hours: dict[date, tuple[str, str]] = {}
     for session, opens, closes in calendar.schedule[["open", "close"]].itertuples():
@@ -41,8 +66,8 @@ def session_table(exchange: str, first: date = FIRST, last: date = LAST) -> dict
     holidays = [d.isoformat() for d in every_day if d.weekday() in weekdays and d not in hours]
     special = {d.isoformat(): list(h) for d, h in sorted(hours.items()) if h != regular}
     return {
-        "name": exchange,
-        "source": f"exchange_calendars {version('exchange_calendars')}",
+        "name": exchange.name,
+        "source": f"exchange_calendars {version('exchange_calendars')}, {keeper}",
         "time_zone": str(calendar.tz),
         "first": first.isoformat(),
         "last": last.isoformat(),
@@ -59,7 +84,7 @@ def write_tables(folder: Path = TABLES) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for exchange in EXCHANGES:
-        path = folder / f"{exchange}.json"
+        path = folder / f"{exchange.name}.json"
         path.write_text(json.dumps(session_table(exchange), indent=1) + "\n", encoding="utf-8")
         paths.append(path)
     return paths
