@@ -155,11 +155,11 @@ class JournalQueries:
 
     def sent_at(self, tick: str) -> int:
         """Return how many planned orders of this account left at a tick, by whatever bundle."""
-        planned = "SELECT DISTINCT decision_id, symbol FROM journal_orders"
-        rows = self._read(
-            f"SELECT count(*) FROM ({planned} WHERE account = ? AND tick = ?) p",
-            (self.account, tick),
-        )
+        planned = (
+            "SELECT DISTINCT o.seq, o.symbol FROM journal_decisions d "
+            "JOIN journal_orders o ON o.seq = d.seq WHERE d.account = ? AND d.tick = ?"
+        )  # by the decisions of that tick: a book of years is not looked through
+        rows = self._read(f"SELECT count(*) FROM ({planned}) p", (self.account, tick))
         return int(rows[0][0])
 
     def order_events(self, order_id: str) -> tuple[OrderEvent, ...]:

@@ -24,7 +24,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -97,7 +97,8 @@ class LiveDriver:
     wait: Callable[[float], bool] = field(default_factory=lambda: threading.Event().wait)
     # seconds -> True if the driver is to stop
     superseded: threading.Event = field(default_factory=threading.Event)  # another took over
-    settle: Callable[[], None] = lambda: None  # before each attempt; `runtime.memory.settle` live
+    # around each attempt; live it is `runtime.memory.undisturbed`
+    undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext
     attempting: datetime | None = None  # since when an attempt is under way, UTC
 
     def is_stuck(self) -> bool:
@@ -172,8 +173,8 @@ class LiveDriver:
         if last is not None and session.day <= last:
             self._ended(session, began)
             return None
-        self.settle()
-        outcome = engine.run_session(session, final=final)
+        with self.undisturbed():
+            outcome = engine.run_session(session, final=final)
         if not outcome.unpriced:
             self._ended(session, began)
         if final or not outcome.unpriced:

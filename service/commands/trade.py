@@ -10,7 +10,7 @@ from typing import Any
 from featurestore.calendars import Calendar, load_calendar
 from runtime.clock import Clock, WallClock
 from runtime.engine import Engine, SessionOutcome, fund
-from runtime.memory import settle
+from runtime.memory import undisturbed
 from runtime.replay import CAPITAL
 from runtime.scheduling.fence import Epochs, Fence, log_on
 from runtime.scheduling.live import LATE, LiveDriver, Replica, SessionJob, Stopping
@@ -116,7 +116,7 @@ class _Trading:
             slots=Slots.open(fence.engine, fence, self.job.id),
             on_session=self._closed,
             patience=timedelta(seconds=allowed or 0),
-            settle=settle,
+            undisturbed=undisturbed,
         )
 
     def _engine(self, fence: Fence, stopping: Stopping) -> Engine:

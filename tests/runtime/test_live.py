@@ -14,7 +14,7 @@ from runtime.clock import ReplayClock, WallClock
 from runtime.domain import OrderState
 from runtime.engine import Engine, fund
 from runtime.errors import DatabaseUnavailable
-from runtime.memory import settle
+from runtime.memory import undisturbed
 from runtime.scheduling.live import DELAY, LiveDriver, SessionJob, SessionTrigger, start
 from tests.fakes.market import CAPITAL, XNYS, SyntheticMarket, open_bench
 
@@ -61,18 +61,22 @@ def test_each_session_runs_once_however_often_it_is_fired(bench):
     assert [outcome.day for outcome in told] == [FRIDAY.day, MONDAY.day]
 
 
-def test_libraries_are_set_aside_from_the_collector_before_a_session(bench, monkeypatch):
-    frozen, run = [], Engine.run_session
-    monkeypatch.setattr(
-        Engine,
-        "run_session",
-        lambda *args, **more: frozen.append(gc.get_freeze_count()) or run(*args, **more),
-    )
+def test_a_session_runs_with_libraries_set_aside_and_without_collecting_garbage(bench, monkeypatch):
+    during, run = [], Engine.run_session
+
+    def seen(*args, **more):
+        during.append((gc.get_freeze_count(), gc.isenabled()))
+        return run(*args, **more)
+
+    monkeypatch.setattr(Engine, "run_session", seen)
     at(bench, FRIDAY.close + DELAY)
     gc.unfreeze()
-    driver_of(bench, settle=settle).run_due()
+    driver_of(bench, undisturbed=undisturbed).run_due()
     gc.unfreeze()
-    assert frozen[0] > 10_000
+    ((frozen, collecting),) = during
+    assert frozen > 10_000
+    assert not collecting
+    assert gc.isenabled()
 
 
 def test_a_decision_missed_by_an_hour_is_on_record_and_sends_nothing(bench):
