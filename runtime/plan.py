@@ -38,15 +38,18 @@ def sized(weights: Array, sizing: SizingPolicy) -> Array:
 def signals(symbols: Sequence[str], decided: Decided) -> tuple[Signal, ...]:
     """Return one signal per symbol, in universe order.
 
-    Confidence is the rank of |score| within the universe, 1 for the largest, ties by order.
+    Confidence is what the graph gives. A graph that gives none leaves the rank of |score| within
+    the universe, 1 for the largest, ties by order: information only.
     """
     n = len(symbols)
-    ranks = np.empty(n)
-    ranks[np.argsort(np.abs(decided.score), kind="stable")] = np.arange(1, n + 1) / n
+    sure = decided.confidence
+    if sure is None:
+        sure = np.empty(n)
+        sure[np.argsort(np.abs(decided.score), kind="stable")] = np.arange(1, n + 1) / n
     return tuple(
         Signal(symbol=symbol, score=score, weight=weight, confidence=confidence)
         for symbol, score, weight, confidence in zip(
-            symbols, decided.score.tolist(), decided.weight.tolist(), ranks.tolist(), strict=True
+            symbols, decided.score.tolist(), decided.weight.tolist(), sure.tolist(), strict=True
         )
     )
 

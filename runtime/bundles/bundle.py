@@ -252,6 +252,8 @@ def load_bundle(
             for entry in verified.manifest.inputs
         },
         symbols=len(verified.manifest.symbols),
+        confident=verified.manifest.confidence is not msgspec.UNSET,
+        abstains_below=verified.manifest.abstains_below,
     )
     prove(question)
     return LoadedBundle(

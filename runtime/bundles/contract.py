@@ -25,6 +25,18 @@ class DeclaredInput(msgspec.Struct, frozen=True, kw_only=True):
     view_hash: str | None  # version hash of the feature view; None for current weights
 
 
+class DeclaredConfidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What the graph's third output says, and what it obliges the decision to."""
+
+    of: str  # name of the model whose calibrated confidence it is
+    means: str  # which event happens as often as it says, in words
+    abstains_below: float | None  # in 0..1; a less confident symbol has no weight; None = never
+
+    def __post_init__(self) -> None:
+        if self.abstains_below is not None and not 0.0 <= self.abstains_below <= 1.0:
+            raise ValueError(f"abstains_below must lie in 0..1, was {self.abstains_below}")
+
+
 class SizingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How target weights become orders; the same figures are used by backtest and runtime."""
 
@@ -93,6 +105,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     decide_cell: int  # 0-based index of the notebook cell that decides
     research_window: tuple[str, str]  # ISO dates, inclusive
     holdout_window: tuple[str, str]
+    confidence: DeclaredConfidence | msgspec.UnsetType = msgspec.UNSET  # not said = none is given
+
+    @property
+    def abstains_below(self) -> float | None:
+        """Return the confidence under which a symbol may have no weight; None = there is none."""
+        return None if self.confidence is msgspec.UNSET else self.confidence.abstains_below
 
 
 class StopBands(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

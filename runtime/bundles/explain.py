@@ -1,4 +1,4 @@
-"""Explains a decision by ablation: how scores and weights change when one input says nothing.
+"""Explains a decision by ablation: how its outputs change when one input says nothing.
 
 An input says nothing when it tells no symbol from another:
  - a window of positive values (prices): each symbol moved as the median symbol did, and ended where
@@ -30,6 +30,7 @@ class Ablation(msgspec.Struct, frozen=True, kw_only=True):
     moved: (
         float  # half the sum of |weight changes|: the fraction of equity this input decides about
     )
+    confidence: tuple[float, ...] = ()  # (n,) likewise, 0 to 1; none if the graph gives none
     refused: str = ""  # why there is no answer without it; the figures are then empty and zero
 
 
@@ -70,9 +71,14 @@ def ablate(
                 score=tuple((decided.score - without.score).tolist()),
                 weight=tuple(weight.tolist()),
                 moved=float(np.abs(weight).sum()) / 2,
+                confidence=_change(decided.confidence, without.confidence),
             )
         )
     return tuple(sorted(found, key=lambda one: -one.moved))
+
+
+def _change(whole: Array | None, without: Array | None) -> tuple[float, ...]:
+    return () if whole is None or without is None else tuple((whole - without).tolist())
 
 
 def neutral(declared: Input, value: Array) -> tuple[Array, str]:

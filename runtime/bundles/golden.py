@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from runtime.bundles.inference import Decided
+from runtime.bundles.inference import CONFIDENCE, Decided
 from runtime.bundles.inputs import Array
 from runtime.errors import BundleRefused, DecisionInvalid
 
@@ -18,7 +18,7 @@ class Decides(Protocol):
     """Whatever runs a decision graph."""
 
     def run(self, inputs: Mapping[str, Array]) -> Decided:
-        """Return scores and weights."""
+        """Return scores, weights and, if there is one, confidence."""
         ...
 
 
@@ -30,6 +30,7 @@ class GoldenRow:
     inputs: Mapping[str, Array]  # (n,) or (n, length) each
     score: Array  # (n,)
     weight: Array  # (n,)
+    confidence: Array | None = None  # (n,), if the graph gives one
 
 
 def golden_bytes(rows: Sequence[GoldenRow]) -> bytes:
@@ -40,8 +41,11 @@ def golden_bytes(rows: Sequence[GoldenRow]) -> bytes:
     """
     import polars as pl  # only promotion and a bundle's load need it
 
-    if not rows or any(row.inputs.keys() != rows[0].inputs.keys() for row in rows):
-        raise ValueError("golden rows need at least one row, and the same inputs in each")
+    shapes = {(frozenset(row.inputs), row.confidence is None) for row in rows}
+    if len(shapes) != 1:
+        raise ValueError(
+            "golden rows need at least one row, and the same inputs and outputs in each"
+        )
     floats = pl.List(pl.Float64)
     columns = [pl.Series("at", [row.at for row in rows], dtype=pl.String)]
     for name in sorted(rows[0].inputs):
@@ -49,6 +53,9 @@ def golden_bytes(rows: Sequence[GoldenRow]) -> bytes:
         columns.append(pl.Series(_PREFIX + name, values, dtype=floats))
     columns.append(pl.Series("score", [row.score.tolist() for row in rows], dtype=floats))
     columns.append(pl.Series("weight", [row.weight.tolist() for row in rows], dtype=floats))
+    sure = [row.confidence.tolist() for row in rows if row.confidence is not None]
+    if sure:
+        columns.append(pl.Series(CONFIDENCE, sure, dtype=floats))
     buffer = io.BytesIO()
     pl.DataFrame(columns).write_parquet(
         buffer, compression="zstd", compression_level=3, statistics=False
@@ -72,13 +79,14 @@ def read_golden(data: bytes) -> tuple[GoldenRow, ...]:
 
 def _row(at: str, values: Mapping[str, list[float]]) -> GoldenRow:
     score, weight = np.array(values["score"]), np.array(values["weight"])
+    sure = np.array(values[CONFIDENCE]) if CONFIDENCE in values else None
     inputs = {}
     for name, flat in values.items():
         if name.startswith(_PREFIX):
             array = np.array(flat, dtype=np.float64)
             shaped = array if len(array) == len(score) else array.reshape(len(score), -1)
             inputs[name.removeprefix(_PREFIX)] = shaped
-    return GoldenRow(at=at, inputs=inputs, score=score, weight=weight)
+    return GoldenRow(at=at, inputs=inputs, score=score, weight=weight, confidence=sure)
 
 
 def replay_golden(
@@ -112,7 +120,12 @@ def replay_golden(
         for name, expected, found in (
             ("score", row.score, decided.score),
             ("weight", row.weight, decided.weight),
+            (CONFIDENCE, row.confidence, decided.confidence),
         ):
+            if expected is None or found is None:
+                if expected is not found:
+                    raise BundleRefused(f"{where}: {name} is on one side only")
+                continue
             if expected.tobytes() != found.tobytes():
                 worst = float(np.abs(expected - found).max())
                 raise BundleRefused(f"{where}: {name} differs by up to {worst:.3g}, must be equal")

@@ -14,6 +14,7 @@ from runtime.bundles.inputs import Array
 from runtime.errors import BundleRefused, DecisionInvalid
 
 OUTPUTS = ("score", "weight")
+CONFIDENCE = "confidence"  # third output of a graph that says how sure it is
 GROSS_LIMIT = 1.0 + 1e-9  # sum of |weight|; the slack is rounding of a sum that is meant to be one
 
 _FLOAT64 = np.dtype(np.float64)  # one object; another byte order is another one
@@ -34,6 +35,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     score: Array  # shape (n,), no unit; larger = more attractive
     weight: Array  # shape (n,), fraction of equity; negative = short; sum of |weight| <= 1
+    confidence: Array | None = None  # shape (n,), 0 to 1; None if the graph gives none
 
 
 class DecisionSession:
@@ -42,13 +44,17 @@ class DecisionSession:
     A single thread computes in a fixed order, so the same inputs give the same bits.
     """
 
-    def __init__(self, graph: bytes, *, checked: bool = False) -> None:
+    def __init__(
+        self, graph: bytes, *, checked: bool = False, abstains_below: float | None = None
+    ) -> None:
         """Load a graph.
 
         Args:
             graph: serialised ONNX model.
             checked: our limits on graphs were applied elsewhere; `runtime.bundles.proving` does so
                 in a child, and this process never parses the graph but by onnxruntime.
+            abstains_below: confidence under which the graph promises no weight; held to at
+                every decision.
 
         Raises:
             BundleRefused: what is wrong with it.
@@ -77,8 +83,16 @@ class DecisionSession:
         self.input_names = tuple(value.name for value in self._session.get_inputs())
         self._names = frozenset(self.input_names)
         outputs = tuple(value.name for value in self._session.get_outputs())
-        if sorted(outputs) != sorted(OUTPUTS):
-            raise BundleRefused(f"graph.onnx: outputs must be score and weight, were {outputs}")
+        self.confident = CONFIDENCE in outputs
+        self._outputs = (*OUTPUTS, CONFIDENCE) if self.confident else OUTPUTS
+        self._floor = abstains_below
+        if sorted(outputs) != sorted(self._outputs):
+            raise BundleRefused(
+                f"graph.onnx: outputs must be score and weight, and confidence if there is one; "
+                f"were {outputs}"
+            )
+        if abstains_below is not None and not self.confident:
+            raise BundleRefused("graph.onnx: is to abstain by a confidence that it does not give")
 
     def run(self, inputs: Mapping[str, Array]) -> Decided:
         """Decide once.
@@ -87,15 +101,16 @@ class DecisionSession:
             inputs: name -> float64, C-contiguous; shape (n,) or (n, length), the same n in all.
 
         Returns:
-            Scores and weights, shape (n,) each, float64.
+            Scores, weights and, if the graph gives one, confidence; shape (n,) each, float64.
 
         Raises:
             DecisionInvalid: an input is missing, surplus, or not float64; the graph fails on
-                these shapes; an output is not finite, misshapen, or leaves -1..1 or gross 1.
+                these shapes; an output is not finite, misshapen, or leaves -1..1 or gross 1; a
+                confidence leaves 0..1, or a weight stands where the graph promised to abstain.
         """
         symbols = self._check_inputs(inputs)
         try:
-            score, weight = self._session.run(OUTPUTS, inputs)
+            score, weight, *sure = self._session.run(self._outputs, inputs)
         except _ORT_FAULTS as error:
             raise DecisionInvalid(f"the graph failed on these inputs: {_said(error)}") from error
         for name, value in (("score", score), ("weight", weight)):
@@ -111,7 +126,10 @@ class DecisionSession:
             _check_finite("weight", weight)
             if gross > GROSS_LIMIT:
                 raise DecisionInvalid(f"weights add up to {gross:.9f} gross, at most 1 is allowed")
-        return Decided(score=score, weight=weight)
+        if not sure:
+            return Decided(score=score, weight=weight)
+        _check_confidence(sure[0], weight, self._floor)
+        return Decided(score=score, weight=weight, confidence=sure[0])
 
     def _check_inputs(self, inputs: Mapping[str, Array]) -> int:
         if inputs.keys() != self._names:
@@ -140,6 +158,26 @@ def _said(error: Exception) -> str:
 @lru_cache(maxsize=16)
 def _ones(symbols: int) -> Array:
     return np.ones(symbols)
+
+
+def _check_confidence(confidence: Array, weight: Array, floor: float | None) -> None:
+    """Refuse what is no probability, and a weight where the graph promised to abstain."""
+    if confidence.shape != weight.shape or confidence.dtype is not _FLOAT64:
+        raise DecisionInvalid(
+            f"output {CONFIDENCE} must be float64 of shape {weight.shape}, "
+            f"was {confidence.dtype} {confidence.shape}"
+        )
+    if not (confidence.min() >= 0.0 and confidence.max() <= 1.0):  # false for NaN too
+        raise DecisionInvalid(
+            f"output {CONFIDENCE} must lie in 0..1, "
+            f"was {confidence.min():.6g} to {confidence.max():.6g}"
+        )
+    if floor is not None and weight[confidence < floor].any():
+        row = int(np.flatnonzero((confidence < floor) & (weight != 0.0))[0])
+        raise DecisionInvalid(
+            f"row {row} has the weight {weight[row]:.6g} at a confidence of {confidence[row]:.6g}; "
+            f"below {floor:g} the graph promised to abstain"
+        )
 
 
 def _check_finite(name: str, value: Array) -> None:

@@ -43,6 +43,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     golden: bytes  # Parquet, as `runtime.bundles.golden.golden_bytes` writes it
     ranks: dict[str, int]  # input -> 1 for (n,), 2 for (n, length)
     symbols: int  # rows of every array
+    confident: bool = False  # the manifest declares a confidence
+    abstains_below: float | None = None  # confidence under which it promises no weight
 
     @property
     def name(self) -> str:
@@ -103,7 +105,12 @@ def open_graph(question: Question) -> DecisionSession:
     Raises:
         BundleRefused: it does not load, wants other inputs, or says something else.
     """
-    session = DecisionSession(question.graph, checked=True)
+    session = DecisionSession(question.graph, checked=True, abstains_below=question.abstains_below)
+    if session.confident != question.confident:
+        gives, declares = ("a", "no") if session.confident else ("no", "a")
+        raise BundleRefused(
+            f"graph.onnx: gives {gives} confidence, the manifest declares {declares} confidence"
+        )
     if question.ranks.keys() != set(session.input_names):
         raise BundleRefused(
             f"graph.onnx: wants the inputs {sorted(session.input_names)}, "

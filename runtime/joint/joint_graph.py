@@ -1,17 +1,18 @@
 """Decides again what several bundles decided together, from the record of it alone.
 
 A joint decision keeps under these names, as arrays: what the graphs read (by feature, once for all
-who read the same), `current`, `score`, `weight` and `share` per role, `rows` where a member trades
-fewer symbols than all, and `kept`, what those hold who did not decide.
+who read the same), `current`, `score`, `weight` and `share` per role, `confidence` where its graph
+gives one, `rows` where a member trades fewer symbols than all, and `kept`, what those hold who did
+not decide.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from runtime.bundles.inference import Decided
+from runtime.bundles.inference import CONFIDENCE, Decided
 from runtime.bundles.inputs import Array, CurrentWeights, Input, Latest, Window
 from runtime.errors import DecisionInvalid
 
@@ -46,13 +47,22 @@ class JointGraph:
                 continue  # it was not due, or could not decide
             given = {name: _found(inputs, source, role) for name, source in declared.items()}
             decided = graph.run(given)
-            for name, values in (("score", decided.score), ("weight", decided.weight)):
-                if values.tobytes() != inputs[f"{name} {role}"].tobytes():
+            for name, values in answers(decided):
+                known = inputs.get(f"{name} {role}")
+                if known is None or values.tobytes() != known.tobytes():
                     raise DecisionInvalid(f"{role} gives another {name} than it gave then")
             add(
                 total, decided.weight, float(inputs[f"share {role}"][0]), inputs.get(f"rows {role}")
             )
         return Decided(score=total, weight=total)
+
+
+def answers(decided: Decided) -> Iterator[tuple[str, Array]]:
+    """Yield what a graph said, by the name it is kept under."""
+    yield "score", decided.score
+    yield "weight", decided.weight
+    if decided.confidence is not None:
+        yield CONFIDENCE, decided.confidence
 
 
 def kept_as(source: Input, role: str) -> str:

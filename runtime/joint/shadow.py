@@ -212,6 +212,7 @@ class Shadows:
             found = propose(bundle, reads, at=at, current=current, freshness=self.freshness)
         except PlatformError as error:
             return msgspec.structs.replace(decision, refused=str(error))
+        sure = found.decided.confidence
         return msgspec.structs.replace(
             decision,
             symbols=manifest.symbols,
@@ -219,4 +220,5 @@ class Shadows:
             current=tuple(current.tolist()),
             scores=tuple(found.decided.score.tolist()),
             weights=tuple(found.decided.weight.tolist()),
+            confidences=msgspec.UNSET if sure is None else tuple(sure.tolist()),
         )

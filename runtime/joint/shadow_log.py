@@ -34,6 +34,7 @@ class ShadowDecision(msgspec.Struct, frozen=True, kw_only=True):
     scores: tuple[float, ...]  # (n,)
     weights: tuple[float, ...]  # (n,)
     refused: str = ""  # why nothing could be decided
+    confidences: tuple[float, ...] | msgspec.UnsetType = msgspec.UNSET  # (n,), if it gives them
 
 
 class ShadowBook(msgspec.Struct, frozen=True, kw_only=True):

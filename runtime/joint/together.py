@@ -27,6 +27,7 @@ from runtime.guardrails import FeatureAge, judge
 from runtime.history import History
 from runtime.joint.allocation import Asked, join
 from runtime.joint.joint_graph import KEPT, add, kept_as
+from runtime.joint.joint_graph import answers as answers_of
 from runtime.joint.member_books import MemberBook
 from runtime.joint.members import Member
 from runtime.joint.proposal import Proposal, propose
@@ -373,8 +374,7 @@ def _inputs(answers: Sequence[_Answer], symbols: Sequence[str]) -> dict[str, Arr
             if not (everybody or isinstance(source, CurrentWeights)):
                 kept = f"{kept} for {role}"
             found.setdefault(kept, proposal.inputs[name])
-        found[f"score {role}"] = proposal.decided.score
-        found[f"weight {role}"] = proposal.decided.weight
+        found.update({f"{name} {role}": said for name, said in answers_of(proposal.decided)})
     return found
 
 

@@ -1,8 +1,12 @@
-"""Decides journalled decisions again from their stored inputs and compares every byte.
+"""Decides journalled decisions again, whole, and compares every byte of their entries.
 
-A decision's inputs stand in the journal whole, so its bundle alone answers again: no lake, no clock
-and no book is asked. Afterwards the same decisions may be evaluated many times more, shuffled, in
-several threads, each beginning with a graph loaded anew.
+The chain is folded from its beginning. Before each decision stands the account as its entries left
+it; with the inputs, the scene and the limits that the decision names, the very functions that
+decide live run again: reads, graph, range checks, plan, guardrails, routes. The entry they would
+write must be the one that is there. No lake, clock, registry or venue is asked.
+
+Afterwards the graphs may be evaluated many times more on the same inputs, shuffled, in several
+threads, each beginning with a graph loaded anew.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,21 +14,40 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from random import Random
-from typing import Protocol
+from typing import Protocol, cast
 
+import msgspec
 import numpy as np
 
+from featurestore.calendars import Calendar, load_calendar
 from featurestore.errors import PlatformError
 from runtime.bundles.inference import Decided
 from runtime.bundles.inputs import Array
+from runtime.chain import Entry
+from runtime.database import reading
+from runtime.domain import Order
+from runtime.errors import JournalBroken
+from runtime.history import History
+from runtime.joint.identity import JointLog
+from runtime.joint.joint_graph import JointGraph
+from runtime.joint.shares import Shares
+from runtime.joint.together import decide_together
 from runtime.journal import wire
 from runtime.journal.blobs import decode_arrays, restore
-from runtime.journal.decisions import DecisionStore
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import DecisionRecord
+from runtime.journal.tables import holders
 from runtime.plan import signals
+from runtime.policies.policy import Policy
+from runtime.proof import scene as scenes
+from runtime.proof.differences import first_difference, payload_of
+from runtime.proof.playing import Answers, Bundles, Load, played, seen_windows
+from runtime.proof.scene import Scene
+from runtime.proof.standing import Standing
+from runtime.tick import Moment, decide
 
 _STRETCH = 10_000  # evaluations between two loads of the graph
+_PAGE = 500  # entries whose blobs are read at once
 
 
 class Decides(Protocol):
@@ -35,24 +58,29 @@ class Decides(Protocol):
         ...
 
 
-Load = Callable[[str], Decides]  # bundle hash -> its graph, loaded anew
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A decision that did not come out as it is journalled."""
+    """A decision that did not come out as it is journalled, and the first field that tells."""
 
     decision_id: str
     tick: str
-    what: str
+    field: str  # "weights[3]", "plan[AAA].verdicts[5 exposure].observed", "inputs", "scene"
+    was: str  # as it is journalled
+    now: str  # as it came out
+
+    @property
+    def what(self) -> str:
+        """Return it in words."""
+        return f"{self.field}: was {self.was}, is {self.now}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redecided:
     """What deciding again has shown."""
 
-    decisions: int  # decided again, each compared to the last byte of its entry
-    refusals: int  # had no inputs, so there is nothing to decide
+    decisions: int  # decided something
+    refusals: int  # decided nothing, and say why
+    whole: int  # of both: run again from reads to routes, compared to the last byte
     evaluations: int  # of graphs, all in all
     differences: tuple[Difference, ...]
 
@@ -63,7 +91,24 @@ class _Case:
     name: str
     tick: str
     inputs: Mapping[str, Array]
-    answer: bytes  # scores, then weights
+    answer: bytes  # scores, weights, and confidences if the graph gives them
+    said: tuple[float, ...]  # confidences of its signals
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A decision as it stands in the journal, and where."""
+
+    entry: Entry
+    record: DecisionRecord  # without inputs
+    account: str
+    orders: tuple[Order, ...]
+
+    def differs(self, field: str, was: str, now: str) -> Difference:
+        record = self.record
+        return Difference(
+            decision_id=record.decision_id, tick=record.tick, field=field, was=was, now=now
+        )
 
 
 def redecide(
@@ -75,90 +120,244 @@ def redecide(
     evaluations: int = 0,
     threads: int = 1,
     seed: int = 0,
+    part: tuple[int, int] = (0, 1),
+    calendar_of: Callable[[str], Calendar] = load_calendar,
 ) -> Redecided:
     """Decide again what an account decided between two days, both included.
 
     Args:
         journal: of the account.
-        load: loads the graph of a bundle; called in every thread.
+        load: loads a bundle by its hash, anew at every call; called in every thread.
         start: first day, None = the first there is.
         end: last day, None = the last there is.
         evaluations: go on until graphs were run that often.
         threads: how many evaluate at a time after the first pass.
         seed: of the order in which the later evaluations come.
+        part: (k, n) takes every n-th decision from the k-th on, for several processes.
+        calendar_of: name of an exchange -> its sessions.
 
     Raises:
-        JournalBroken: stored inputs are missing or were changed.
+        BundleRefused: the bundle that decided first does not verify.
     """
-    graphs: dict[str, Decides] = {}
+    first = journal.decisions_after(0, 1)
+    if not first:
+        return Redecided(decisions=0, refusals=0, whole=0, evaluations=0, differences=())
+    prover = _Prover(journal, load, first[0].record.bundle, calendar_of)
     cases: list[_Case] = []
     found: list[Difference] = []
-    refusals = 0
-    for record, payload, account, orders in _decisions(journal, start, end):
-        if not record.symbols:
-            refusals += 1
+    decisions = refusals = whole = 0
+    for number, (kept, blobs) in enumerate(prover.decisions(start, end)):
+        if number % part[1] != part[0]:
             continue
-        if record.bundle not in graphs:
-            graphs[record.bundle] = load(record.bundle)
-        cases.append(_case(record))
-        what = _differs(graphs[record.bundle], record, payload, account, orders)
-        if what:
-            found.append(Difference(decision_id=record.decision_id, tick=record.tick, what=what))
-    left = max(0, evaluations - len(cases)) if cases else 0
+        refusals += not kept.record.symbols
+        decisions += bool(kept.record.symbols)
+        whole += bool(kept.record.scene_hash)
+        difference, case = prover.prove(kept, blobs)
+        if difference is not None:
+            found.append(difference)
+        if case is not None and evaluations:
+            cases.append(case)
+    left = max(0, evaluations - decisions) if cases else 0
     pieces = [min(_STRETCH, left - begun) for begun in range(0, left, _STRETCH)]
     with ThreadPoolExecutor(threads) as pool:
         for more in pool.map(
-            lambda piece: _again(cases, load, piece[1], Random(f"{seed}/{piece[0]}")),
+            lambda piece: _again(cases, prover.graph, piece[1], Random(f"{seed}/{piece[0]}")),
             enumerate(pieces),
         ):
             found += more
     return Redecided(
-        decisions=len(cases),
+        decisions=decisions,
         refusals=refusals,
-        evaluations=len(cases) + left,
+        whole=whole,
+        evaluations=decisions + left,
         differences=tuple(found),
     )
 
 
-def _decisions(
-    journal: JournalQueries, start: date | None, end: date | None
-) -> Iterator[tuple[DecisionRecord, bytes, str, Sequence[object]]]:
-    """Yield records with their inputs, their payloads, accounts and orders, oldest first."""
-    for row in DecisionStore(journal).stored(start, end):
-        arrays = decode_arrays(restore(row.inputs, row.data))
-        record, account, orders = wire.decode_decision(row.payload, arrays)
-        yield record, row.payload, account, orders
+class _Prover:
+    """Walks along one account's chain, and takes its decisions again as they come."""
+
+    def __init__(
+        self,
+        journal: JournalQueries,
+        load: Load,
+        first: str,
+        calendar_of: Callable[[str], Calendar],
+    ) -> None:
+        self._journal, self._load = journal, load
+        self._joints = JointLog(journal.engine)
+        self._bundles = Bundles(load, self._joints.find)
+        manifest = self._bundles.bare(first).manifest
+        history = History(manifest, calendar_of(manifest.calendar))
+        self._standing = Standing(journal, history, trailing=self._joints.verify().seq > 0)
+        self._shares = Shares(cast(JournalQueries, self._standing), self._joints)
+        self._policies: dict[str, Policy] = {}
+
+    def decisions(
+        self, start: date | None, end: date | None
+    ) -> Iterator[tuple[_Kept, dict[str, bytes]]]:
+        """Yield decisions with their blobs, the account folded up to just before each."""
+        account = f"{self._journal.account}/"
+        page: list[Entry] = []
+        for entry in self._journal.log.entries():
+            page.append(entry)
+            if len(page) == _PAGE:
+                yield from self._page(page, account, start, end)
+                page = []
+        yield from self._page(page, account, start, end)
+
+    def _page(
+        self, page: Sequence[Entry], account: str, start: date | None, end: date | None
+    ) -> Iterator[tuple[_Kept, dict[str, bytes]]]:
+        decided = {
+            entry.seq: _Kept(entry, *wire.decode_decision(entry.payload, {}))
+            for entry in page
+            if entry.kind == "decision" and entry.key.startswith(account)
+        }
+        asked = {
+            seq: kept for seq, kept in decided.items() if _within(kept.record.tick, start, end)
+        }
+        names = set[str]()
+        for kept in asked.values():
+            names |= {kept.record.inputs_hash, kept.record.scene_hash}
+            if kept.record.policy_hash not in self._policies:
+                names.add(kept.record.policy_hash)
+        blobs = self._blobs(sorted(names - {""}))
+        for entry in page:
+            kept_here = decided.get(entry.seq)
+            if kept_here is not None and entry.seq in asked:
+                yield kept_here, blobs
+            if kept_here is None or self._standing.trailing:
+                self._standing.take(entry)
+            else:
+                self._standing.decided(
+                    entry.seq, kept_here.record, kept_here.account, kept_here.orders
+                )
+
+    def _blobs(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return stored frames by name; what is not there is left out."""
+        found: dict[str, bytes] = {}
+        with reading(self._journal.engine) as connection:
+            for begin in range(0, len(names), _PAGE):
+                some = names[begin : begin + _PAGE]
+                query = f"SELECT name, data FROM journal_blobs WHERE name IN ({holders(len(some))})"
+                rows = self._journal.sql.rows(connection, query, some)
+                found.update((name, bytes(data)) for name, data in rows)
+        return found
+
+    def graph(self, name: str) -> Decides:
+        """Return a bundle's graph, or those of several in one account, loaded anew."""
+        joint = self._joints.find(name)
+        if joint is None:
+            return self._load(name).session
+        members = {seat.role: self._load(seat.bundle) for seat in joint.seats}
+        return JointGraph({role: (one.session, one.inputs) for role, one in members.items()})
+
+    def prove(
+        self, kept: _Kept, blobs: Mapping[str, bytes]
+    ) -> tuple[Difference | None, _Case | None]:
+        """Take a decision again; return what differs, and what may be evaluated once more."""
+        record = kept.record
+        try:
+            record = replace(record, inputs=decode_arrays(_restored(blobs, record.inputs_hash)))
+        except JournalBroken as error:
+            return kept.differs("inputs", record.inputs_hash, str(error)), None
+        case = _case(record) if record.symbols else None
+        try:
+            if not record.scene_hash:
+                return self._graph_only(kept, record), case
+            return self._whole(kept, record, blobs), case
+        except PlatformError as error:
+            return kept.differs("entry", "a decision", f"cannot be taken again: {error}"), case
+
+    def _whole(
+        self, kept: _Kept, record: DecisionRecord, blobs: Mapping[str, bytes]
+    ) -> Difference | None:
+        """Run the live code on what was seen then."""
+        try:
+            scene = scenes.decode(_restored(blobs, record.scene_hash, "scene"))
+            more = self._more(scene)
+        except JournalBroken as error:
+            return kept.differs("scene", record.scene_hash, str(error))
+        try:
+            policy = self._policy(record.policy_hash, blobs)
+        except JournalBroken as error:
+            return kept.differs("policy", record.policy_hash, str(error))
+        answers = Answers(scene, seen_windows(record, scene, self._bundles, more))
+        desk = played(
+            record,
+            answers,
+            policy,
+            bundles=self._bundles,
+            standing=self._standing,
+            shares=self._shares,
+        )
+        bars, book = scenes.bars_of(scene), self._standing.book
+        moment = Moment(
+            session=scenes.session_of(scene),
+            at=kept.entry.at,
+            bars=bars,
+            book=book,
+            equity=book.equity({bar.symbol: bar.close for bar in bars}),
+            breaks=scene.breaks,
+            broken=frozenset(scene.broken),
+        )
+        taken = decide_together if desk.members else decide
+        again, orders = taken(desk, moment, self._standing.history)
+        again = replace(again, scene_hash=record.scene_hash)
+        now = payload_of(again, self._journal.account, orders)
+        found = first_difference(kept.entry.payload, now)
+        return None if found is None else kept.differs(*found)
+
+    def _graph_only(self, kept: _Kept, record: DecisionRecord) -> Difference | None:
+        """Run the graph alone: nobody listened when this was decided."""
+        if not record.symbols:
+            return None
+        decided = self.graph(record.bundle).run(record.inputs)
+        again = replace(
+            record,
+            scores=tuple(decided.score.tolist()),
+            weights=tuple(decided.weight.tolist()),
+            signals=signals(record.symbols, decided),
+        )
+        now = payload_of(again, kept.account, kept.orders)
+        found = first_difference(kept.entry.payload, now)
+        return None if found is None else kept.differs(*found)
+
+    def _more(self, scene: Scene) -> dict[str, Array]:
+        """Return the arrays of a scene that did not become inputs."""
+        if not scene.arrays:
+            return {}
+        return decode_arrays(_restored(self._blobs([scene.arrays]), scene.arrays, "reads"))
+
+    def _policy(self, name: str, blobs: Mapping[str, bytes]) -> Policy:
+        if name not in self._policies:
+            data = _restored(blobs, name, "policy")
+            self._policies[name] = msgspec.json.decode(data, type=Policy)
+        return self._policies[name]
+
+
+def _restored(blobs: Mapping[str, bytes], name: str, what: str = "inputs") -> bytes:
+    if name not in blobs:
+        raise JournalBroken(f"stored {what} {name} are missing")
+    return restore(name, blobs[name], what)
+
+
+def _within(tick: str, start: date | None, end: date | None) -> bool:
+    """Say whether a tick, whose name begins with its day, lies between two days."""
+    day = tick[:10]
+    return (start is None or day >= start.isoformat()) and (end is None or day <= end.isoformat())
 
 
 def _case(record: DecisionRecord) -> _Case:
     answer = np.array((*record.scores, *record.weights), dtype=np.float64).tobytes()
-    return _Case(record.bundle, record.decision_id, record.tick, record.inputs, answer)
+    said = tuple(signal.confidence for signal in record.signals)
+    return _Case(record.bundle, record.decision_id, record.tick, record.inputs, answer, said)
 
 
-def _differs(
-    graph: Decides, record: DecisionRecord, payload: bytes, account: str, orders: Sequence[object]
-) -> str:
-    """Decide again and write the entry again; return what differs, "" if nothing does."""
-    try:
-        decided = graph.run(record.inputs)
-    except PlatformError as error:
-        return f"the graph refuses its own inputs: {error}"
-    again = replace(
-        record,
-        scores=tuple(decided.score.tolist()),
-        weights=tuple(decided.weight.tolist()),
-        signals=signals(record.symbols, decided),
-    )
-    for name in ("scores", "weights"):
-        before, now = np.array(getattr(record, name)), np.array(getattr(again, name))
-        if before.tobytes() != now.tobytes():
-            return f"{name} differ by up to {np.abs(before - now).max():.3g}"
-    if wire.encode_decision(again, account, tuple(orders)) != payload:  # type: ignore[arg-type]
-        return "its entry would be written with other bytes"
-    return ""
-
-
-def _again(cases: Sequence[_Case], load: Load, count: int, chance: Random) -> list[Difference]:
+def _again(
+    cases: Sequence[_Case], load: Callable[[str], Decides], count: int, chance: Random
+) -> list[Difference]:
     """Evaluate that many decisions, drawn at random, with graphs loaded anew."""
     graphs: dict[str, Decides] = {}
     found = []
@@ -166,8 +365,17 @@ def _again(cases: Sequence[_Case], load: Load, count: int, chance: Random) -> li
         if case.bundle not in graphs:
             graphs[case.bundle] = load(case.bundle)
         decided = graphs[case.bundle].run(case.inputs)
-        if decided.score.tobytes() + decided.weight.tobytes() != case.answer:
+        sure = decided.confidence
+        other = sure is not None and sure.tobytes() != np.array(case.said).tobytes()
+        answer = decided.score.tobytes() + decided.weight.tobytes()
+        if other or answer != case.answer:
             found.append(
-                Difference(decision_id=case.name, tick=case.tick, what="another answer, run again")
+                Difference(
+                    decision_id=case.name,
+                    tick=case.tick,
+                    field="weights",
+                    was="one answer",
+                    now="another answer, run again",
+                )
             )
     return found
