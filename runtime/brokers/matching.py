@@ -4,7 +4,7 @@
 2. a peg meets the middle of the best quotes, where they are known and it may trade there
 3. a venue with a model fills by it, one without at its close moved by half the spread
 4. nothing fills beyond the limit or the bands; an order that must fill whole fills whole or not
-5. the fee is rounded to the cent, as the venue books it
+5. the fee is rounded to the cent, as the venue books it; an order's first execution pays its ticket
 """
 
 from dataclasses import dataclass, replace
@@ -30,6 +30,7 @@ class Asked:
     style: Style = Style.MARKET
     trigger: Decimal | None = None  # a stop sleeps until the close is there or beyond it
     whole: bool = False  # all or nothing
+    begun: bool = False  # some of it executed at an earlier bar, so its ticket is paid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,8 @@ def match_bar(asked: Asked, bar: Bar, terms: VenueTerms, state: MarketState) -> 
     if asked.whole and units < asked.quantity:
         return _nothing(bar, f"only {units} of {asked.quantity} could fill, all were asked for")
     fee = cents(EXACT.multiply(EXACT.multiply(units, price), terms.fee_rate))
+    if not asked.begun:
+        fee = EXACT.add(fee, terms.ticket_charge)
     return Matched(quantity=units, price=price, fee=fee, reason=why)
 
 

@@ -6,16 +6,18 @@ becomes of it. A bar that misses the limit leaves a DAY order to expire with tha
 IOC or FOK lacks is cancelled, and a GTC order meets every later bar with what is left of it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
 from runtime.brokers.matching import Asked, match_bar, style_of
 from runtime.brokers.record import Outcome, VenueRecord, Working
 from runtime.brokers.terms import ALTERNATE, PRIMARY, VenueTerms
+from runtime.chain import Head
 from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, Quote, TimeInForce
 from runtime.errors import OrderInvalid
 from runtime.execution.fills import MarketState, Style
+from runtime.journal.actions import Dividend, Split
 from runtime.kill.sequence import Resting
 from runtime.ports import Statement
 
@@ -34,7 +36,12 @@ class PaperVenue:
     """A venue that executes on the next bar; implements `runtime.ports.Broker`."""
 
     def __init__(
-        self, path: Path, terms: VenueTerms, *, states: Callable[[Bar], MarketState] | None = None
+        self,
+        path: Path,
+        terms: VenueTerms,
+        *,
+        states: Callable[[Bar], MarketState] | None = None,
+        remembers: bool = False,
     ) -> None:
         """Open the venue's record, making it if it is not there.
 
@@ -42,6 +49,8 @@ class PaperVenue:
             path: of its file.
             terms: what it charges; with a `model`, how it fills.
             states: the market of a bar's name as known then; the mid alone if not given.
+            remembers: whether what it shows is on record too, for who starts again by himself and
+                is not told the bars anew.
 
         Raises:
             DatabaseUnavailable: the file cannot be opened.
@@ -49,6 +58,7 @@ class PaperVenue:
         self.terms = terms
         self._states = states or (lambda bar: MarketState(mid=float(bar.close)))
         self._bars: dict[str, Bar] = {}  # what is shown now; published again after a restart
+        self._remembers = remembers
         self._record = VenueRecord(path, terms.name)
 
     @property
@@ -77,7 +87,7 @@ class PaperVenue:
         Raises:
             OrderInvalid: no bar of that symbol was published at or before `at`.
         """
-        bar = self._bars.get(symbol)
+        bar = self._record.shown(symbol) if self._remembers else self._bars.get(symbol)
         if bar is None or bar.known_at > at:
             raise OrderInvalid(f"venue {self.name} has published no bar of {symbol} yet")
         return self.terms.quote(bar, at)
@@ -142,11 +152,25 @@ class PaperVenue:
                 raise OrderInvalid(
                     f"{bar.symbol}: bar of {bar.event_time} is not known or not valid"
                 )
-        self._bars.update((bar.symbol, bar) for bar in bars)
+        if self._remembers:
+            self._record.show(bars)
+        else:
+            self._bars.update((bar.symbol, bar) for bar in bars)
         if not bars or not self.working():
             return 0
         self._record.traded_by(self.terms.hash, repr(self.terms))
         return self._record.match(bars, self._outcome)
+
+    def on_actions(self, actions: Sequence[Split | Dividend]) -> int:
+        """Take splits and dividends that are in effect, each once; return how many were new.
+
+        What worked in a symbol before its split is cancelled.
+
+        Raises:
+            EntryConflict: an action of that id was taken with other content.
+            OrderInvalid: it pays out fractions.
+        """
+        return self._record.act(actions) if actions else 0
 
     def _outcome(self, order: Working, bar: Bar | None) -> Outcome:
         """Return what a bar executes of an order, and where the order stands then."""
@@ -161,6 +185,7 @@ class PaperVenue:
             style=style_of(order.order_type, order.time_in_force),
             trigger=order.stop_price,
             whole=order.time_in_force is TimeInForce.FOK,
+            begun=order.filled > 0,
         )
         matched = match_bar(asked, bar, self.terms, self._states(bar))
         awake = not matched.asleep
@@ -169,9 +194,9 @@ class PaperVenue:
         state = OrderState.FILLED if matched.quantity == leaves else ended
         return Outcome(matched=matched, state=state, awake=awake)
 
-    def executions(self, after: int) -> Sequence[tuple[int, Fill]]:
-        """Return (number, fill) of every execution numbered above `after`, in order."""
-        return self._record.executions(after)
+    def executions(self, after: int, limit: int = -1) -> Sequence[tuple[int, Fill]]:
+        """Return (number, fill) of executions numbered above `after`, in order; -1 = all."""
+        return self._record.executions(after, limit)
 
     def traded_by(self) -> Sequence[tuple[int, str, str]]:
         """Return (number of the execution before, hash, text) of all terms it traded by."""
@@ -184,3 +209,11 @@ class PaperVenue:
         own UTC date.
         """
         return self._record.statement(day)
+
+    def head(self) -> Head:
+        """Return where the chain of this venue's record stands."""
+        return self._record.head()
+
+    def prove(self, anchors: Iterable[Head] = ()) -> Head:
+        """Recompute the chain and hold the record against it; JournalBroken says what differs."""
+        return self._record.prove(anchors)

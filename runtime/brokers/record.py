@@ -1,73 +1,38 @@
-"""A paper venue's own record: one SQLite file, every call one transaction that survives a kill."""
+"""A paper venue's own record: one SQLite file, every call one transaction that survives a kill.
 
-import hashlib
+Beside its tables stands a chain of all that happened (`ledger`), written in the same transactions.
+"""
+
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from runtime.brokers.matching import Matched, cents
+from runtime.brokers import holdings, ledger, rows
+from runtime.brokers.rows import EXECUTIONS, Outcome, Working, asked_of, fill_of
 from runtime.brokers.terms import EXACT
-from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, OrderType, Side, TimeInForce
+from runtime.chain import Head, instant, micros
+from runtime.domain import Bar, Fill, Order, OrderReport, OrderState
 from runtime.errors import DatabaseUnavailable, OrderInvalid, Superseded
+from runtime.journal.actions import Dividend, Split
 from runtime.kill.sequence import Resting
 from runtime.ports import Statement
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_NONE = Decimal(0)
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS orders (
-  number INTEGER PRIMARY KEY, order_id TEXT NOT NULL UNIQUE, symbol TEXT NOT NULL,
-  side TEXT NOT NULL, quantity TEXT NOT NULL, order_type TEXT NOT NULL, limit_price TEXT NOT NULL,
-  tif TEXT NOT NULL, created_at INTEGER NOT NULL, state TEXT NOT NULL, asked TEXT NOT NULL,
-  stop_price TEXT, awake INTEGER NOT NULL DEFAULT 0, met INTEGER NOT NULL DEFAULT 0);
-CREATE INDEX IF NOT EXISTS orders_working ON orders (number) WHERE state = 'working';
-CREATE TABLE IF NOT EXISTS executions (
-  number INTEGER PRIMARY KEY, execution_id TEXT NOT NULL UNIQUE, order_id TEXT NOT NULL,
-  symbol TEXT NOT NULL, side TEXT NOT NULL, quantity TEXT NOT NULL, price TEXT NOT NULL,
-  fee TEXT NOT NULL, cash TEXT NOT NULL, executed_at INTEGER NOT NULL, day TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS executions_day ON executions (day);
-CREATE INDEX IF NOT EXISTS executions_order ON executions (order_id);
-CREATE TABLE IF NOT EXISTS positions (symbol TEXT PRIMARY KEY, quantity TEXT NOT NULL);
+__all__ = ["Outcome", "VenueRecord", "Working"]
+
+_SCHEMA = f"""
+{rows.SCHEMA}{holdings.SCHEMA}{ledger.SCHEMA}
 CREATE TABLE IF NOT EXISTS logons (epoch INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS terms (after INTEGER NOT NULL, hash TEXT NOT NULL, said TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS shown (
+  symbol TEXT PRIMARY KEY, close TEXT NOT NULL, event_time INTEGER NOT NULL,
+  known_at INTEGER NOT NULL);
 """
-_EXECUTIONS = (
-    "SELECT number, execution_id, order_id, symbol, side, quantity, price, fee, cash, executed_at "
-    "FROM executions"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Working:
-    """An order that works, as the record holds it."""
-
-    order_id: str
-    symbol: str
-    side: Side
-    quantity: Decimal  # units
-    order_type: OrderType
-    limit_price: Decimal
-    time_in_force: TimeInForce
-    stop_price: Decimal | None  # what wakes it; None = it is no stop, or awake
-    filled: Decimal  # units, at earlier bars
-    met: int  # microseconds since 1970, UTC; of the newest bar it met, or of its creation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a bar made of an order."""
-
-    matched: Matched | None  # what executed, if anything
-    state: OrderState  # where the order stands then
-    awake: bool = False  # a stop that was reached, now or before
 
 
 class VenueRecord:
@@ -145,33 +110,44 @@ class VenueRecord:
         """Return (number of the execution before, hash, text) of all terms traded by, in order."""
         return [tuple(row) for row in self._rows("SELECT * FROM terms ORDER BY rowid")]
 
+    def show(self, bars: Sequence[Bar]) -> None:
+        """Remember what is shown now, for a process that starts again."""
+        with self._transaction() as database:
+            self._admitted(database)
+            database.executemany(
+                "INSERT OR REPLACE INTO shown VALUES (?, ?, ?, ?)",
+                [
+                    (bar.symbol, str(bar.close), micros(bar.event_time), micros(bar.known_at))
+                    for bar in bars
+                ],
+            )
+
+    def shown(self, symbol: str) -> Bar | None:
+        """Return the bar that is shown of a symbol, None if none ever was."""
+        for close, event_time, known_at in self._rows(
+            "SELECT close, event_time, known_at FROM shown WHERE symbol = ?", (symbol,)
+        ):
+            return Bar(
+                symbol=symbol,
+                close=Decimal(close),
+                event_time=instant(event_time),
+                known_at=instant(known_at),
+            )
+        return None
+
     def submit(self, order: Order) -> OrderState:
         """Take an order once; OrderInvalid if its id was used for another order."""
-        asked = _asked(order)
+        said = asked_of(order)
+        asked = json.dumps(said)
         with self._transaction() as database:
             self._admitted(database)
             known = database.execute(
                 "SELECT state, asked FROM orders WHERE order_id = ?", (order.order_id,)
             ).fetchone()
             if known is None:
-                database.execute(
-                    "INSERT INTO orders (order_id, symbol, side, quantity, order_type, "
-                    "limit_price, tif, created_at, state, asked, stop_price, met) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'working', ?, ?, ?)",
-                    (
-                        order.order_id,
-                        order.symbol,
-                        order.side.value,
-                        str(order.quantity),
-                        order.order_type.value,
-                        str(order.limit_price),
-                        order.time_in_force.value,
-                        micros(order.created_at),
-                        asked,
-                        None if order.stop_price is None else str(order.stop_price),
-                        micros(order.created_at),
-                    ),
-                )
+                rows.take(database, order, asked)
+                at = micros(order.created_at)
+                ledger.append(database, self.name, ledger.ORDER, order.order_id, said, at)
                 return OrderState.WORKING
         if known[1] != asked:
             raise OrderInvalid(
@@ -181,8 +157,8 @@ class VenueRecord:
 
     def find(self, order_id: str) -> OrderState | None:
         """Return where an order stands, None if it never arrived."""
-        rows = self._rows("SELECT state FROM orders WHERE order_id = ?", (order_id,))
-        return OrderState(rows[0][0]) if rows else None
+        found = self._rows("SELECT state FROM orders WHERE order_id = ?", (order_id,))
+        return OrderState(found[0][0]) if found else None
 
     def report(self, order_id: str) -> OrderReport | None:
         """Return an order's quantities by this record, None if it never arrived."""
@@ -190,7 +166,7 @@ class VenueRecord:
             row = database.execute(
                 "SELECT state, quantity FROM orders WHERE order_id = ?", (order_id,)
             ).fetchone()
-            filled = _filled(database, order_id)
+            filled = rows.filled(database, order_id)
         if row is None:
             return None
         return OrderReport.of(order_id, OrderState(row[0]), Decimal(row[1]), filled)
@@ -198,28 +174,63 @@ class VenueRecord:
     def cancel(self, order_id: str) -> None:
         """Cancel an order if it is working."""
         with self._transaction() as database:
-            database.execute(
-                "UPDATE orders SET state = 'cancelled' WHERE order_id = ? AND state = 'working'",
-                (order_id,),
-            )
+            self._end(database, "'cancelled'", "order_id = ?", (order_id,))
+
+    def _end(
+        self,
+        database: sqlite3.Connection,
+        state: str,
+        which: str,
+        arguments: Sequence[Any],
+        at: int | None = None,
+    ) -> None:
+        """End some of what works, on the record and on its chain, in the caller's transaction."""
+        ended = database.execute(
+            f"UPDATE orders SET state = {state} WHERE state = 'working' AND {which} "
+            "RETURNING number, order_id, state",
+            arguments,
+        ).fetchall()
+        rows.end(database, self.name, [(row[1], row[2]) for row in sorted(ended)], at)
 
     def resting(self) -> Sequence[Resting]:
         """Return every order that is working, oldest first."""
-        rows = self._rows(
+        found = self._rows(
             "SELECT order_id, symbol FROM orders WHERE state = 'working' ORDER BY number"
         )
-        return tuple(Resting(order_id, symbol) for order_id, symbol in rows)
+        return tuple(Resting(order_id, symbol) for order_id, symbol in found)
 
     def expire_before(self, opened: datetime) -> None:
         """End what works and was created before `opened`, unless it is good till cancelled."""
+        at = micros(opened)
         with self._transaction() as database:
             self._admitted(database)
-            database.execute(
-                "UPDATE orders SET state = "
-                "CASE WHEN tif IN ('ioc', 'fok') THEN 'cancelled' ELSE 'expired' END "
-                "WHERE state = 'working' AND tif <> 'gtc' AND created_at < ?",
-                (micros(opened),),
+            self._end(
+                database,
+                "CASE WHEN tif IN ('ioc', 'fok') THEN 'cancelled' ELSE 'expired' END",
+                "tif <> 'gtc' AND created_at < ?",
+                (at,),
+                at,
             )
+
+    def act(self, actions: Sequence[Split | Dividend]) -> int:
+        """Take splits and dividends, each once; return how many were new.
+
+        What worked in a symbol before its split is cancelled: an order in old units never executes
+        in new ones.
+
+        Raises:
+            EntryConflict: an action of that id was taken with other content.
+            OrderInvalid: it pays out fractions.
+        """
+        with self._transaction() as database:
+            self._admitted(database)
+            done = holdings.act(database, self.name, actions)
+            for action in done:
+                if isinstance(action, Split):
+                    at = micros(action.effective)
+                    which = "symbol = ? AND created_at < ?"
+                    self._end(database, "'cancelled'", which, (action.symbol, at), at)
+        return len(done)
 
     def match(
         self,
@@ -237,17 +248,21 @@ class VenueRecord:
             Executions made.
         """
         by_symbol = {bar.symbol: bar for bar in bars}
+        closing = max(bar.event_time for bar in bars)
         made = 0
         with self._transaction() as database:
             self._admitted(database)
-            for order in _working(database, max(bar.event_time for bar in bars)):
+            for order in rows.working(database, closing):
                 bar = by_symbol.get(order.symbol)
                 if bar is not None and micros(bar.event_time) <= order.met:
                     bar = None
                 result = outcome(order, bar)
                 if result.matched is not None and bar is not None:
-                    _execute(database, order, result.matched, bar)
+                    rows.execute(database, self.name, order, result.matched, bar)
                     made += 1
+                if result.state not in (OrderState.WORKING, OrderState.FILLED):
+                    ended = [(order.order_id, result.state.value)]
+                    rows.end(database, self.name, ended, micros(closing))
                 met = order.met if bar is None else micros(bar.event_time)
                 database.execute(
                     "UPDATE orders SET state = ?, awake = max(awake, ?), met = ? "
@@ -256,130 +271,36 @@ class VenueRecord:
                 )
         return made
 
-    def executions(self, after: int) -> Sequence[tuple[int, Fill]]:
-        """Return (number, fill) of every execution numbered above `after`, in order."""
-        rows = self._rows(f"{_EXECUTIONS} WHERE number > ? ORDER BY number", (after,))
-        return [(row[0], self._fill(row)) for row in rows]
+    def executions(self, after: int, limit: int = -1) -> Sequence[tuple[int, Fill]]:
+        """Return (number, fill) of executions numbered above `after`, in order; -1 = all."""
+        query = f"{EXECUTIONS} WHERE number > ? ORDER BY number LIMIT ?"
+        return [(row[0], fill_of(self.name, row)) for row in self._rows(query, (after, limit))]
 
     def statement(self, day: date) -> Statement:
         """Return positions at the end of `day`, and its cash and executions."""
-        name = day.isoformat()
         with self._transaction("DEFERRED") as database:  # nothing executes between the reads
-            read = database.execute
-            rows = read(f"{_EXECUTIONS} WHERE day = ? ORDER BY number", (name,)).fetchall()
-            held = read("SELECT symbol, quantity FROM positions").fetchall()
-            later = read(
-                "SELECT symbol, side, quantity FROM executions WHERE day > ?", (name,)
-            ).fetchall()
-        positions = {symbol: Decimal(quantity) for symbol, quantity in held}
-        for symbol, side, quantity in later:
-            undone = -Side(side).sign * Decimal(quantity)
-            positions[symbol] = EXACT.add(positions[symbol], undone)
+            query = f"{EXECUTIONS} WHERE day = ? ORDER BY number"
+            found = database.execute(query, (day.isoformat(),)).fetchall()
+            positions = holdings.positions(database, day)
+            split = holdings.splits(database, day)
         cash = Decimal("0.00")
-        for row in rows:
+        for row in found:
             cash = EXACT.add(cash, Decimal(row[8]))
         return Statement(
             venue=self.name,
             day=day,
-            positions={symbol: units for symbol, units in sorted(positions.items()) if units},
+            positions=positions,
             cash_flow=cash,
-            fills=tuple(self._fill(row) for row in rows),
+            fills=tuple(fill_of(self.name, row) for row in found),
+            split=split,
         )
 
-    def _fill(self, row: Sequence[Any]) -> Fill:
-        return Fill(
-            venue=self.name,
-            execution_id=row[1],
-            order_id=row[2],
-            symbol=row[3],
-            side=Side(row[4]),
-            quantity=Decimal(row[5]),
-            price=Decimal(row[6]),
-            fee=Decimal(row[7]),
-            executed_at=_EPOCH + row[9] * _MICROSECOND,
-        )
+    def head(self) -> Head:
+        """Return where the record's chain stands."""
+        with self._transaction("DEFERRED") as database:
+            return ledger.head(database, self.name)
 
-
-def micros(at: datetime) -> int:
-    """Return microseconds since 1970, UTC."""
-    return (at - _EPOCH) // _MICROSECOND
-
-
-def _working(database: sqlite3.Connection, closing: datetime) -> list[Working]:
-    """Return what was working before a close, oldest first."""
-    rows = database.execute(
-        "SELECT order_id, symbol, side, quantity, order_type, limit_price, tif, stop_price, awake, "
-        "met FROM orders WHERE state = 'working' AND created_at < ? ORDER BY number",
-        (micros(closing),),
-    ).fetchall()
-    return [
-        Working(
-            order_id=row[0],
-            symbol=row[1],
-            side=Side(row[2]),
-            quantity=Decimal(row[3]),
-            order_type=OrderType(row[4]),
-            limit_price=Decimal(row[5]),
-            time_in_force=TimeInForce(row[6]),
-            stop_price=None if row[7] is None or row[8] else Decimal(row[7]),
-            filled=_filled(database, row[0]) if row[6] == "gtc" else _NONE,
-            met=row[9],
-        )
-        for row in rows
-    ]
-
-
-def _filled(database: sqlite3.Connection, order_id: str) -> Decimal:
-    """Return the units of an order that have executed."""
-    rows = database.execute("SELECT quantity FROM executions WHERE order_id = ?", (order_id,))
-    return sum((Decimal(text) for (text,) in rows.fetchall()), _NONE)
-
-
-def _execute(database: sqlite3.Connection, order: Working, done: Matched, bar: Bar) -> None:
-    """Write one execution and what it does to the position, in the caller's transaction."""
-    notional = EXACT.multiply(done.quantity, done.price)
-    signed = EXACT.multiply(notional, Decimal(-order.side.sign))
-    executed_at = micros(bar.event_time)
-    name = hashlib.sha256(f"{order.order_id}\x1f{executed_at}".encode()).hexdigest()[:24]
-    database.execute(
-        "INSERT INTO executions (execution_id, order_id, symbol, side, quantity, price, fee, "
-        "cash, executed_at, day) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            name,
-            order.order_id,
-            order.symbol,
-            order.side.value,
-            str(done.quantity),
-            str(done.price),
-            str(done.fee),
-            str(cents(EXACT.subtract(signed, done.fee))),
-            executed_at,
-            bar.event_time.astimezone(UTC).date().isoformat(),
-        ),
-    )
-    held = database.execute(
-        "SELECT quantity FROM positions WHERE symbol = ?", (order.symbol,)
-    ).fetchone()
-    before = Decimal(held[0]) if held else Decimal(0)
-    now = EXACT.add(before, order.side.sign * done.quantity)
-    database.execute(
-        "INSERT INTO positions VALUES (?, ?) "
-        "ON CONFLICT (symbol) DO UPDATE SET quantity = excluded.quantity",
-        (order.symbol, str(now)),
-    )
-
-
-def _asked(order: Order) -> str:
-    """Return what identifies an order's content beside its id."""
-    return json.dumps(
-        [
-            order.symbol,
-            order.side.value,
-            str(order.quantity),
-            order.order_type.value,
-            str(order.limit_price),
-            order.time_in_force.value,
-            micros(order.created_at),
-            *(() if order.stop_price is None else (str(order.stop_price),)),
-        ]
-    )
+    def prove(self, anchors: Iterable[Head] = ()) -> Head:
+        """Recompute the chain and hold the tables against it; JournalBroken says what differs."""
+        with self._transaction("DEFERRED") as database:
+            return ledger.prove(database, self.name, anchors)

@@ -32,10 +32,16 @@ class VenueTerms:
     fee_rate: Decimal  # fraction of notional, rounded half-up to the cent per execution
     depth: Decimal  # USD shown at each side
     model: FillTerms | None = None  # latency, queue and impact; None = the close and half a spread
+    ticket_charge: Decimal = Decimal(0)  # USD per order, whole cents, with its first execution
 
     def __post_init__(self) -> None:
         if not (0 <= self.half_spread < 1 and 0 <= self.fee_rate < 1 and self.depth > 0):
             raise OrderInvalid(f"{self.name}: spread and fee must lie in [0, 1), depth above zero")
+        if not (0 <= self.ticket_charge < 1_000_000 and self.ticket_charge * 100 % 1 == 0):
+            raise OrderInvalid(
+                f"{self.name}: ticket_charge must be whole cents below a million USD, was "
+                f"{self.ticket_charge}"
+            )
 
     @property
     def hash(self) -> str:
@@ -64,6 +70,7 @@ class VenueTerms:
             size=self.depth // close,
             fee_rate=self.fee_rate,
             at=at,
+            ticket_charge=self.ticket_charge,
         )
 
 
@@ -124,6 +131,7 @@ class _Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     half_spread: Decimal
     fee_rate: Decimal
     depth: Decimal
+    ticket_charge: Decimal = Decimal(0)
     fills: Literal["model", "close"] = "model"
 
 
@@ -172,6 +180,7 @@ def _terms(venue: _Venue, model: _Model, measured: Sequence[float]) -> VenueTerm
         half_spread=venue.half_spread,
         fee_rate=venue.fee_rate,
         depth=venue.depth,
+        ticket_charge=venue.ticket_charge,
     )
     if venue.fills == "close":
         return plain
