@@ -1,16 +1,18 @@
 """Pictures and tables as notebook outputs: the same data gives the same bytes."""
 
 import html
-import io
+import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 INK, MUTED, GRID, PAPER = "#1f2933", "#7b8794", "#e4e7eb", "#ffffff"
 ACCENT, BENCHMARK, LOSS = "#0b6e99", "#a0a8b1", "#c0392b"
-_DPI = 110
+DPI = 110
 
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -56,20 +58,6 @@ class Picture:
         return data, {"image/png": {"alt": self.words}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Margins:
-    """Room around and between the axes of a figure, in inches.
-
-    With margins nothing has to be measured, which is half the cost of a picture.
-    """
-
-    left: float = 0.5
-    right: float = 0.15
-    top: float = 0.3
-    bottom: float = 0.3
-    between: float = 0.5  # columns, or rows, of axes
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows of text under headings; the first column names the row."""
@@ -107,7 +95,6 @@ def draw(
     words: str,
     size: tuple[float, float],
     extra: Mapping[str, Any] | None = None,
-    margins: Margins | None = None,
 ) -> Picture:
     """Paint on a fresh figure and return it as a PNG.
 
@@ -116,7 +103,6 @@ def draw(
         words: what the picture shows, in one sentence.
         size: width and height in inches.
         extra: richer forms by MIME type.
-        margins: where the axes stand; None = found by measuring every label.
     """
     import matplotlib as mpl  # 0.4 s; only who draws pays for it
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -125,40 +111,29 @@ def draw(
 
     settings: Any = {name: mpl.rcParamsDefault[name] for name in mpl.rcParamsDefault}
     settings.pop("backend", None)
-    placed = {} if margins is None else {"axes.titley": 1.0}  # else titles are measured as well
-    with mpl.rc_context(settings | _STYLE | placed):
-        figure = Figure(figsize=size, dpi=_DPI)
-        if margins is None:
-            figure.set_layout_engine("constrained")
+    with mpl.rc_context(settings | _STYLE):
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         canvas: Any = FigureCanvasAgg(figure)  # its drawing calls carry no types
         paint(figure)
-        if margins is not None:
-            _place(figure, margins, size)
         canvas.draw()  # once; savefig would draw everything twice to lay it out
-        buffer = io.BytesIO()
-        Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png")
-    return Picture(buffer.getvalue(), words, extra)
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    return Picture(png(np.asarray(pixels)), words, extra)
 
 
-def _place(figure: Any, margins: Margins, size: tuple[float, float]) -> None:
-    """Set the figure's axes into its margins."""
-    width, height = size
-    grid = figure.axes[0].get_subplotspec().get_topmost_subplotspec().get_gridspec()
-    wide = (width - margins.left - margins.right - margins.between * (grid.ncols - 1)) / grid.ncols
-    high = (height - margins.top - margins.bottom - margins.between * (grid.nrows - 1)) / grid.nrows
-    figure.subplots_adjust(
-        left=margins.left / width,
-        right=1.0 - margins.right / width,
-        bottom=margins.bottom / height,
-        top=1.0 - margins.top / height,
-        wspace=margins.between / wide,  # matplotlib wants fractions of the mean axes
-        hspace=margins.between / high,
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode opaque pixels, shape (height, width, 3).
+
+    A chart is mostly paper: rows that are not filtered and a low level of compression give a file
+    of the same size in a fifth of the time that a general encoder takes to try its filters.
+    """
+    height, width, _ = pixels.shape
+    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each led by its filter: none
+    rows[:, 1:] = pixels.reshape(height, -1)
+    header = struct.pack(
+        ">IIBBBBB", width, height, 8, 2, 0, 0, 0
+    )  # 8 bits each of red, green, blue
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 3)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
     )
-
-
-def plain_log_axis(axes: Any, low: float, high: float) -> None:
-    """Label a log axis with plain figures: 1, 2, 5, 10 ..."""
-    steps = [m * 10.0**e for e in range(-3, 7) for m in (1, 2, 5)]
-    ticks = [step for step in steps if low * 0.9 <= step <= high * 1.1]
-    axes.set_yticks(ticks, [f"{tick:g}x" for tick in ticks])
-    axes.minorticks_off()

@@ -1,10 +1,23 @@
 """The pictures of a trial: equity, drawdown, excess, turnover, weights."""
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.backtest import Backtest
+from pipelines.charts import (
+    Canvas,
+    Panel,
+    Scale,
+    Ticks,
+    boxes,
+    colour_bar,
+    days,
+    evenly,
+    percent,
+    picture,
+    steps,
+    years,
+)
 from pipelines.evaluate import Trial
 from pipelines.performance import (
     annual_return,
@@ -16,18 +29,7 @@ from pipelines.performance import (
     turnover_per_year,
     volatility,
 )
-from pipelines.pictures import (
-    ACCENT,
-    BENCHMARK,
-    INK,
-    LOSS,
-    MUTED,
-    Margins,
-    Picture,
-    Table,
-    draw,
-    plain_log_axis,
-)
+from pipelines.pictures import ACCENT, BENCHMARK, INK, LOSS, MUTED, Picture, Table
 from runtime.bundles.inputs import Array
 
 
@@ -52,84 +54,97 @@ def summary(trial: Trial) -> Table:
 def equity(trial: Trial) -> Picture:
     """Draw growth of 1 against the benchmark on a log scale, drawdowns below."""
     result = trial.backtest
-    days = _days(result)
+    at, wide = _days(result)
     ours, base = growth(result.net), growth(result.benchmark)
+    fall, base_fall = drawdowns(result.net), drawdowns(result.benchmark)
 
-    def paint(figure: Any) -> None:
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
-        top.set_yscale("log")
-        for values, colour, name in ((base, BENCHMARK, "benchmark"), (ours, ACCENT, "strategy")):
-            top.plot(days, values, color=colour)
-            top.annotate(
-                f" {name} {values[-1]:.1f}x", (days[-1], values[-1]), color=colour, va="center"
-            )
-        plain_log_axis(top, min(ours.min(), base.min()), max(ours.max(), base.max()))
-        top.set_title("Growth of 1, after costs (log scale)")
-        fall, base_fall = drawdowns(result.net), drawdowns(result.benchmark)
-        bottom.fill_between(days, fall, 0.0, color=ACCENT, alpha=0.25, linewidth=0)
-        bottom.plot(days, fall, color=ACCENT, linewidth=0.8)
-        bottom.plot(days, base_fall, color=BENCHMARK, linewidth=0.8)
-        bottom.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        bottom.set_title("Drawdown")
-        top.set_xlim(days[0], days[-1] + (days[-1] - days[0]) // 6)
+    def paint(canvas: Canvas) -> None:
+        upper, lower = boxes(canvas, down=(3, 1.3), between=0.35, right=1.25)
+        calendar = years(wide, 8)
+        top = Panel(canvas=canvas, box=upper, x=wide, y=Scale.of(ours, base, log=True))
+        top.frame("Growth of 1, after costs (log scale)", x=calendar, y=steps(top.y), dates=False)
+        top.line(at, base, BENCHMARK)
+        top.line(at, ours, ACCENT)
+        lines = (("benchmark", base, BENCHMARK), ("strategy", ours, ACCENT))
+        top.name_ends([(float(v[-1]), f"{name} {v[-1]:.1f}x", colour) for name, v, colour in lines])
+        bottom = Panel(canvas=canvas, box=lower, x=wide, y=Scale.of(fall, base_fall))
+        bottom.frame("Drawdown", x=calendar, y=evenly(bottom.y, 4, percent))
+        bottom.area(at, fall, ACCENT)
+        bottom.line(at, fall, ACCENT, width=0.8)
+        bottom.line(at, base_fall, BENCHMARK, width=0.8)
 
     words = (
         f"Growth of 1 from {result.dates[0]} to {result.dates[-1]}: strategy {ours[-1]:.1f}, "
-        f"benchmark {base[-1]:.1f}; deepest drawdown {drawdowns(result.net).min():.0%}."
+        f"benchmark {base[-1]:.1f}; deepest drawdown {fall.min():.0%}."
     )
-    return draw(paint, words=words, size=(8.6, 5.2), margins=Margins(between=0.35))
+    return picture(paint, words=words, size=(8.6, 5.2))
 
 
 def excess(trial: Trial) -> Picture:
     """Draw strategy over benchmark, and the excess return of every calendar year."""
     result = trial.backtest
-    days = _days(result)
+    at, wide = _days(result)
     relative = growth(result.net) / growth(result.benchmark)
-    years = np.array([day.year for day in result.dates])
-    labels = np.unique(years)
-    yearly = np.array([_compound(result, years == year) for year in labels])
+    year_of = np.array([day.year for day in result.dates])
+    labels = np.unique(year_of)
+    yearly = np.array([_compound(result, year_of == year) for year in labels])
 
-    def paint(figure: Any) -> None:
-        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        left.axhline(1.0, color=MUTED, linewidth=0.8)
-        left.plot(days, relative, color=ACCENT)
-        left.set_title("Strategy divided by benchmark")
-        colours = [ACCENT if value >= 0 else LOSS for value in yearly]
-        right.bar(labels, yearly, color=colours, width=0.75)
-        right.axhline(0.0, color=MUTED, linewidth=0.8)
-        right.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        right.grid(visible=False, axis="x")
-        right.set_title("Return in excess of the benchmark, by year")
+    def paint(canvas: Canvas) -> None:
+        first, second = boxes(canvas, across=(1.25, 1))
+        left = Panel(canvas=canvas, box=first, x=wide, y=Scale.of(relative, np.ones(1)))
+        left.frame(
+            "Strategy divided by benchmark", x=years(wide, 8), y=evenly(left.y, 7, "{:g}".format)
+        )
+        left.mark(1.0, MUTED)
+        left.line(at, relative, ACCENT)
+        beside = Scale.of(labels - 0.5, labels + 0.5)
+        right = Panel(canvas=canvas, box=second, x=beside, y=Scale.of(yearly, np.zeros(1)))
+        right.frame(
+            "Excess return by calendar year",
+            x=evenly(beside, 8, "{:.0f}".format),
+            y=evenly(right.y, 6, percent),
+            upright=False,
+        )
+        for ahead, colour in ((yearly >= 0, ACCENT), (yearly < 0, LOSS)):
+            right.bars(labels[ahead], yearly[ahead], colour, width=0.75)
+        right.mark(0.0, MUTED)
 
     words = (
         f"Strategy divided by benchmark ends at {relative[-1]:.2f}; it was ahead in "
         f"{int((yearly > 0).sum())} of {labels.size} calendar years."
     )
-    return draw(paint, words=words, size=(8.6, 2.9), margins=Margins())
+    return picture(paint, words=words, size=(8.6, 2.9))
 
 
 def turnover(trial: Trial) -> Picture:
     """Draw what each rebalancing traded, and what it cost."""
     result = trial.backtest
-    days = _days(result)[result.fill_rows]
+    at, wide = _days(result)
+    at = at[result.fill_rows]
     paid = np.cumsum(result.costs / result.books.equity[1:][result.fill_rows])
 
-    def paint(figure: Any) -> None:
-        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        left.vlines(days, 0.0, result.turnover, color=ACCENT, linewidth=0.8)
-        left.axhline(float(np.median(result.turnover)), color=INK, linewidth=0.8, linestyle="--")
-        left.set_ylim(bottom=0.0)
-        left.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        left.set_title("Traded notional per equity (dashed: median)")
-        right.plot(days, paid, color=LOSS)
-        right.yaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
-        right.set_title("Costs paid so far, per equity")
+    def paint(canvas: Canvas) -> None:
+        first, second = boxes(canvas, across=(1.25, 1))
+        traded = Scale(low=0.0, high=Scale.of(result.turnover, np.zeros(1)).high)
+        left = Panel(canvas=canvas, box=first, x=wide, y=traded)
+        left.frame(
+            "Traded notional per equity (dashed: median)",
+            x=years(wide, 8),
+            y=evenly(traded, 7, percent),
+        )
+        left.needles(at, result.turnover, ACCENT)
+        left.mark(float(np.median(result.turnover)), INK, dashed=True)
+        right = Panel(canvas=canvas, box=second, x=wide, y=Scale.of(paid, np.zeros(1)))
+        right.frame(
+            "Costs paid so far, per equity", x=years(wide, 8), y=evenly(right.y, 6, percent)
+        )
+        right.line(at, paid, LOSS)
 
     words = (
         f"The median rebalancing trades {np.median(result.turnover):.0%} of equity; "
         f"costs add up to {paid[-1]:.1%} of equity."
     )
-    return draw(paint, words=words, size=(8.6, 2.6), margins=Margins())
+    return picture(paint, words=words, size=(8.6, 2.6))
 
 
 def weights(trial: Trial) -> Picture:
@@ -137,30 +152,46 @@ def weights(trial: Trial) -> Picture:
     result = trial.backtest
     order = np.argsort(-result.weights.mean(axis=0), kind="stable")
     held = result.weights[:, order].T
-    years = np.array([at.year for at in result.decided_at])
-    starts = np.flatnonzero(np.diff(years, prepend=years[0] - 1))[::4]
+    rows, columns = held.shape
+    year_of = np.array([at.year for at in result.decided_at])
+    starts = np.flatnonzero(np.diff(year_of, prepend=year_of[0] - 1))[::4]
 
-    def paint(figure: Any) -> None:
-        axes = figure.subplots()
-        image = axes.imshow(held, aspect="auto", cmap="GnBu", interpolation="nearest", vmin=0.0)
-        axes.set_yticks(range(len(order)), [result.symbols[i] for i in order], fontsize=7)
-        axes.set_xticks(starts, [str(years[start]) for start in starts])
-        axes.grid(visible=False)
-        axes.set_title("Target weight by symbol, most held first")
-        bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=30, fraction=0.035)
-        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        bar.outline.set_visible(False)
+    def paint(canvas: Canvas) -> None:
+        import matplotlib as mpl
+
+        (box,) = boxes(canvas, right=0.75)
+        colours = (mpl.colormaps["GnBu"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+        scale = Scale(low=0.0, high=max(float(held.max()), 1e-9))
+        panel = Panel(
+            canvas=canvas,
+            box=box,
+            x=Scale(low=-0.5, high=columns - 0.5),
+            y=Scale(low=rows - 0.5, high=-0.5),
+        )
+        panel.frame(
+            "Target weight by symbol, most held first",
+            x=Ticks(starts.astype(np.float64), [str(year_of[start]) for start in starts]),
+            y=Ticks(np.arange(float(rows)), [result.symbols[i] for i in order]),
+            upright=False,
+            level=False,
+            size=7.0,
+        )
+        shades = np.clip(scale.fraction(held) * 255, 0, 255).round().astype(np.intp)
+        canvas.cells(colours[shades], box)
+        colour_bar(canvas, box, evenly(scale, 8, percent), scale, colours)
 
     most = result.symbols[order[0]]
     words = f"Target weights over time; {most} is held most, {held[0].mean():.0%} on average."
-    return draw(paint, words=words, size=(8.6, 3.9), margins=Margins(right=0.45))
+    return picture(paint, words=words, size=(8.6, 3.9))
 
 
-def _days(result: Backtest) -> Any:
-    return as_days(result.dates)
+def _days(result: Backtest) -> tuple[Array, Scale]:
+    """Return the sessions as figures, and the scale they fit on."""
+    at = days(as_days(result.dates))
+    return at, Scale.of(at, margin=0.0)
 
 
-def _compound(result: Backtest, mask: Any) -> float:
+def _compound(result: Backtest, mask: NDArray[np.bool_]) -> float:
     """Return net minus benchmark of the days in `mask`, each compounded."""
     return float(growth(result.net[mask])[-1] - growth(result.benchmark[mask])[-1])
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from pipelines.backtest import Backtest
 from pipelines.books import CAPITAL
+from pipelines.charts import Canvas, Panel, Scale, boxes, days, picture, steps, years
 from pipelines.errors import CrossCheckFailed
 from pipelines.performance import as_days
-from pipelines.pictures import ACCENT, BENCHMARK, Margins, Picture, Table, draw, plain_log_axis
+from pipelines.pictures import ACCENT, BENCHMARK, Picture, Table
 from runtime.bundles.inputs import Array
 
 TOLERANCE = 1e-9  # relative, on equity at every close
@@ -132,29 +133,27 @@ def comparison(result: Backtest) -> Picture:
     finally:
         vbt.settings.plotting["use_widgets"] = before
     figure.update_layout(title="vectorbt: cumulative returns by month", yaxis_type="log")
-    values = [(1.0 + month).cumprod() for month in months]
+    ends = days(months[0].index.to_numpy())
+    ours, base = (np.cumprod(1.0 + month.to_numpy()) for month in months)
 
-    def paint(canvas: Any) -> None:
-        axes = canvas.subplots()
-        axes.set_yscale("log")
-        axes.plot(values[1].index, values[1], color=BENCHMARK, label="benchmark")
-        axes.plot(values[0].index, values[0], color=ACCENT, label="strategy")
-        low, high = (float(edge([np.asarray(v) for v in values])) for edge in (np.min, np.max))
-        plain_log_axis(axes, low, high)
-        axes.legend(loc="upper left")
-        axes.set_title("vectorbt: cumulative returns by month (log scale)")
+    def paint(canvas: Canvas) -> None:
+        (box,) = boxes(canvas, right=1.25)
+        x, y = Scale.of(ends, margin=0.0), Scale.of(ours, base, log=True)
+        panel = Panel(canvas=canvas, box=box, x=x, y=y)
+        panel.frame("vectorbt: cumulative returns by month (log scale)", x=years(x, 8), y=steps(y))
+        panel.line(ends, base, BENCHMARK)
+        panel.line(ends, ours, ACCENT)
+        panel.name_ends(
+            [(float(base[-1]), "benchmark", BENCHMARK), (float(ours[-1]), "strategy", ACCENT)]
+        )
 
     words = (
-        f"vectorbt's cumulative returns by month end at {values[0].iloc[-1]:.1f} for the strategy "
-        f"and {values[1].iloc[-1]:.1f} for the benchmark."
+        f"vectorbt's cumulative returns by month end at {ours[-1]:.1f} for the strategy "
+        f"and {base[-1]:.1f} for the benchmark."
     )
     plotly = json.loads(figure.to_json())
-    return draw(
-        paint,
-        words=words,
-        size=(8.6, 2.6),
-        extra={"application/vnd.plotly.v1+json": plotly},
-        margins=Margins(),
+    return picture(
+        paint, words=words, size=(8.6, 2.6), extra={"application/vnd.plotly.v1+json": plotly}
     )
 
 

@@ -218,25 +218,23 @@ def _validate_once() -> None:
 
 
 def _draw_once() -> None:
-    """Let matplotlib find its fonts and lay out what the pictures of a trial write."""
-    numpy, pictures = sys.modules["numpy"], sys.modules["pipelines.pictures"]
-    days = numpy.arange("1991-01-01", "2017-01-01", dtype="datetime64[M]").astype("datetime64[D]")
+    """Load the letters of the charts, and let matplotlib find its own."""
+    numpy, charts = sys.modules["numpy"], sys.modules["pipelines.charts"]
+    x = numpy.arange(50.0)
 
-    def paint(figure: Any) -> None:
-        top, bottom = figure.subplots(2, 1, sharex=True)
-        top.set_yscale("log")
-        top.plot(days, numpy.linspace(1.0, 300.0, days.size), label="strategy")
-        pictures.plain_log_axis(top, 1.0, 300.0)
-        top.set_title("0123456789.%-x()")
-        top.legend()
-        bottom.fill_between(days, numpy.linspace(0.0, -0.5, days.size), 0.0)
-        bottom.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    def chart(canvas: Any) -> None:
+        scale = charts.Scale.of(x + 1.0, log=True)
+        panel = charts.Panel(canvas=canvas, box=charts.boxes(canvas)[0], x=scale, y=scale)
+        panel.frame("", x=charts.years(scale, 5), y=charts.steps(scale), size=7.0)
+        panel.line(x, x + 1.0, "#000000")
+        panel.area(x, x + 1.0, "#000000", base=1.0)
+        panel.bars(x + 2.0, x + 1.0, "#000000", width=0.5)
 
-    def map_of(figure: Any) -> None:
+    def figure_of(figure: Any) -> None:
         axes = figure.subplots()
-        image = axes.imshow(numpy.eye(20), aspect="auto", cmap="GnBu", interpolation="nearest")
-        figure.colorbar(image, ax=axes)
+        axes.plot(x, x)
+        axes.set_title("0123456789.%-x()")
 
-    for painter in (paint, map_of):
-        pictures.draw(painter, words="", size=(8.6, 5.2), margins=pictures.Margins())
-        pictures.draw(painter, words="", size=(8.6, 5.2))
+    charts.picture(chart, words="", size=(3.0, 2.0))
+    sys.modules["matplotlib"].colormaps["GnBu"](x)
+    sys.modules["pipelines.pictures"].draw(figure_of, words="", size=(3.0, 2.0))
