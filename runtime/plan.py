@@ -1,13 +1,15 @@
 """From target weights to whole-lot orders: what today's signals ask for, with reasons.
 
-Steps of `make_plan`: 1. target units per symbol; 2. the change from what is held and working;
-3. what is too small is left out; 4. sells before buys, each in universe order.
+Steps of `make_plan`: 1. target units per symbol; 2. the change from what is held and working, by
+floats where they leave no doubt that it is nothing, else by decimals; 3. what is too small is left
+out; 4. sells before buys, each in universe order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,8 +18,8 @@ from runtime.bundles.inference import Decided
 from runtime.bundles.inputs import Array
 from runtime.domain import PlannedOrder, Side, Signal
 from runtime.errors import DecisionInvalid
-from runtime.execution.style import Execution, price_order
-from runtime.execution.ticks import TickGrid, tick_grid
+from runtime.execution.style import Execution, Priced, prepare
+from runtime.execution.ticks import tick_grid
 
 ZERO = Decimal(0)
 
@@ -95,20 +97,23 @@ def make_plan(
         Whole-lot orders and what was left out. A full exit is never too small.
 
     Raises:
-        DecisionInvalid: a price is missing, or equity is not positive.
+        DecisionInvalid: a price or a weight is missing, or equity is not positive.
     """
     if equity <= 0:
         raise DecisionInvalid(f"equity is {equity} USD; nothing can be planned without capital")
-    if missing := [symbol for symbol in symbols if symbol not in prices]:
-        raise DecisionInvalid(f"no price for {', '.join(missing)}; the plan needs one per symbol")
+    rows = rows_of(tuple(symbols))
+    if not rows.keys() <= prices.keys():
+        missing = ", ".join(symbol for symbol in symbols if symbol not in prices)
+        raise DecisionInvalid(f"no price for {missing}; the plan needs one per symbol")
     lot, minimum = Decimal(sizing.lot), Decimal(sizing.minimum_notional)
-    grid, collar, asks = tick_grid(day), Decimal(sizing.collar), sizing.asks
+    price_of = prepare(sizing.asks, tick_grid(day), Decimal(sizing.collar))
+    about, asks = float(equity), sizing.asks
     sells: list[PlannedOrder] = []
     buys: list[PlannedOrder] = []
     left_out: list[LeftOut] = []
-    for symbol, weight in zip(symbols, sized(weights, sizing).tolist(), strict=True):
+    for symbol, weight in _looked_at(symbols, rows, sized(weights, sizing), positions):
         price, held = prices[symbol], positions.get(symbol, ZERO)
-        if not (weight or held):
+        if held and _stays(weight, held, price, about, sizing.lot):
             continue
         change, leaves = _change(weight, held, price, equity, lot)
         if not change:
@@ -119,9 +124,46 @@ def make_plan(
             continue
         before = f"{held * price / equity:.2%}" if held else "0.00%"
         reason = f"from {before} to {weight:.2%} of equity"
-        order = _order(symbol, change, price, reason, asks, grid, collar)
-        (buys if change > 0 else sells).append(order)
+        if change > 0:
+            buys.append(_order(symbol, Side.BUY, change, price, reason, asks, price_of))
+        else:
+            sells.append(_order(symbol, Side.SELL, -change, price, reason, asks, price_of))
     return Plan(orders=(*sells, *buys), left_out=tuple(left_out))
+
+
+@lru_cache(maxsize=64)  # one entry per universe
+def rows_of(symbols: tuple[str, ...]) -> Mapping[str, int]:
+    """Return where each symbol of a universe stands."""
+    return {symbol: row for row, symbol in enumerate(symbols)}
+
+
+def _looked_at(
+    symbols: Sequence[str],
+    rows: Mapping[str, int],
+    weights: Array,
+    positions: Mapping[str, Decimal],
+) -> Iterator[tuple[str, float]]:
+    """Yield symbol and weight of whatever is wanted or held, in universe order."""
+    if len(weights) != len(symbols):
+        raise DecisionInvalid(f"{len(weights)} weights were decided for {len(symbols)} symbols")
+    found = set(np.flatnonzero(weights).tolist())
+    found.update(rows[symbol] for symbol, held in positions.items() if held and symbol in rows)
+    wanted = weights.tolist()
+    for row in sorted(found):
+        yield symbols[row], wanted[row]
+
+
+def _stays(weight: float, held: Decimal, price: Decimal, equity: float, lot: int) -> bool:
+    """Say whether floats are enough to see that not one lot changes hands.
+
+    They carry 15 digits. Where the lots wanted lie within 1e-6 of a whole number, or are too many
+    for that, or less than one, it takes decimals to tell.
+    """
+    lots = weight * equity / (float(price) * lot)
+    if not 1.0 <= abs(lots) < 1e8:
+        return False
+    whole = int(lots)
+    return 1e-6 < abs(lots - whole) < 1 - 1e-6 and abs(whole * lot - held) < lot
 
 
 def _change(
@@ -137,19 +179,18 @@ def _change(
 
 def _order(
     symbol: str,
-    change: Decimal,
+    side: Side,
+    quantity: Decimal,
     price: Decimal,
     reason: str,
     asks: Execution,
-    grid: TickGrid,
-    collar: Decimal,
+    price_of: Callable[[Side, Decimal], Priced],
 ) -> PlannedOrder:
-    side = Side.BUY if change > 0 else Side.SELL
-    limit, stop = price_order(asks, side, price, grid, collar)
+    limit, stop = price_of(side, price)
     return PlannedOrder(
         symbol=symbol,
         side=side,
-        quantity=abs(change),
+        quantity=quantity,
         order_type=asks.order_type,
         limit_price=limit,
         reference_price=price,

@@ -4,6 +4,7 @@ A bundle says it once, in its manifest; a plan prices every order by it, on the 
 never worse than was said. Without a word an order is a market order for the next session.
 """
 
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
@@ -81,22 +82,28 @@ class Priced(NamedTuple):
     stop: Decimal | None  # USD per unit
 
 
-def price_order(
-    execution: Execution, side: Side, reference: Decimal, grid: TickGrid, collar: Decimal
-) -> Priced:
-    """Return limit and stop of one order, on the grid and never further out than was said.
+def prepare(
+    execution: Execution, grid: TickGrid, collar: Decimal
+) -> Callable[[Side, Decimal], Priced]:
+    """Return what prices one order, on the grid and never further out than was said.
 
     Args:
         execution: what the bundle wants.
-        side: of the order.
-        reference: price it is sized on, USD per unit.
         grid: the day's increments.
         collar: fraction that a market order may be worse than the reference, and a stop, once
             awake, worse than its stop price.
+
+    Returns:
+        A function of an order's side and of the price it is sized on, USD per unit.
     """
     within, stop = _fraction("within", execution.within), _fraction("stop", execution.stop)
-    allowed = collar if within is None else within
+    limited = grid.prepare(collar if within is None else within)
     if stop is None:
-        return Priced(grid.collared(reference, side, allowed), None)
-    trigger = grid.collared(reference, side, stop)
-    return Priced(grid.collared(trigger, side, allowed), trigger)
+        return lambda side, reference: Priced(limited(reference, side), None)
+    stopped = grid.prepare(stop)
+
+    def price(side: Side, reference: Decimal) -> Priced:
+        trigger = stopped(reference, side)
+        return Priced(limited(trigger, side), trigger)
+
+    return price

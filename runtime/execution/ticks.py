@@ -1,6 +1,7 @@
 """Order price increments, as dated configuration."""
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -49,19 +50,25 @@ class TickGrid:
                 return tick
         raise PolicyInvalid(f"no tick size is known for {price} USD on {self.day.isoformat()}")
 
-    def collared(self, price: Decimal, side: Side, collar: Decimal) -> Decimal:
-        """Return the worst acceptable price on the grid, never outside the collar.
+    def prepare(self, collar: Decimal) -> Callable[[Decimal, Side], Decimal]:
+        """Return what gives the worst acceptable price on the grid, never outside the collar.
 
         Args:
-            price: reference, USD per unit.
-            side: a buy may pay up to price * (1 + collar), a sell may go down to
-                price * (1 - collar).
-            collar: fraction, 0 <= collar < 1.
+            collar: fraction, 0 <= collar < 1; a buy may pay up to price * (1 + collar), a sell
+                may go down to price * (1 - collar).
+
+        Returns:
+            A function of reference, USD per unit, and side.
         """
-        buy = side is Side.BUY
-        bound = price * (1 + collar if buy else 1 - collar)
-        tick = self.tick(bound)
-        return (bound / tick).to_integral_value(ROUND_FLOOR if buy else ROUND_CEILING) * tick
+        up, down = 1 + collar, 1 - collar
+
+        def collared(price: Decimal, side: Side) -> Decimal:
+            buy = side is Side.BUY
+            bound = price * (up if buy else down)
+            tick = self.tick(bound)
+            return (bound / tick).to_integral_value(ROUND_FLOOR if buy else ROUND_CEILING) * tick
+
+        return collared
 
 
 @lru_cache(maxsize=64)
@@ -79,5 +86,5 @@ def tick_size(price: Decimal, day: date) -> Decimal:
 
 
 def collared(price: Decimal, side: Side, collar: Decimal, day: date) -> Decimal:
-    """Return the worst acceptable price of a day; see `TickGrid.collared`."""
-    return tick_grid(day).collared(price, side, collar)
+    """Return the worst acceptable price of a day; see `TickGrid.prepare`."""
+    return tick_grid(day).prepare(collar)(price, side)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -153,3 +154,41 @@ def test_confidence_is_the_rank_of_the_scores_size():
         ("BBB", 1.0, 0.0),
         ("CCC", 2 / 3, 0.8),
     ]
+
+
+@given(
+    units=st.integers(1, 10**7),
+    off=st.sampled_from([0, 1, -1, 2, -2, 10**6]),
+    held=st.integers(-2, 2),
+    cents=st.integers(100, 10**6),
+    equity=st.integers(10**6, 10**10),
+    lot=st.sampled_from([1, 7, 100]),
+    short=st.booleans(),
+)
+def test_a_symbol_is_passed_over_only_if_exact_arithmetic_changes_nothing(
+    units, off, held, cents, equity, lot, short
+):
+    """Weights at, just above and just below a whole lot, where floats cannot tell which it is."""
+    price, whole = D(cents) / 100, D(equity) / 100
+    weight = float(units * lot * price / whole)
+    for _ in range(abs(off)) if abs(off) < 10 else ():
+        weight = float(np.nextafter(weight, np.inf if off > 0 else 0.0))
+    if abs(off) > 10:
+        weight *= 1.0 + 0.4 / units
+    weight, sign = (-weight, -1) if short else (weight, 1)
+    standing = D(sign * (units + held) * lot)
+    found = make_plan(
+        np.array([weight]),
+        ("AAA",),
+        prices={"AAA": price},
+        positions={"AAA": standing},
+        equity=whole,
+        sizing=SizingPolicy(invested=1.0, lot=lot, minimum_notional="0"),
+        day=DAY,
+    )
+    lots = Fraction(repr(weight)) * Fraction(whole) / Fraction(price) / lot
+    target = int(lots) * lot  # towards zero
+    change = int((target - Fraction(standing)) / lot) * lot if target else -standing
+    assert legs(found) == (
+        [("AAA", "buy" if change > 0 else "sell", abs(D(change)))] if change else []
+    )
