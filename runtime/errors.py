@@ -35,6 +35,14 @@ class VenueUnknownOutcome(RuntimeFault):
     """A venue did not answer; the order must be asked about by client id, never resent blindly."""
 
 
+class VenueRefused(RuntimeFault):
+    """A venue does not serve this caller: another token, account, venue or protocol."""
+
+
+class VenueProtocol(RuntimeFault):
+    """What came over a connection to a venue is no message of its protocol."""
+
+
 class RegistryConflict(RuntimeFault):
     """A promotion or roll-back contradicts the registry's history."""
 

@@ -1,6 +1,7 @@
 """Every broker adapter keeps the port's promises: an order takes effect once, or not at all."""
 
 from decimal import Decimal
+from itertools import count
 from random import Random
 
 import pytest
@@ -8,8 +9,13 @@ import pytest
 pytest.register_assert_rewrite("tests.contract.broker_kit")
 
 from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue  # noqa: E402 - after the rewrite
+from runtime.brokers.remote import RemoteVenue  # noqa: E402
+from runtime.brokers.server import Floor, VenueServer  # noqa: E402
+from runtime.brokers.wire import address_of  # noqa: E402
 from tests.contract.broker_kit import START, Adapter, BrokerKit  # noqa: E402
 from tests.fakes.misbehaving import MisbehavingBroker  # noqa: E402
+
+TOKEN = "a token of the tests"
 
 
 class TestPaperVenue(BrokerKit):
@@ -27,23 +33,29 @@ class TestPaperVenue(BrokerKit):
         assert cost == pytest.approx(Decimal("0.0005"), abs=Decimal("0.00003"))
 
 
-class TestReopenedPaperVenue(BrokerKit):
-    """A venue whose process ended and came back before every publication."""
+class TestVenueOfItsOwn(BrokerKit):
+    """A venue behind a socket that ends, and comes back from its record, before every third publication."""
 
     @pytest.fixture
     def adapter(self, tmp_path):
-        path = tmp_path / "venue.db"
-        venue = PaperVenue(path, PRIMARY)
+        address = address_of(f"unix://{tmp_path}/venue.sock")
+        floor = Floor(folder=tmp_path / "records", terms=(PRIMARY, ALTERNATE))
+        serving = [VenueServer(floor, address, TOKEN)]
+        serving[0].start()
+        publications = count()
+        venue = RemoteVenue(address=address, token=TOKEN, account="paper", name="primary")
 
         def publish(published, at):
-            other = PaperVenue(path, PRIMARY)
-            made = other.on_bars(published, at)
-            other.close()
-            venue._bars.update((bar.symbol, bar) for bar in published)
-            return made
+            if next(publications) % 3 == 0:
+                serving[0].stop()
+                serving[0] = VenueServer(floor, address, TOKEN)
+                serving[0].start()
+            return venue.on_bars(published, at)
 
         yield Adapter(broker=venue, publish=publish, new_session=venue.expire_before)
         venue.close()
+        serving[0].stop()
+        floor.prove()
 
 
 class TestWrappedVenue(BrokerKit):
