@@ -94,6 +94,7 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
             seats.registry_history,
             seats.registry_comparison,
             seats.registry_shares,
+            seats.registry_arms,
             seats.registry_rollback,
             alerts.alerts,
             alerts.acknowledge,

@@ -44,6 +44,7 @@ class MemberDay:
     fees: Decimal  # USD since the start
     profit: Decimal  # USD of this session, capital given or taken left out
     returned: float | None  # fraction of its equity at the last close; None if there was none
+    stopped: bool = False  # sells what it holds and decides nothing
 
 
 @dataclass(slots=True)
@@ -289,6 +290,7 @@ class Shares:
                     fees=book.fees,
                     profit=profit,
                     returned=float(profit / before) if before > 0 else None,
+                    stopped=seat is not None and seat.stopped,
                 )
             )
         self._last = {

@@ -6,10 +6,12 @@ from runtime.registry.changes import (
     RESERVE,
     Action,
     Allocation,
+    ArmTest,
     Change,
     Comparison,
     Promoted,
     check_role,
+    judging,
 )
 from runtime.registry.store import Registry
 
@@ -19,9 +21,11 @@ __all__ = [
     "RESERVE",
     "Action",
     "Allocation",
+    "ArmTest",
     "Change",
     "Comparison",
     "Promoted",
     "Registry",
     "check_role",
+    "judging",
 ]

@@ -36,7 +36,7 @@ class Evidence:
     high: float
     better: float  # wealth now of who bet that it is above zero
     worse: float  # wealth now of who bet that it is below zero
-    better_since: int | None  # first day, 1-based, on which 1 / alpha was reached; None = not yet
+    better_since: int | None  # first day, 1-based, on which it was enough to decide; None = not yet
     worse_since: int | None
 
 
@@ -55,15 +55,17 @@ def wealth(differences: Array, bound: float) -> Array:
     return np.asarray(np.exp(_log_wealth(_scaled(differences, bound), 0.0)))
 
 
-def weigh(differences: Array, *, bound: float, alpha: float) -> Evidence:
+def weigh(differences: Array, *, bound: float, alpha: float, ways: int = 1) -> Evidence:
     """Weigh the evidence of all days so far.
 
     Args:
         differences: shape (T,), daily return of the one less that of the other, fractions, oldest
             first.
         bound: fraction; clipped to -bound..bound.
-        alpha: chance, at most, of ever finding a difference in the mean that is not there, for
-            each direction; the interval misses the mean with at most that chance, ever.
+        alpha: chance, at most, of ever finding a difference in the mean that is not there; the
+            interval misses the mean with at most that chance, ever.
+        ways: 1 = `alpha` is for each direction by itself; 2 = for both together, so that a bet has
+            to reach 2 / alpha, and decides on the day on which the interval leaves zero out.
 
     Raises:
         DecisionInvalid: a difference is not finite.
@@ -92,8 +94,8 @@ def weigh(differences: Array, *, bound: float, alpha: float) -> Evidence:
         high=-_lower(-scaled, alpha / 2) * bound,
         better=float(np.exp(up[-1])),
         worse=float(np.exp(down[-1])),
-        better_since=_first(up, log(1 / alpha)),
-        worse_since=_first(down, log(1 / alpha)),
+        better_since=_first(up, log(ways / alpha)),
+        worse_since=_first(down, log(ways / alpha)),
     )
 
 

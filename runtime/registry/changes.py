@@ -29,10 +29,25 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     bound: float  # fraction; daily differences of returns are clipped to -bound..bound
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 0.5:
-            raise RegistryConflict(f"alpha must lie between 0 and 0.5, was {self.alpha}")
-        if not 0 < self.bound <= 1:
-            raise RegistryConflict(f"the bound must lie between 0 and 1, was {self.bound}")
+        _check_test(self.alpha, self.bound)
+
+
+class ArmTest(msgspec.Struct, frozen=True, kw_only=True):
+    """How seats with capital are judged against one of them, fixed before the first day."""
+
+    control: str  # the seat that every other one is compared with
+    alpha: float  # probability, at most, of ever deciding anything wrongly in the whole test
+    bound: float  # fraction; daily differences of returns are clipped to -bound..bound
+
+    def __post_init__(self) -> None:
+        _check_test(self.alpha, self.bound)
+
+
+def _check_test(alpha: float, bound: float) -> None:
+    if not 0 < alpha < 0.5:
+        raise RegistryConflict(f"alpha must lie between 0 and 0.5, was {alpha}")
+    if not 0 < bound <= 1:
+        raise RegistryConflict(f"the bound must lie between 0 and 1, was {bound}")
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,6 +84,7 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str
     at: str  # ISO 8601, UTC
     max_turnover: str | None = None  # fraction of equity traded per tick, at most
+    test: ArmTest | None = None  # how the seats are judged; None = they are not
 
     @property
     def shares(self) -> dict[str, Decimal]:
@@ -117,6 +133,17 @@ def check_fractions(fractions: Mapping[str, str], turnover: str | None) -> None:
         _fraction(turnover, "the limit of turnover", most=Decimal(10))
 
 
+def check_test(fractions: Mapping[str, str], test: ArmTest) -> None:
+    """Refuse a test whose control has no capital, or is alone; RegistryConflict."""
+    if test.control not in fractions:
+        raise RegistryConflict(
+            f"{test.control} has no fraction of the capital, so no arm can be compared with it; "
+            f"name one of {', '.join(sorted(fractions))} as the control"
+        )
+    if len(fractions) < 2:
+        raise RegistryConflict(f"{test.control} is alone, there is no arm to compare it with")
+
+
 def _fraction(text: str, what: str, most: Decimal = Decimal(1)) -> Decimal:
     try:
         value = Decimal(text)
@@ -157,6 +184,23 @@ def stack(history: Iterable[Change], role: str) -> list[Change]:
 def newest(history: Sequence[Change], study: str) -> int:
     """Return the highest version of a study in a history, 0 if there is none."""
     return max((change.version for change in history if change.study == study), default=0)
+
+
+def judging(allocations: Sequence[Allocation]) -> Allocation | None:
+    """Return the allocation with which the test that runs now began; None if none runs.
+
+    Other fractions let a test go on. Another control, alpha, bound or set of seats begins anew.
+    """
+    found = None
+    for one in reversed(allocations):
+        if one.test is None or (found is not None and _asked(one) != _asked(found)):
+            break
+        found = one
+    return found
+
+
+def _asked(one: Allocation) -> tuple[ArmTest | None, frozenset[str]]:
+    return one.test, frozenset(one.fractions)
 
 
 def roles(history: Iterable[Change]) -> tuple[str, ...]:

@@ -16,10 +16,12 @@ from runtime.registry.changes import (
     CHAMPION,
     Action,
     Allocation,
+    ArmTest,
     Change,
     Comparison,
     Promoted,
     check_fractions,
+    check_test,
 )
 
 _SEAT, _ALLOCATION = "seat", "allocation"
@@ -156,6 +158,7 @@ class Registry:
         fractions: Mapping[str, str],
         *,
         max_turnover: str | None = None,
+        test: ArmTest | None = None,
         by: str,
         why: str,
         at: datetime,
@@ -166,6 +169,7 @@ class Registry:
             fractions: role -> fraction of equity, exact decimals that add up to at most 1; the
                 rest stays in cash.
             max_turnover: fraction of equity that may be traded per tick.
+            test: how the seats are judged against one of them.
             by: who decided it.
             why: in words.
             at: UTC, from the caller's clock.
@@ -174,6 +178,8 @@ class Registry:
             RegistryConflict: a fraction is not usable, or a seat is empty.
         """
         check_fractions(fractions, max_turnover)
+        if test is not None:
+            check_test(fractions, test)
         _check_said("allocation", by, why)
         with self._writing() as connection:
             history = self._changes(connection)
@@ -189,6 +195,7 @@ class Registry:
             allocation = Allocation(
                 fractions=dict(fractions),
                 max_turnover=max_turnover,
+                test=test,
                 by=by,
                 why=why,
                 at=at.isoformat(),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from service.operator.registrar import Request
-    from service.operator.seats import ChangeAnswer, CompareAnswer, RegistryAnswer
+    from service.operator.seats import ArmAnswer, ChangeAnswer, CompareAnswer, RegistryAnswer
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -79,7 +79,7 @@ def promote(
     max_daily_loss: Annotated[str | None, typer.Option(metavar="FRACTION", help=LOSS)] = None,
     max_shortfall: Annotated[str | None, typer.Option(metavar="FRACTION", help=SHORTFALL)] = None,
     despite: Annotated[
-        str, typer.Option(help="Promote a challenger before the test has decided, and why.")
+        str, typer.Option(help="Promote a challenger or an arm the test is not for, and why.")
     ] = "",
     workspace: Workspace = None,
     json: Json = False,
@@ -87,7 +87,7 @@ def promote(
     """Sign a bundle's bytes anew, with who, why, when and its stop bands, and seat it.
 
     Ends with 1 if it does not verify, if the gates did not allow the stage, or if it is a
-    challenger that is not shown to be better.
+    challenger or an arm that is not shown to be better than the champion.
     """
     output = Output(as_json=json)
     with reported(output):
@@ -190,19 +190,58 @@ def allocate(
     max_turnover: Annotated[
         str | None, typer.Option(help="Fraction of equity traded per tick, at most.")
     ] = None,
+    control: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="Whom the arms are compared with.")
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Chance, at most, of ever deciding wrongly (0.05).")
+    ] = None,
+    bound: Annotated[
+        float | None, typer.Option(help="Daily differences are clipped to this (0.02).")
+    ] = None,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Share the live account's capital among seats; what adds up to less than 1 stays in cash."""
+    """Share the live account's capital among seats; what adds up to less than 1 stays in cash.
+
+    Seats that share are an A/B test: how it is judged is fixed now, `sluice registry arms` shows
+    it. Other fractions let it go on; another control, alpha, bound or set of seats begins anew.
+    """
     output = Output(as_json=json)
     with reported(output):
         from service.operator.registering import fractions_of, registrar_of
 
         registrar = registrar_of(workspace_settings(workspace))
         shared = fractions_of(fractions or [])
-        registrar.allocate(shared, max_turnover=max_turnover, by=by, why=why)
+        registrar.allocate(
+            shared,
+            max_turnover=max_turnover,
+            by=by,
+            why=why,
+            control=control,
+            alpha=alpha,
+            bound=bound,
+        )
         found = registrar.show()
         output.answer(found, lambda console: _show(console, found))
+
+
+@app.command(epilog="Example: [bold]sluice registry arms[/bold]")
+def arms(workspace: Workspace = None, json: Json = False) -> None:
+    """Weigh A/B arms by what they earned net of costs; may be looked at every day."""
+    output = Output(as_json=json)
+    with reported(output):
+        from service.operator.registering import registrar_of
+
+        found = registrar_of(workspace_settings(workspace)).arms()
+
+        def shown(console: "Console") -> None:
+            if not found.arms:
+                console.print("no arms are judged; share the capital with sluice registry allocate")
+            for one in found.arms:
+                _arm(console, one)
+
+        output.answer(found, shown)
 
 
 @app.command(epilog="Example: [bold]sluice registry shares --days 5[/bold]")
@@ -289,4 +328,22 @@ def _compare(console: "Console", found: "CompareAnswer") -> None:
     console.print(
         f"evidence for it {found.better:.2f}, against it {found.worse:.2f}; {found.needed:.0f} "
         f"decides. {found.clipped} of {found.days} days were beyond {found.bound:.1%} and clipped"
+    )
+
+
+def _arm(console: "Console", one: "ArmAnswer") -> None:
+    console.print(f"[bold]{one.role}[/bold] {one.words}")
+    days = f"{one.first} to {one.last}" if one.first else "no session counts yet"
+    console.print(
+        f"    {days}: {one.study} ({one.bundle[:12]}) {one.arm_return:+.2%}, {one.control_role} "
+        f"({one.control[:12]}) {one.control_return:+.2%}, both net of costs"
+    )
+    console.print(
+        f"    a session the arm makes {one.mean:+.4%} more; between {one.low:+.4%} and "
+        f"{one.high:+.4%}, which holds however often one looks"
+    )
+    console.print(
+        f"    evidence for it {one.better:.2f}, against it {one.worse:.2f}; {one.needed:.0f} "
+        f"decides, which {one.alpha:.0%} of tests of equals ever reach at most. "
+        f"{one.clipped} of {one.days} sessions were beyond {one.bound:.1%} and clipped"
     )

@@ -1,6 +1,6 @@
 """The registry as an operator sees and changes it: seats, promotions, roll-backs, shares, tests."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,9 +17,11 @@ from runtime.joint.identity import JointLog
 from runtime.joint.shadow_log import Compared, ShadowLog
 from runtime.joint.shares import Shares
 from runtime.journal.queries import JournalQueries
-from runtime.registry import CHALLENGER, CHAMPION, Change, Registry
+from runtime.registry import CHALLENGER, CHAMPION, Allocation, Change, Registry
 from service.faults import NotFound
+from service.operator.arms import arms_of, declared
 from service.operator.seats import (
+    ArmsAnswer,
     ChangeAnswer,
     CompareAnswer,
     MemberDayAnswer,
@@ -76,7 +78,7 @@ class Registrar:
                     at=one.at,
                     action="allocate",
                     role="",
-                    study=words or "all to the champion",
+                    study=f"{words or 'all to the champion'}{_judged_by(one)}",
                     bundle="",
                     version=0,
                     stage="",
@@ -97,12 +99,41 @@ class Registrar:
         return change_answer(self.registry.retire(role=role, by=by, why=why, at=self.clock.now()))
 
     def allocate(
-        self, fractions: Mapping[str, str], *, max_turnover: str | None, by: str, why: str
+        self,
+        fractions: Mapping[str, str],
+        *,
+        max_turnover: str | None,
+        by: str,
+        why: str,
+        control: str | None = None,
+        alpha: float | None = None,
+        bound: float | None = None,
     ) -> None:
-        """Share the capital anew; RegistryConflict if a fraction or a seat is not usable."""
-        self.registry.allocate(
-            fractions, max_turnover=max_turnover, by=by, why=why, at=self.clock.now()
+        """Share the capital anew, and declare how the arms are judged.
+
+        Args:
+            fractions: role -> fraction of equity.
+            max_turnover: fraction of equity per tick.
+            by: who decided it.
+            why: in words.
+            control: seat that the others are compared with; None = as before, or the champion.
+            alpha: chance, at most, that the test ever decides anything wrongly; None = as before.
+            bound: daily differences are clipped to it; None = as before.
+
+        Raises:
+            RegistryConflict: a fraction, a seat or the test is not usable.
+        """
+        test = declared(
+            self.registry.allocations(), fractions, control=control, alpha=alpha, bound=bound
         )
+        self.registry.allocate(
+            fractions, max_turnover=max_turnover, test=test, by=by, why=why, at=self.clock.now()
+        )
+
+    def arms(self) -> ArmsAnswer:
+        """Judge the seats that share the capital by what they earned, net of costs."""
+        days = Shares(self.journal, self.joints).follow().days
+        return arms_of(self.journal.account, self.registry, days)
 
     def compare(self, role: str = CHALLENGER) -> CompareAnswer:
         """Weigh the challenger in a seat against the champion it was seated against.
@@ -199,14 +230,16 @@ class Promotions:
         """Sign a bundle anew and put it into a seat.
 
         Raises:
-            RegistryConflict: it sits as a challenger, and the test has not decided for it.
+            RegistryConflict: it sits as a challenger, or as an arm beside the champion, and the
+                test has not decided for it.
         """
         folder = open_bundle_folder(self.bundles, asked.bundle)
         seats = self.registrar.registry.seats()
         where = [role for role, one in seats.items() if one.bundle == folder.name]
         challenging = [role for role in where if role.startswith(CHALLENGER)]
-        if asked.role == CHAMPION and challenging:
-            asked = self._proven(asked, challenging[0])
+        if asked.role == CHAMPION:
+            for better, role, words in self._tests(where):
+                asked = _proven(asked, better, role, words)
         change = self.sign(folder, asked)
         for role in challenging if asked.role == CHAMPION else ():
             self.registrar.registry.retire(
@@ -214,16 +247,33 @@ class Promotions:
             )
         return change
 
-    def _proven(self, asked: "Request", role: str) -> "Request":
-        found = self.registrar.compare(role)
-        if not decided(found) and not asked.despite:
-            raise RegistryConflict(
-                f"{role} is not shown to be better: {found.words}; wait, or say --despite WHY"
-            )
-        why = f"{asked.why}; {found.words}"
-        if not decided(found):
-            why = f"{why}; promoted despite that: {asked.despite}"
-        return msgspec.structs.replace(asked, why=why)
+    def _tests(self, roles: Sequence[str]) -> list[tuple[bool, str, str]]:
+        """Return what the test of each seat says: whether it beats the champion, role, words."""
+        found = [
+            (decided(one), role, one.words)
+            for role in roles
+            if role.startswith(CHALLENGER)
+            for one in (self.registrar.compare(role),)
+        ]
+        arms = (
+            () if all(one.startswith(CHALLENGER) for one in roles) else self.registrar.arms().arms
+        )
+        return found + [
+            (one.decision == one.role, one.role, one.words)
+            for one in arms
+            if one.role in roles and one.control_role == CHAMPION
+        ]
+
+
+def _proven(asked: "Request", better: bool, role: str, words: str) -> "Request":
+    if not better and not asked.despite:
+        raise RegistryConflict(
+            f"{role} is not shown to be better: {words}; wait, or say --despite WHY"
+        )
+    why = f"{asked.why}; {words}"
+    if not better:
+        why = f"{why}; promoted despite that: {asked.despite}"
+    return msgspec.structs.replace(asked, why=why)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,6 +288,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     despite: str = ""  # why it is promoted before the test has decided
     alpha: float | None = None  # of a challenger
     bound: float | None = None
+
+
+def _judged_by(one: Allocation) -> str:
+    """Return how an allocation lets its arms be judged, in words."""
+    if one.test is None:
+        return ""
+    return (
+        f", judged against {one.test.control} at alpha {one.test.alpha:g}, bound {one.test.bound:g}"
+    )
 
 
 def change_answer(change: Change) -> ChangeAnswer:

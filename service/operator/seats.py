@@ -117,3 +117,39 @@ class SharesAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     account: str
     days: tuple[MemberDayAnswer, ...]
+
+
+class ArmAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A seat with capital against the control, on what both really earned, net of costs."""
+
+    role: str
+    study: str
+    bundle: str  # hash
+    control_role: str
+    control: str  # bundle hash
+    alpha: float  # chance, at most, that the whole test ever decides anything wrongly
+    bound: float  # daily differences are clipped to -bound..bound
+    days: int  # sessions that count
+    clipped: int  # of them beyond the bound
+    first: date | None
+    last: date | None
+    arm_return: float  # total over the sessions that count, fraction
+    control_return: float
+    mean: float  # fraction a session, arm less control, clipped
+    low: float  # fraction a session; with `high` an interval that holds on all days at once
+    high: float
+    better: float  # evidence that the arm earns more; it decides at `needed`
+    worse: float  # evidence that the control does
+    needed: float
+    asked: int  # how often a test of these two bundles was begun
+    decision: str  # role of the better one, or "undecided"
+    decided_on: date | None
+    words: str
+
+
+class ArmsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Every arm of an account against its control."""
+
+    account: str
+    since: str | None  # ISO 8601, UTC: when the test was declared; None = there is none
+    arms: tuple[ArmAnswer, ...]

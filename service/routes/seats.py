@@ -10,6 +10,7 @@ from litestar.params import JSONBody, QueryParameter
 
 from service.live import Live
 from service.operator.seats import (
+    ArmsAnswer,
     CompareAnswer,
     HistoryAnswer,
     RegistryAnswer,
@@ -49,7 +50,14 @@ async def registry_comparison(
 @get("/registry/shares", responses=described(SharesAnswer))
 async def registry_shares(live: Service, limit: Limit = 1) -> Response[bytes]:
     """What each bundle of the live account has and made at the last closes."""
-    return encoded(msgspec.json.encode(await asyncio.to_thread(live.registrar.shares, limit)))
+    key = ("registry/shares", limit)
+    return encoded(await live.snapshots.answer(key, lambda: live.registrar.shares(limit)))
+
+
+@get("/registry/arms", responses=described(ArmsAnswer))
+async def registry_arms(live: Service) -> Response[bytes]:
+    """Seats with capital against their control, on realised returns; may be looked at every day."""
+    return encoded(await live.snapshots.answer(("registry/arms",), live.registrar.arms))
 
 
 @post(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from runtime.bundles.contract import Signature, StopBands, canonical
 from runtime.database import open_database, transaction
 from runtime.errors import JournalBroken, RegistryConflict
-from runtime.registry import Comparison, Promoted, Registry
+from runtime.registry import ArmTest, Comparison, Promoted, Registry, judging
 
 T0 = datetime(2017, 1, 1, tzinfo=UTC)
 
@@ -271,6 +271,43 @@ def test_capital_is_shared_by_seats_that_are_taken_and_never_more_than_the_whole
     assert [len(one.fractions) for one in registry.allocations()] == [2, 0]
     registry.retire(role="arm.b", at=T0 + timedelta(hours=7), **facts)
     assert set(registry.seats()) == {"champion"}
+
+
+def test_other_fractions_let_a_test_of_arms_go_on_and_other_terms_begin_it_anew(registry):
+    activate(registry, 1)
+    for role in ("arm.b", "arm.c"):
+        activate(registry, 1, study=role, role=role)
+    facts = {"by": "ada", "why": "a trial"}
+    test = ArmTest(control="champion", alpha=0.05, bound=0.02)
+    other = ArmTest(control="champion", alpha=0.01, bound=0.02)
+    two, more = {"champion": "0.6", "arm.b": "0.4"}, {"champion": "0.5", "arm.b": "0.5"}
+    begun = []
+    for hour, (fractions, how) in enumerate(
+        [
+            (two, None),
+            (two, test),
+            (more, test),
+            (more, other),
+            (two, other),
+            (two | {"arm.b": "0.2", "arm.c": "0.2"}, other),
+            ({}, None),
+            (two, other),
+        ]
+    ):
+        registry.allocate(fractions, test=how, at=T0 + timedelta(hours=hour + 5), **facts)
+        found = judging(registry.allocations())
+        begun.append(found and datetime.fromisoformat(found.at).hour - 5)
+    assert begun == [None, 1, 1, 3, 3, 5, None, 7]
+    for fractions, words in (
+        ({"arm.b": "0.5", "arm.c": "0.5"}, "no fraction"),
+        ({}, "no fraction"),
+    ):
+        with pytest.raises(RegistryConflict, match=words):
+            registry.allocate(fractions, test=test, at=T0 + timedelta(hours=20), **facts)
+    with pytest.raises(RegistryConflict, match="is alone"):
+        registry.allocate({"champion": "1"}, test=test, at=T0 + timedelta(hours=20), **facts)
+    with pytest.raises(RegistryConflict, match="alpha must lie"):
+        ArmTest(control="champion", alpha=0.6, bound=0.02)
 
 
 def test_a_comparison_is_fixed_with_the_challenger(registry):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from math import prod
 
 import msgspec
 import pytest
+from litestar.testing import TestClient
 from typer.testing import CliRunner
 
 from featurestore.calendars import load_calendar
@@ -18,14 +20,18 @@ from runtime.clock import ReplayClock
 from runtime.database import open_database
 from runtime.engine import Engine, fund
 from runtime.errors import BundleStopped
+from runtime.joint.identity import JointLog
 from runtime.joint.shadow_log import ShadowLog
+from runtime.joint.shares import Shares
 from runtime.journal.records import CashFlow
 from runtime.journal.store import Journal
-from runtime.registry import CHAMPION, Comparison, Promoted, Registry
+from runtime.registry import CHAMPION, ArmTest, Comparison, Promoted, Registry
 from runtime.replay import CAPITAL
 from runtime.scheduling.live import LiveDriver
+from service.app import create_app
 from service.books.accounts import LIVE
 from service.cli import app
+from service.operator.seats import ArmsAnswer
 from service.settings import read_settings
 from service.trading.bands import BY
 from service.trading.crew import live_crew
@@ -139,6 +145,42 @@ def test_capital_shared_in_the_registry_is_traded_together_and_adds_up(world):
     assert sum(book.equity(last.marks) for book in shares.books.values()) == last.equity
     assert world.journal.counts()["fills"] > 0
     assert engine.desk.approved() == engine.desk.bundle.hash
+
+
+def test_arms_are_judged_by_what_their_own_books_earned_after_costs(world):
+    champion, arm = world.registry.active(), world.seat("other", "arm.b", trials=9)
+    test = ArmTest(control=CHAMPION, alpha=0.05, bound=0.02)
+    world.registry.allocate(
+        {"champion": "0.6", "arm.b": "0.3"},
+        test=test,
+        by="ada",
+        why="A/B",
+        at=SEATED + timedelta(days=1),
+    )
+    world.run(START, date(2017, 2, 3))
+    named = read_settings({"SLUICE_ACCOUNT": LIVE}, workspace=world.settings.workspace)
+    live = open_live(named, monotonic=lambda: 0.0, prove=prove_here)
+    with TestClient(create_app(live)) as client:
+        shown = msgspec.json.decode(client.get("/registry/arms").content, type=ArmsAnswer)
+    (found,) = shown.arms
+    assert (found.bundle, found.control) == (arm.bundle, champion.bundle)
+    closes = [point.day for point in world.journal.equity_curve()]
+    assert found.first > closes[2]  # both have traded what they first decided
+    assert (found.last, found.decision) == (closes[-1], "undecided")
+    books = {}
+    for one in Shares(world.journal, JointLog(open_database(named.database_url))).follow().days:
+        if one.day >= found.first:
+            books.setdefault(one.role, []).append(1.0 + one.returned)
+    assert len(books["arm.b"]) == found.days == len([day for day in closes if day >= found.first])
+    assert found.arm_return == pytest.approx(prod(books["arm.b"]) - 1.0)
+    assert found.control_return == pytest.approx(prod(books["champion"]) - 1.0)
+    assert found.arm_return != 0.0
+    words = CliRunner().invoke(
+        app,
+        ["registry", "arms", "-w", str(named.workspace)],
+        env={"COLUMNS": "300"},
+    )
+    assert f"arm.b undecided after {found.days} sessions, evidence" in words.output
 
 
 def test_another_share_in_the_registry_is_another_approval_at_once(world):

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -19,9 +20,11 @@ from runtime.bundles.contract import canonical
 from runtime.bundles.signing import load_signer, load_trusted
 from runtime.database import open_database
 from runtime.joint.shadow_log import ShadowBook, ShadowDay, ShadowLog
+from runtime.joint.shares import MemberDay
 from runtime.registry import CHALLENGER, Comparison, Promoted, Registry
 from service.app import create_app
 from service.cli import app
+from service.operator.arms import arms_of
 from service.operator.seats import CompareAnswer, HistoryAnswer, RegistryAnswer, RolledBack
 from service.settings import read_settings
 from service.trading.proof import prove_here
@@ -136,6 +139,80 @@ def test_capital_is_shared_among_seats_and_given_back(sluice, settings):
     sluice("retire", "--role", "arm.b", *facts())
     assert "allocate" in sluice("history")
     assert set(registry_of(settings).seats()) == {"champion"}
+
+
+def test_capital_that_is_shared_is_an_a_b_test_with_terms_fixed_before(sluice, settings):
+    sluice("promote", add_bundle(settings, study="other")[:10], *facts(), "--role", "arm.b")
+    sluice("promote", add_bundle(settings, study="third")[:10], *facts(), "--role", "arm.c")
+    shared = ("allocate", "champion=0.7", "arm.b=0.2")
+    assert "there is nothing to compare" in sluice(
+        "allocate", "champion=0.7", "--alpha", "0.1", *facts(), status=1
+    )
+    assert "no arms are judged" in sluice("arms")
+    sluice(*shared, *facts(), "--alpha", "0.01")
+    sluice("allocate", "champion=0.5", "arm.b=0.5", *facts())  # goes on, with the same alpha
+    assert "judged against champion at alpha 0.01, bound 0.02" in sluice("history")
+    first = json.loads(sluice("arms", "--json"))
+    assert first["since"] < registry_of(settings).allocations()[-1].at
+    assert [one["needed"] for one in first["arms"]] == [pytest.approx(200.0)]
+    assert "arm.b undecided after 0 sessions, evidence 1.00 of 200" in sluice("arms")
+    sluice("allocate", "arm.c=0.5", "arm.b=0.5", *facts(), "--control", "arm.c")
+    assert [one["control_role"] for one in json.loads(sluice("arms", "--json"))["arms"]] == [
+        "arm.c"
+    ]
+    sluice("allocate", *facts())
+    assert "say which of arm.b, arm.c is the control" in sluice(
+        "allocate", "arm.c=0.5", "arm.b=0.5", *facts(), status=1
+    )
+    sluice(*shared, *facts(), "--alpha", "0.01")
+    assert json.loads(sluice("arms", "--json"))["arms"][0]["asked"] == 2
+    assert "; begun 2 times" in sluice("arms")
+
+
+def earned(registry, edge: float, count: int = 120) -> list[MemberDay]:
+    """Return sessions after today on which arm.b makes `edge` more than the champion."""
+    days = []
+    for number in range(count):
+        for role in ("arm.b", "champion"):
+            noise = 0.0 if role == "champion" else edge + (0.002 if number % 2 else -0.002)
+            days.append(
+                MemberDay(
+                    day=datetime.now(UTC).date() + timedelta(days=number + 1),
+                    role=role,
+                    bundle=registry.active(role).bundle,
+                    equity=Decimal(100),
+                    cash=Decimal(0),
+                    given=Decimal(100),
+                    fees=Decimal(0),
+                    profit=Decimal(0),
+                    returned=0.001 + noise,
+                )
+            )
+    return days
+
+
+def test_an_arm_is_called_better_or_worse_once_the_evidence_suffices(sluice, settings):
+    sluice("promote", add_bundle(settings, study="other")[:10], *facts(), "--role", "arm.b")
+    sluice("allocate", "champion=0.5", "arm.b=0.5", *facts())
+    registry = registry_of(settings)
+    for edge, better in ((0.002, "arm.b"), (-0.002, "champion")):
+        (found,) = arms_of("live", registry, earned(registry, edge)).arms
+        assert (found.decision, found.days, found.needed) == (better, 118, pytest.approx(40.0))
+        assert found.words.startswith(f"{better} is better, decided on {found.decided_on}")
+        assert found.first < found.decided_on < found.last
+        assert found.mean == pytest.approx(edge)
+        assert found.low < edge < found.high
+        assert (found.low > 0) == (edge > 0)
+
+
+def test_an_arm_becomes_champion_only_if_the_test_is_for_it_or_with_a_reason(sluice, settings):
+    bundle = add_bundle(settings, study="other")
+    sluice("promote", bundle[:10], *facts(), "--role", "arm.b")
+    sluice("allocate", "champion=0.5", "arm.b=0.5", *facts())
+    refused = sluice("promote", bundle[:10], *facts(), status=1)
+    assert "arm.b is not shown to be better: undecided after 0 sessions" in refused
+    sluice("promote", bundle[:10], *facts(), "--despite", "the vendor closes")
+    assert "promoted despite that: the vendor closes" in registry_of(settings).active().why
 
 
 def shadow_days(settings, challenger: str, edge: float, days: int = 120) -> None:
