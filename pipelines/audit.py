@@ -28,6 +28,7 @@ from pipelines.errors import NotebookInvalid
 from pipelines.gates.lookahead import find_peeks, sampled_times
 from pipelines.gates.observe import Difference, Observation, observe
 from pipelines.models.training import fitted_only
+from pipelines.panel import Panel
 from pipelines.rebuild import Rebuilder
 from pipelines.runs.parameters import cell_source, declared_parameters, read_notebook, validated
 from pipelines.study import Parameter
@@ -103,8 +104,8 @@ def _decisions(
     """Compare sampled decisions with those of definitions rebuilt without the future."""
     definition = load_definition(path, parameters)
     study, inputs = definition.study, definition.strategy.inputs
-    reader = workspace.research_reader(study)
-    times = workspace.research_panel(study).decided_at
+    reader = workspace.platform_reader(study)
+    times = Panel(reader, study, study.research).decided_at
     symbols = universe(study.universe).symbols
     held = np.full(len(symbols), 1.0 / len(symbols))
     strategy = fitted_only(definition.strategy, reader, study)
@@ -240,13 +241,8 @@ def _features(cells: _Cells, workspace: Workspace, samples: int, seed: int) -> l
 
             report = audit_truncation(name, compute, samples=samples, seed=seed)
         else:
-            rows = _reader(workspace).rows(getattr(value, _MARK))
+            rows = workspace.platform_reader().rows(getattr(value, _MARK))
             report = audit_feature(value, rows, name=name, samples=samples, seed=seed)
         named = tuple(replace(leak, cell=cell, where=str(cells.path)) for leak in report.leaks)
         reports.append(replace(report, leaks=named))
     return reports
-
-
-def _reader(workspace: Workspace) -> Any:
-    """Return a reader of the whole lake up to its earliest seal."""
-    return workspace.store().reader(workspace.snapshot)

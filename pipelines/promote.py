@@ -27,16 +27,19 @@ from pipelines.gates.lookahead import sampled_times
 from pipelines.gates.policy import GatePolicy
 from pipelines.judge import Judged, judge_study
 from pipelines.ledger import Ledger, Promotion
+from pipelines.models.declared import Trained
 from pipelines.performance import figures
 from pipelines.report.card import render_card
 from pipelines.report.page import ReportData, Track, render
 from pipelines.runs.executed import strip_volatile
+from pipelines.strategy import Strategy
 from pipelines.study import Study
 from pipelines.workspace import Workspace
 from runtime.bundles.bundle import LoadedBundle, load_bundle, write_bundle
 from runtime.bundles.contract import (
     SCHEMA_VERSION,
     DataSnapshot,
+    DeclaredConfidence,
     DeclaredInput,
     Manifest,
 )
@@ -166,7 +169,7 @@ def _spend_holdout(
     if spent is None or spent.trial != judged.trial.key:
         ledger.spend_holdout(study.name, judged.trial.key, by, clock.now())
     opening = Opening(by=by, purpose=f"holdout of {study.name}, trial {judged.trial.key}")
-    reader = workspace.store().reader(workspace.snapshot, opening=opening)
+    reader = workspace.platform_reader(opening=opening)
     with answered_for():
         result = backtest(
             DecisionSession(judged.evaluation.graph),
@@ -211,7 +214,13 @@ def _golden_rows(judged: Judged, workspace: Workspace) -> list[GoldenRow]:
         )
         decided = session.run(inputs)
         rows.append(
-            GoldenRow(at=at.isoformat(), inputs=inputs, score=decided.score, weight=decided.weight)
+            GoldenRow(
+                at=at.isoformat(),
+                inputs=inputs,
+                score=decided.score,
+                weight=decided.weight,
+                confidence=decided.confidence,
+            )
         )
     return rows
 
@@ -265,6 +274,21 @@ def _manifest(judged: Judged, workspace: Workspace, notebook: bytes, origin: Ori
         decide_cell=cells["strategy"].index,
         research_window=(study.research.start.isoformat(), study.research.end.isoformat()),
         holdout_window=(study.holdout.start.isoformat(), study.holdout.end.isoformat()),
+        confidence=_declared_confidence(definition.strategy),
+    )
+
+
+def _declared_confidence(strategy: Strategy) -> DeclaredConfidence | msgspec.UnsetType:
+    """Return what the graph's confidence says and obliges to; unset if it gives none."""
+    declared = strategy.confidence
+    if declared is None:
+        return msgspec.UNSET
+    model = strategy.models[declared.of]
+    span = f" over {model.target.horizon} sessions" if isinstance(model, Trained) else ""
+    return DeclaredConfidence(
+        of=declared.of,
+        means=f"how often a symbol so scored does better than the median of its date{span}",
+        abstains_below=declared.abstains_below,
     )
 
 

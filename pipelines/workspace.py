@@ -19,6 +19,7 @@ from featurestore.extent import Extent
 from featurestore.horizon import earlier_end
 from featurestore.lake import Lake
 from featurestore.reader import LakeReader
+from featurestore.seals import Opening
 from featurestore.snapshots import Snapshot
 from featurestore.store import FeatureStore
 from pipelines.errors import WorkspaceMissing
@@ -135,10 +136,26 @@ class Workspace:
     def exploring_reader(self) -> LakeReader:
         """Return a reader for looking around outside any study; it ends before the earliest seal.
 
-        Its leases name the study that this process opened last, if any: none is charged for reads
-        of a process that never named it.
+        Its leases name the study that this process opened last, if any. If none, every question
+        whose prices were read is charged that later records a trial.
         """
         return self._store(self._look).reader(self.snapshot)
+
+    def platform_reader(
+        self, study: Study | None = None, *, opening: Opening | None = None
+    ) -> LakeReader:
+        """Return a reader for a check that hands nobody a price: its leases charge no question.
+
+        Args:
+            study: up to whose seal; None = the earliest seal.
+            opening: of the seals, by a promotion that has spent the holdout.
+        """
+        store = self._store(self._check)
+        if study is None:
+            return store.reader(self.snapshot, opening=opening)
+        seal = datetime.combine(study.holdout.start, time(), UTC)
+        store.seal(study.name, seal)
+        return store.reader(self.snapshot, sealed_from=seal, study=study.name, opening=opening)
 
     def read_for(self, run: str | None, notebook: str) -> None:
         """Let reads from now on name a recorded trial's run and notebook; it answers for them.
@@ -152,11 +169,17 @@ class Workspace:
         """Record a look around beside the study that this process opened last."""
         self._lease(reader, study or self._studying, view, extent)
 
+    def _check(self, reader: LakeReader, study: str, view: str, extent: Extent) -> None:
+        """Record what an audit or a promotion reads."""
+        self._lease(reader, study, view, extent, platform=True)
+
     def read_for_itself(self) -> None:
         """Let reads from now on name the run and notebook of this process again."""
         self._reads_for = (self.run, self.notebook)
 
-    def _lease(self, reader: LakeReader, study: str, view: str, extent: Extent) -> None:
+    def _lease(
+        self, reader: LakeReader, study: str, view: str, extent: Extent, *, platform: bool = False
+    ) -> None:
         """Record what a reader of research is about to hand out."""
         seal = reader.sealed_from
         lease = Lease(
@@ -172,6 +195,7 @@ class Workspace:
             run=self._reads_for[0],
             notebook=self._reads_for[1],
             by=self.by,
+            platform=platform,
         )
         self.ledger().reads.take(lease)
 

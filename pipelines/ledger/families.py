@@ -3,12 +3,14 @@
 1. Studies may be of one question if universe and price feature are the same and research overlaps.
 2. They are if they share a decision cell, its shape, or a trial that earned the same to the bit.
 3. N is every trial of all of them, and every notebook run that left no trial.
+4. At most it is more: every kernel that read the question's data and left no trial.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
-from pipelines.ledger.leases import Lease
-from pipelines.ledger.records import LedgerRun, TrialRecord
+from pipelines.ledger.leases import Lease, unrecorded
+from pipelines.ledger.records import LedgerRun, RunOpened, TrialRecord
 from pipelines.ledger.scopes import Scope
 
 
@@ -86,7 +88,7 @@ def silent_runs(
         if opened.kind != "notebook" or not notebooks & {opened.notebook, opened.notebook_hash}:
             continue
         settled.add(name)
-        configuration = (opened.notebook_hash, tuple(sorted(map(repr, opened.parameters.items()))))
+        configuration = _configuration(opened)
         if name in spoke:
             heard.add(configuration)
         elif run.closed is None or run.closed.cause != "kernel did not start":
@@ -94,19 +96,53 @@ def silent_runs(
     return len(silent - heard), frozenset(settled)
 
 
-def silent_reads(unanswered: Iterable[Lease], settled: frozenset[str]) -> int:
-    """Count the kernels that read a question's data and left no trial.
+def silent_reads(
+    family: tuple[str, ...],
+    trials: Sequence[TrialRecord],
+    leases: Iterable[tuple[datetime, Lease]],
+    runs: Mapping[str, LedgerRun],
+    scopes: Mapping[str, Iterable[Scope]],
+    settled: frozenset[str] = frozenset(),
+) -> tuple[tuple[datetime, Lease], ...]:
+    """Return the kernels that read a question's data and left no trial: the first read of each.
+
+    A read that names a study of the question is charged whenever it was made. One that names no
+    study, or another, is charged if it saw prices of the question before its newest trial was
+    opened: what is read afterwards has chosen none of its trials.
 
     Args:
-        unanswered: leases that no trial answers for.
+        family: every name of the question.
+        trials: of the whole ledger.
+        leases: of the whole ledger, with the instants they were taken, oldest first.
+        runs: of the whole ledger, by name.
+        scopes: every scope that each study ever declared.
         settled: runs that were charged, or excused, as runs.
     """
-    readers = {
-        (lease.run, "", "") if lease.run is not None else (None, lease.notebook, lease.by)
-        for lease in unanswered
-        if lease.run not in settled
-    }
-    return len(readers)
+    asked = [scope for name in family for scope in scopes[name]]
+    opened = [trial.opened_at for trial in trials if trial.study in family]
+    readers: dict[object, tuple[datetime, Lease]] = {}
+    for at, lease in unrecorded(tuple(leases), trials):
+        if lease.run in settled:
+            continue
+        named = lease.study in family
+        chose = bool(opened) and at <= max(opened)
+        if named or (chose and any(lease.sees(scope) for scope in asked)):
+            readers.setdefault(_reader(lease, runs), (at, lease))
+    return tuple(readers.values())
+
+
+def _reader(lease: Lease, runs: Mapping[str, LedgerRun]) -> object:
+    """Return by what a reader is known: his run, or what it ran; else his notebook and name."""
+    run = None if lease.run is None else runs.get(lease.run)
+    if run is not None and run.opened.kind == "notebook":
+        return _configuration(run.opened)
+    return lease.run or (lease.notebook, lease.by)
+
+
+def _configuration(opened: RunOpened) -> tuple[str, tuple[str, ...]]:
+    """Return what a notebook run ran: run again, it shows the same."""
+    said = sorted(f"{name}={value!r}" for name, value in opened.parameters.items())
+    return opened.notebook_hash, tuple(said)
 
 
 def _marks(trial: TrialRecord) -> list[object]:

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from pipelines.errors import LedgerBroken
 from pipelines.ledger.records import TrialRecord
+from pipelines.ledger.scopes import Scope
 from runtime.bundles.contract import canonical
 from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.clock import Clock
@@ -39,11 +40,22 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None  # None = outside a recorded run, e.g. in a live kernel
     notebook: str  # path; empty if unknown
     by: str  # empty if unknown
+    platform: bool = False  # read by an audit or a promotion, which hand nobody a price
 
     @property
     def key(self) -> str:
         """Return the name of a lease: equal reads of one run are one lease."""
         return hashlib.sha256(canonical(self)).hexdigest()
+
+    def sees(self, scope: Scope) -> bool:
+        """Say whether what was loaded holds prices of a question's research window.
+
+        A lease does not say which symbols were loaded: whoever reads a view may have seen any.
+        """
+        view, _, field = (scope.price_feature or "").partition(".")
+        asked = not view or (self.view == view and field in self.columns)
+        first, last = (self.first or "")[:10], (self.last or "~")[:10]
+        return asked and self.rows > 0 and first <= scope.last and scope.first <= last
 
 
 class LeaseBook:
@@ -107,11 +119,11 @@ def prove_leases(log: ChainedLog, anchor: HeadAnchor | None) -> Head:
 
 def unrecorded(
     leases: Sequence[tuple[datetime, Lease]], trials: Sequence[TrialRecord]
-) -> tuple[Lease, ...]:
-    """Return the leases that no recorded trial answers for.
+) -> tuple[tuple[datetime, Lease], ...]:
+    """Return the leases that no recorded trial answers for, those of the platform left out.
 
     A lease is answered for by a trial of its study in the same run; outside runs, by a trial that
-    the same notebook opened outside runs.
+    the same notebook opened outside runs. No trial answers for a lease that names no study.
 
     Args:
         leases: with the instants they were taken.
@@ -120,9 +132,10 @@ def unrecorded(
     runs = {(trial.study, run) for trial in trials for run in trial.runs}
     loose = {(trial.study, trial.notebook) for trial in trials if trial.run is None}
     return tuple(
-        lease
-        for _, lease in leases
-        if (
+        (at, lease)
+        for at, lease in leases
+        if not lease.platform
+        and (
             (lease.study, lease.run) not in runs
             if lease.run is not None
             else (lease.study, lease.notebook) not in loose

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -10,7 +11,7 @@ from sqlalchemy import Engine
 from pipelines.errors import EvidenceMissing, LedgerBroken, LedgerRefused, StudyUnknown
 from pipelines.ledger.blobs import BlobTable
 from pipelines.ledger.families import family_of, silent_reads, silent_runs, tries
-from pipelines.ledger.leases import LEASES, Lease, lease_anchor, prove_leases, unrecorded
+from pipelines.ledger.leases import LEASES, Lease, lease_anchor, prove_leases
 from pipelines.ledger.records import (
     Days,
     HoldoutRecord,
@@ -152,18 +153,30 @@ class LedgerReading:
         family = family_of(study, everything, self._state.scopes)
         tried = tries(family, everything)
         runs, settled = silent_runs(family, everything, self._state.runs)
-        reads = silent_reads(self._unanswered(family), settled)
-        return Charge(studies=family, trials=len(tried), runs=runs, leases=reads), tried
+        reads = self._silent(family, settled)
+        charge = Charge(studies=family, trials=len(tried), runs=runs, leases=len(reads))
+        return charge, tried
 
-    def _unanswered(self, studies: tuple[str, ...]) -> tuple[Lease, ...]:
-        """Return the reads of these studies' data that no trial of theirs answers for."""
-        read = (
+    def silent_reads(self, study: str) -> tuple[tuple[datetime, Lease], ...]:
+        """Return the kernels that a study is charged with for reading: the first read of each."""
+        with self._guard:
+            everything = tuple(self._refreshed().trials.values())
+            self._known(study)
+            family = family_of(study, everything, self._state.scopes)
+            _, settled = silent_runs(family, everything, self._state.runs)
+            return self._silent(family, settled)
+
+    def _silent(
+        self, family: tuple[str, ...], settled: frozenset[str]
+    ) -> tuple[tuple[datetime, Lease], ...]:
+        """Return the reads without a trial that a question is charged with."""
+        state = self._state
+        leases = (
             (entry.at, msgspec.json.decode(entry.payload, type=Lease))
             for entry in self._leases.entries()
         )
-        leases = [(at, lease) for at, lease in read if lease.study in studies]
-        trials = [trial for trial in self._state.trials.values() if trial.study in studies]
-        return unrecorded(leases, trials)
+        trials = tuple(state.trials.values())
+        return silent_reads(family, trials, leases, state.runs, state.scopes, settled)
 
     def runs(self) -> tuple[LedgerRun, ...]:
         """Return every run, oldest first."""

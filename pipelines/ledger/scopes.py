@@ -59,7 +59,7 @@ class Charge:
     studies: tuple[str, ...]  # every name the question was asked under, the study itself first
     trials: int  # the study's configurations, and those of the others that earned differently
     runs: int  # notebook runs of this question that left no trial
-    leases: int = 0  # reads of research data by a kernel that recorded no trial
+    leases: int = 0  # kernels that read the question's data and recorded no trial
 
     @property
     def at_least(self) -> int:

@@ -83,7 +83,8 @@ class Ledger(LedgerReading):
 
     def unrecorded_reads(self, study: str) -> tuple[Lease, ...]:
         """Return the reads of a study's data that produced no recorded trial."""
-        return unrecorded(self.reads.leases(study), self.trials(study))
+        found = unrecorded(self.reads.leases(study), self.trials(study))
+        return tuple(lease for _, lease in found)
 
     # ---- studies and runs
 

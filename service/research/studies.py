@@ -1,11 +1,12 @@
 """`sluice studies`: what was asked, how often it was tried, what the gates said."""
 
 import os
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipelines.ledger import Ledger, StudyRecord
+from pipelines.ledger import Lease, Ledger, StudyRecord
 from pipelines.workspace import open_workspace
 from service.console import OK, Output
 from service.settings import Settings
@@ -20,7 +21,9 @@ class StudyLine(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     question: str
     trials: int
-    charged: int  # N: trials of the same question under any name and unrecorded runs included
+    at_least: int  # tries that are proved: under any name, with notebook runs that left no trial
+    charged: int  # N as it is judged: with kernels that read the data and left no trial
+    read_by: tuple[str, ...]  # those kernels: when, who, run or notebook
     asked_as: tuple[str, ...]  # other names of the same question
     by_status: dict[str, int]
     verdict: str | None  # of the last judgement; None if never judged
@@ -45,13 +48,21 @@ def _line(ledger: Ledger, study: StudyRecord) -> StudyLine:
         name=study.name,
         question=str(study.declaration.get("question", "")),
         trials=study.trials,
+        at_least=charge.at_least,
         charged=charge.at_most,
+        read_by=tuple(_reader(at, lease) for at, lease in ledger.silent_reads(study.name)),
         asked_as=charge.studies[1:],
         by_status=study.by_status,
         verdict=judged[-1].stage if judged else None,
         holdout="sealed" if spent is None else f"spent {spent.at:%Y-%m-%d} by {spent.by}",
         bundle=promoted[-1].bundle if promoted else None,
     )
+
+
+def _reader(at: datetime, lease: Lease) -> str:
+    """Say when and by whom a question's prices were read without a trial."""
+    where = lease.notebook or (f"run {lease.run}" if lease.run else "no notebook")
+    return f"{at:%Y-%m-%d %H:%M} {lease.by or 'unknown'}, {where}"
 
 
 def _show(console: "Console", lines: list[StudyLine]) -> None:
@@ -71,10 +82,12 @@ def _show(console: "Console", lines: list[StudyLine]) -> None:
         rest = [f"{n} {name}" for name, n in line.by_status.items() if n and name != "complete"]
         if line.charged > line.trials:
             names = f", with {' and '.join(line.asked_as)}" if line.asked_as else ""
-            rest.append(f"{line.charged} charged{names}")
+            least = "" if line.at_least == line.charged else f"{line.at_least} to "
+            rest.append(f"{least}{line.charged} charged{names}")
+        read = [f"[yellow]read, no trial: {escape(one)}[/yellow]" for one in line.read_by[-5:]]
         colour = colours[line.verdict]
         table.add_row(
-            f"[bold]{line.name}[/bold]\n[dim]{escape(line.question)}[/dim]",
+            "\n".join([f"[bold]{line.name}[/bold]", f"[dim]{escape(line.question)}[/dim]", *read]),
             "\n".join([str(line.trials), *rest]),
             f"[{colour}]{line.verdict or 'not judged'}[/{colour}]",
             line.holdout,

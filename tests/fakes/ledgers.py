@@ -30,10 +30,10 @@ class Scene:
 
     folder: Path
 
-    def open(self) -> Ledger:
+    def open(self, day: int = 5) -> Ledger:
         return open_ledger(
             f"sqlite:///{self.folder / 'research.db'}",
-            clock=ReplayClock(datetime(2026, 1, 5, tzinfo=UTC)),
+            clock=ReplayClock(datetime(2026, 1, day, tzinfo=UTC)),
             anchor=self.folder / "ledger.head",
         )
 
@@ -96,3 +96,9 @@ def lease(study: str = "honest", **changes: object) -> Lease:
         "by": "ann",
     }
     return Lease(**described | changes)  # type: ignore[arg-type]
+
+
+def nameless(**changes: object) -> Lease:
+    """Return a look at the honest study's prices by a kernel that named no study."""
+    window = {"first": "1990-01-02T21:00:00+00:00", "last": "2002-12-30T21:00:00+00:00"}
+    return lease("", **{"run": "scratch", "notebook": "", **window, **changes})

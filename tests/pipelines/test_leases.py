@@ -132,6 +132,31 @@ def test_a_process_that_opened_a_study_names_it_when_it_looks_around(workspace, 
     assert told == [("", "vix"), ("tiny", "us_equities")]
 
 
+def test_who_looked_around_is_charged_to_the_trial_that_is_recorded_afterwards(
+    workspace, definition
+):
+    scratch = Workspace(workspace.path, snapshot=workspace.snapshot, run="scratch", by="bob")
+    workspace.research_reader(definition.study)  # seals the holdout
+    scratch.exploring_reader().rows("us_equities")
+    scratch.exploring_reader().rows("vix")
+    evaluate_trial(definition, workspace)
+    ledger = workspace.ledger()
+    charge = ledger.charge("tiny")
+    assert (charge.at_least, charge.at_most) == (1, 2)
+    ((_, read),) = ledger.silent_reads("tiny")
+    assert (read.view, read.run, read.by) == ("us_equities", "scratch", "bob")
+
+
+def test_a_check_of_the_platform_reads_on_record_and_charges_nobody(workspace, definition):
+    workspace.platform_reader(definition.study).rows("us_equities")
+    workspace.platform_reader().rows("us_equities")
+    evaluate_trial(definition, Workspace(workspace.path, snapshot=workspace.snapshot, run="other"))
+    ledger = workspace.ledger()
+    assert [lease.platform for _, lease in ledger.reads.leases()] == [True, True, False]
+    charge = ledger.charge("tiny")
+    assert (charge.at_least, charge.at_most) == (1, 1)
+
+
 def test_the_environment_says_who_reads(workspace):
     named = open_workspace(workspace.path, environ={"JUPYTERHUB_USER": "grace", "USER": "root"})
     assert named.by == "grace"

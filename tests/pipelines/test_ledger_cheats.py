@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -34,6 +35,7 @@ from tests.fakes.ledgers import (
     complete,
     honest_scene,
     lease,
+    nameless,
     opened,
     renamed,
 )
@@ -137,6 +139,27 @@ def read_under_another_name_and_record_little(ledger: Ledger) -> str:
     return "honest"
 
 
+def look_without_a_name_and_record_the_winner(ledger: Ledger) -> str:
+    ledger.reads.take(nameless())
+    ledger.reads.take(nameless(view="us_index"))  # the same kernel
+    ledger.reads.take(nameless(run=None, notebook="aside.ipynb"))
+    ledger.close_trial(ledger.open_trial(opened(20)), complete(20))
+    return "honest"
+
+
+def record_the_winner_in_the_kernel_that_looked(ledger: Ledger) -> str:
+    ledger.reads.take(nameless(run="kernel-7"))
+    ledger.close_trial(ledger.open_trial(opened(20, run="kernel-7")), complete(20))
+    return "honest"
+
+
+def look_in_the_name_of_a_decoy(ledger: Ledger) -> str:
+    ledger.declare_study(STUDY | {"name": "decoy"})
+    ledger.reads.take(msgspec.structs.replace(nameless(), study="decoy"))
+    ledger.close_trial(ledger.open_trial(opened(20)), complete(20))
+    return "honest"
+
+
 @pytest.mark.parametrize(
     ("cheat", "counted"),
     [
@@ -154,6 +177,9 @@ def read_under_another_name_and_record_little(ledger: Ledger) -> str:
         (look_in_the_notebook_and_record_nothing, TRIED + 4),
         (read_the_data_in_a_scratch_kernel, TRIED + 3),
         (read_under_another_name_and_record_little, TRIED + 2),
+        (look_without_a_name_and_record_the_winner, TRIED + 3),
+        (record_the_winner_in_the_kernel_that_looked, TRIED + 2),
+        (look_in_the_name_of_a_decoy, TRIED + 2),
     ],
 )
 def test_nothing_that_can_be_recorded_lowers_n(
@@ -296,6 +322,51 @@ def test_reads_without_a_trial_make_n_a_range_that_is_judged_at_its_upper_end(sc
     charge = ledger.charge("honest")
     assert (charge.at_least, charge.at_most, charge.leases) == (TRIED, TRIED + 3, 3)
     assert evidence_of(ledger.evidence("honest")).counted == TRIED + 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"view": "vix"},
+        {"columns": ("volume",)},
+        {"last": "2000-12-29T21:00:00+00:00"},
+        {"first": "2003-01-02T21:00:00+00:00", "last": "2016-12-30T21:00:00+00:00"},
+        {"rows": 0},
+        {"platform": True},
+    ],
+)
+def test_a_look_that_saw_no_price_of_the_question_is_not_charged(
+    scene: Scene, changes: dict[str, object]
+) -> None:
+    ledger = scene.open()
+    ledger.reads.take(nameless(**changes))
+    ledger.close_trial(ledger.open_trial(opened(20)), complete(20))
+    assert ledger.charge("honest").at_most == TRIED + 1
+
+
+def test_a_look_after_the_newest_trial_has_chosen_none_and_counts_once_another_is_opened(
+    scene: Scene,
+) -> None:
+    later = scene.open(day=6)
+    later.reads.take(nameless())
+    assert later.charge("honest").leases == 0
+    later.open_trial(opened(3))  # the same configuration once more is no new trial
+    assert later.charge("honest").leases == 0
+    scene.open(day=7).open_trial(opened(20))
+    charge = later.charge("honest")
+    assert (charge.at_least, charge.at_most) == (TRIED + 1, TRIED + 2)
+    assert [(read.run, read.by) for _, read in later.silent_reads("honest")] == [("scratch", "ann")]
+
+
+def test_a_scheduled_notebook_that_looks_every_night_is_one_reader(scene: Scene) -> None:
+    ledger = scene.open()
+    for night, content in enumerate(["a", "a", "a", "b"]):
+        run = RunOpened(
+            run=f"n{night}", notebook="look.ipynb", notebook_hash=content, parameters={}
+        )
+        ledger.open_run(run)
+        ledger.reads.take(nameless(run=f"n{night}", notebook="look.ipynb"))
+    assert ledger.charge("honest").leases == 2
 
 
 def test_a_trial_answers_for_the_reads_of_its_run_and_of_its_notebook(scene: Scene) -> None:

@@ -91,7 +91,7 @@ def test_nothing_of_the_holdout_is_shown(shown):
         assert row[4].endswith(("2016-12", "2016-11"))
 
 
-def test_looking_around_leaves_leases_that_charge_no_study(workspace, shown):
+def test_looking_around_leaves_leases_that_name_no_study(workspace, shown):
     leases = [lease for _, lease in workspace.ledger().reads.leases()]
     assert {lease.study for lease in leases} == {""}
     assert {"us_equities", "wti", "vix", "us_index_bars"} <= {lease.view for lease in leases}
