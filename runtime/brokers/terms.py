@@ -37,10 +37,10 @@ class VenueTerms:
     def __post_init__(self) -> None:
         if not (0 <= self.half_spread < 1 and 0 <= self.fee_rate < 1 and self.depth > 0):
             raise OrderInvalid(f"{self.name}: spread and fee must lie in [0, 1), depth above zero")
-        if not (0 <= self.ticket_charge < 1_000_000 and self.ticket_charge * 100 % 1 == 0):
+        charge = self.ticket_charge
+        if not (charge.is_finite() and 0 <= charge < 1_000_000 and charge * 100 % 1 == 0):
             raise OrderInvalid(
-                f"{self.name}: ticket_charge must be whole cents below a million USD, was "
-                f"{self.ticket_charge}"
+                f"{self.name}: ticket_charge must be whole cents below a million USD, was {charge}"
             )
 
     @property

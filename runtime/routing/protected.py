@@ -141,6 +141,9 @@ def _up_to(
         return _joined(planned, forced, {one.venue: one for one in shown}, None)
     if not rest or sum(size for one in rest for _, size, _ in one.levels) < left:
         return None
+    rest = [  # whoever must be used has his charge
+        replace(one, ticket_charge=ZERO) if one.venue in forced else one for one in rest
+    ]
     tail = split(replace(planned, quantity=left), rest, lot=lot)
     if any(leg.quantity != leg.shown for leg in tail.legs):
         return None
@@ -153,6 +156,7 @@ def _joined(
     """Return the forced parts and the rest as one route."""
     sign = planned.side.sign
     cost = tail.cost if tail else ZERO
+    cost += sign * sum(shown[venue].ticket_charge for venue in forced)
     units: dict[str, Decimal] = {}
     dearest: dict[str, Decimal] = {}
     for venue, (price, part) in forced.items():
@@ -170,11 +174,15 @@ def _joined(
         f"{leg.quantity} to {leg.venue} at {leg.marginal:.4f} all in" for leg in legs
     )
     asked = "buy" if planned.side is Side.BUY else "sell"
+    words = f"{asked} {planned.quantity} {planned.symbol}: {told}"
+    charged = sum((shown[venue].ticket_charge for venue in units), ZERO)
+    if charged:
+        words += f"; ticket charges of {charged} included"
     return Route(
         symbol=planned.symbol,
         side=planned.side,
         quantity=planned.quantity,
         legs=legs,
         cost=cost,
-        explanation=f"{asked} {planned.quantity} {planned.symbol}: {told}",
+        explanation=words,
     )

@@ -1,26 +1,28 @@
-"""Splits an order over venues at the least total cost, fee included, and says why.
+"""Splits an order over venues at the least total cost, fees and charges included, and says why.
 
-Greedy over the effective marginal cost is exact here: each level is a constant price for a limited
-size and no venue has a fixed charge, so any cheaper unit left out could be swapped in.
+Greedy over the effective marginal cost is exact where no venue asks a fixed charge: each level is a
+constant price for a limited size, so any cheaper unit left out could be swapped in. Where one
+does, `charges` first finds the venues to use, and the split over them is greedy again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal
-from heapq import heapify, heappop, heapreplace
-from operator import itemgetter
+from decimal import Decimal
 
 import msgspec
 
-from runtime.domain import Order, PlannedOrder, Quote, Side, order_id
+from runtime.domain import Order, PlannedOrder, Quote, Side, order_ids
 from runtime.errors import OrderInvalid
+from runtime.routing.charges import cheapest_venues
+from runtime.routing.depth import BUY, EXACT, ZERO, Depth, Ladder, ladders
 
-_EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
-ZERO, BUY = Decimal(0), Side.BUY
+__all__ = ["Ladder", "Route", "RouteLeg", "child_orders", "ladders", "route", "split"]
+
 _SHOWN = Decimal("0.0001")
+_fma, _quantize = EXACT.fma, EXACT.quantize
 
 
-class RouteLeg(msgspec.Struct, frozen=True, kw_only=True):
+class RouteLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The part of an order that goes to one venue."""
 
     venue: str
@@ -36,41 +38,17 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     side: Side
     quantity: Decimal  # units, of the whole order
     legs: tuple[RouteLeg, ...]
-    cost: Decimal  # USD: paid for a buy, received for a sell, fees included, at the quotes
+    cost: Decimal  # USD: paid for a buy, received for a sell, fees and charges in, at the quotes
     explanation: str  # in words
 
 
-class Ladder(msgspec.Struct, frozen=True, kw_only=True):
-    """What one venue shows to one side of a symbol, best price first."""
+class _Taken(msgspec.Struct, gc=False):
+    """What a split takes of what is shown."""
 
-    venue: str
-    symbol: str
-    fee_rate: Decimal  # fraction of notional, between -1 and 1; negative = a rebate
-    levels: Sequence[tuple[Decimal, Decimal, int]]  # USD per unit, units, place among equals
-    burden: Decimal = ZERO  # USD per unit, what else it is expected to cost; see `quality`
-
-
-_Rung = tuple[Decimal, int, Decimal, Ladder, int]  # order, place, USD with fee, ladder, depth
-
-
-def ladders(side: Side, quotes: Sequence[Quote]) -> list[Ladder]:
-    """Group quotes by venue and fee; of equal prices the earlier quote comes first."""
-    groups: dict[tuple[str, str, Decimal], list[tuple[Decimal, Decimal, int]]] = {}
-    buy = side is BUY
-    for place, quote in enumerate(quotes):
-        key = (quote.venue, quote.symbol, quote.fee_rate)
-        level = (quote.ask if buy else quote.bid, quote.size, place)
-        if key in groups:
-            groups[key].append(level)
-        else:
-            groups[key] = [level]
-    for levels in groups.values():
-        if len(levels) > 1:
-            levels.sort(key=itemgetter(0), reverse=not buy)  # stable: ties keep their order
-    return [
-        Ladder(venue=venue, symbol=symbol, fee_rate=fee_rate, levels=levels)
-        for (venue, symbol, fee_rate), levels in groups.items()
-    ]
+    legs: dict[str, tuple[Decimal, Decimal]]  # venue -> units, USD per unit of the dearest of them
+    left: Decimal  # units that nobody shows within the limit
+    cost: Decimal  # USD, ticket charges not included
+    home: tuple[str, Decimal] | None  # cheapest venue within the limit, USD per unit there
 
 
 def route(planned: PlannedOrder, quotes: Sequence[Quote], *, lot: int = 1) -> Route:
@@ -78,15 +56,16 @@ def route(planned: PlannedOrder, quotes: Sequence[Quote], *, lot: int = 1) -> Ro
     return split(planned, ladders(planned.side, quotes), lot=lot)
 
 
-def split(planned: PlannedOrder, shown: Sequence[Ladder], *, lot: int = 1) -> Route:
+def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 1) -> Route:
     """Split a planned order over what venues show.
 
-    Steps: 1. the best level of each venue, as a heap; 2. take from the cheapest, then look at that
-    venue's next level; 3. what nobody shows at the limit waits at the cheapest.
+    Steps: 1. every venue's levels in one order; 2. where venues ask ticket charges, which of them
+    to use at all; 3. take from the cheapest on; 4. what nobody shows at the limit waits at the
+    cheapest.
 
     Args:
         planned: what the plan asks for.
-        shown: the side that the order takes from.
+        shown: the side that the order takes from; as a `Depth`, made ready for many orders.
         lot: units that a part must be a multiple of.
 
     Returns:
@@ -95,115 +74,126 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder], *, lot: int = 1) -> Ro
     Raises:
         OrderInvalid: nothing or another symbol is shown, or the quantity is not whole lots.
     """
-    if not shown:
-        raise OrderInvalid(f"{planned.symbol}: no venue shows a quote, so it cannot be routed")
+    # 1. one order over all venues
+    depth = shown if isinstance(shown, Depth) else Depth(planned.side, planned.symbol, shown)
+    if depth.symbol != planned.symbol or depth.buy is not (planned.side is BUY):
+        raise OrderInvalid(f"{planned.symbol}: was given the other side, or a book of another one")
     if lot < 1 or planned.quantity % lot:
         raise OrderInvalid(f"{planned.symbol}: {planned.quantity} is not whole lots of {lot}")
 
-    # 1. the best level of each venue
-    buy, limit, symbol = planned.side is BUY, planned.limit_price, planned.symbol
-    heap: list[_Rung] = []
-    for ladder in shown:
-        if ladder.symbol != symbol:
-            raise OrderInvalid(f"{symbol}: was given a quote of {ladder.symbol}")
-        price = ladder.levels[0][0]
-        if price <= limit if buy else price >= limit:
-            heap.append(_rung(ladder, 0, buy))
-    heapify(heap)
-    _, _, cheapest, home, _ = heap[0] if heap else min(_rung(one, 0, buy) for one in shown)
+    # 2. which venues, 3. the cheapest first
+    only = cheapest_venues(depth, planned, lot) if depth.charges else None
+    taken = _take(planned, depth, lot, only)
+    legs, left, cost = taken.legs, taken.left, taken.cost
 
-    # 2. the cheapest first
-    within = bool(heap)
-    taken, left, cost = _taken(planned, heap, lot)
-
-    # 3. the rest waits
+    # 4. the rest waits
+    within, waits = taken.home is not None, ""
     if left:
-        cost = _EXACT.fma(left, cheapest, cost)
-        taken.setdefault(home.venue, (ZERO, cheapest))
-    legs = [
-        RouteLeg(
-            venue=venue,
-            quantity=units + left if venue == home.venue else units,
-            shown=units,
-            marginal=marginal,
-        )
-        for venue, (units, marginal) in taken.items()
-    ]
+        waits, price = taken.home or _least(planned, depth)
+        cost = _fma(left, price, cost)
+        legs.setdefault(waits, (ZERO, price))
+    parts = tuple(
+        [
+            RouteLeg(
+                venue=venue,
+                quantity=units + left if venue == waits else units,
+                shown=units,
+                marginal=marginal,
+            )
+            for venue, (units, marginal) in legs.items()
+        ]
+    )
+    words = _explain(planned, parts, depth, waits=waits, left=left, within=within)
+    if depth.charges:
+        charged = sum([depth.charges[venue] for venue in legs], ZERO)
+        cost = EXACT.add(cost, charged if depth.buy else charged.copy_negate())
+        words = f"{words}{_charged(planned, depth, lot, legs, charged)}"
     return Route(
         symbol=planned.symbol,
         side=planned.side,
         quantity=planned.quantity,
-        legs=tuple(legs),
+        legs=parts,
         cost=cost,
-        explanation=_explain(planned, legs, shown, waiting=left, within=within),
+        explanation=words,
     )
 
 
-def _taken(
-    planned: PlannedOrder, heap: list[_Rung], lot: int
-) -> tuple[dict[str, tuple[Decimal, Decimal]], Decimal, Decimal]:
-    """Take what is shown, the cheapest first, until the order is filled or the limit is met.
-
-    Returns:
-        venue -> (units taken, USD per unit of the dearest of them); units left over; cost, USD.
-    """
-    buy, limit, left, cost = planned.side is BUY, planned.limit_price, planned.quantity, ZERO
-    taken: dict[str, tuple[Decimal, Decimal]] = {}
-    while heap:
-        _, _, price, ladder, depth = heap[0]
-        venue, size = ladder.venue, ladder.levels[depth][1]
-        part = min(left, size - size % lot)
+def _take(planned: PlannedOrder, depth: Depth, lot: int, only: Collection[str] | None) -> _Taken:
+    """Take what is shown, the cheapest first, until the order is filled or the limit is met."""
+    buy, limit, left, cost = depth.buy, planned.limit_price, planned.quantity, ZERO
+    legs: dict[str, tuple[Decimal, Decimal]] = {}
+    home: tuple[str, Decimal] | None = None
+    rungs, number = depth.rungs, 0
+    while left and (number < len(rungs) or depth.reach()):
+        _, _, all_in, price, size, ladder, _ = rungs[number]
+        number += 1
+        if price > limit if buy else price < limit:
+            continue
+        venue = ladder.venue
+        if only is not None and venue not in only:
+            continue
+        if home is None:
+            home = venue, all_in
+        part = left if size >= left else size - size % lot  # what is left is whole lots
         if part:
-            taken[venue] = (part + taken[venue][0] if venue in taken else part, price)
-            cost = _EXACT.fma(part, price, cost)
+            legs[venue] = (part + legs[venue][0] if venue in legs else part, all_in)
+            cost = _fma(part, all_in, cost)
             left -= part
-            if not left:
-                break
-        depth += 1
-        deeper = ladder.levels[depth][0] if depth < len(ladder.levels) else None
-        if deeper is not None and (deeper <= limit if buy else deeper >= limit):
-            heapreplace(heap, _rung(ladder, depth, buy))
-        else:
-            heappop(heap)
-    return taken, left, cost
+    return _Taken(legs, left, cost, home)
 
 
-def _rung(ladder: Ladder, depth: int, buy: bool) -> _Rung:
-    """Return one level with its price after the fee; the smallest is the one to take first."""
-    price, _, place = ladder.levels[depth]
-    if buy:
-        key = cost = _EXACT.fma(price, ladder.fee_rate, price)
-    else:
-        cost = _EXACT.fma(price, ladder.fee_rate.copy_negate(), price)
-        key = cost.copy_negate()
-    if ladder.burden:
-        key = _EXACT.add(key, ladder.burden)
-    return key, place, cost, ladder, depth
+def _least(planned: PlannedOrder, depth: Depth) -> tuple[str, Decimal]:
+    """Return where an order waits whose limit nobody meets, and USD per unit there."""
+    if not depth.charges:
+        if not depth.rungs:
+            depth.reach()
+        return depth.rungs[0][5].venue, depth.rungs[0][2]
+    units, charges = planned.quantity, depth.charges
+    best = min(depth.all(), key=lambda one: (units * one[0] + charges[one[5].venue], one[1]))
+    return best[5].venue, best[2]
 
 
 def _explain(
     planned: PlannedOrder,
     legs: Sequence[RouteLeg],
-    shown: Sequence[Ladder],
+    depth: Depth,
     *,
-    waiting: Decimal,
+    waits: str,
+    left: Decimal,
     within: bool,
 ) -> str:
     """Say in words what goes where and why."""
-    parts = [
-        f"{leg.quantity!s} to {leg.venue} at {_EXACT.quantize(leg.marginal, _SHOWN)!s} all in"
-        for leg in legs
-    ]
-    asked = "buy" if planned.side is BUY else "sell"
-    words = f"{asked} {planned.quantity!s} {planned.symbol}: {', then '.join(parts)}"
+    parts = ", then ".join(
+        [
+            f"{leg.quantity!s} to {leg.venue} at {_quantize(leg.marginal, _SHOWN)!s} all in"
+            for leg in legs
+        ]
+    )
+    asked = "buy" if depth.buy else "sell"
+    words = f"{asked} {planned.quantity!s} {planned.symbol}: {parts}"
     if not within:
         return f"{words}; no venue meets the limit {planned.limit_price}, it waits at the cheapest"
-    if waiting:
-        return f"{words}; {waiting} more than is shown, waiting at {legs[0].venue}"
-    if len(legs) > 1:
-        return f"{words}; {legs[0].venue} is cheapest but shows only {legs[0].shown}"
-    idle = dict.fromkeys([one.venue for one in shown if one.venue != legs[0].venue])
-    return f"{words}; cheaper than {', '.join(idle)} for the whole size" if idle else words
+    if left:
+        return f"{words}; {left} more than is shown, waiting at {waits}"
+    first = legs[0]
+    if len(legs) == 1:
+        idle = dict.fromkeys([one.venue for one in depth.ladders if one.venue != first.venue])
+        return f"{words}; cheaper than {', '.join(idle)} for the whole size" if idle else words
+    if depth.charges:
+        return words
+    return f"{words}; {first.venue} is cheapest but shows only {first.shown!s}"
+
+
+def _charged(
+    planned: PlannedOrder, depth: Depth, lot: int, used: Collection[str], charged: Decimal
+) -> str:
+    """Say what is charged, and whose cheaper units would not repay a charge."""
+    by_price = _take(planned, depth, lot, None).legs
+    passed = [venue for venue in by_price if venue not in used]
+    words = f"; ticket charges of {charged} included"
+    if not passed:
+        return words
+    return f"{words}, cheaper units at {', '.join(passed)} would not repay another"
 
 
 def child_orders(
@@ -228,22 +218,30 @@ def child_orders(
             f"the route sends {chosen.side.value} {total} {chosen.symbol}, asked for was "
             f"{planned.side.value} {planned.quantity} {planned.symbol}"
         )
+    ids = order_ids(account, bundle, tick, planned.symbol, len(chosen.legs))
+    symbol, side, limit, stop = (
+        planned.symbol,
+        planned.side,
+        planned.limit_price,
+        planned.stop_price,
+    )
+    order_type, time_in_force = planned.order_type, planned.time_in_force
     return tuple(
         [
             Order(
-                order_id=order_id(account, bundle, tick, planned.symbol, number),
+                order_id=ids[number],
                 bundle=bundle,
                 tick=tick,
-                symbol=planned.symbol,
+                symbol=symbol,
                 leg=number,
                 venue=leg.venue,
-                side=planned.side,
+                side=side,
                 quantity=leg.quantity,
-                order_type=planned.order_type,
-                limit_price=planned.limit_price,
-                time_in_force=planned.time_in_force,
+                order_type=order_type,
+                limit_price=limit,
+                time_in_force=time_in_force,
                 created_at=created_at,
-                stop_price=planned.stop_price,
+                stop_price=stop,
             )
             for number, leg in enumerate(chosen.legs)
         ]

@@ -97,20 +97,22 @@ def rest_at_one(planned: PlannedOrder, quotes: Sequence[Quote], shown: Sequence[
             half = (quote.ask - quote.bid) / 2
             spreads[quote.venue] = min(half, spreads.get(quote.venue, half))
     costs = [
-        (price * one.fee_rate + spreads.get(one.venue, ZERO) + one.burden, place)
-        for place, one in enumerate(shown)
+        (price * one.fee_rate + spreads.get(one.venue, ZERO) + one.burden, one.ticket_charge)
+        for one in shown
     ]
-    cost, place = min(costs)
-    home = shown[place]
+    units = planned.quantity
+    place = min(range(len(shown)), key=lambda one: units * costs[one][0] + costs[one][1])
+    home, (cost, charge) = shown[place], costs[place]
     all_in = price + sign * (cost - home.burden)
     asked = "buy" if planned.side is BUY else "sell"
     how = "pegged to the middle" if stop is None else f"asleep until {stop}"
     others = [one.venue for one in shown if one.venue != home.venue]
     words = f"{asked} {planned.quantity} {planned.symbol}: rests at {home.venue}, {how}"
+    ticket = f" and a ticket charge of {charge}" if charge else ""
     if others:
         words += (
-            f"; expected there at {cost.quantize(_SHOWN)} a unit on top of the price, less than at "
-            f"{', '.join(others)}"
+            f"; expected there at {cost.quantize(_SHOWN)} a unit on top of the price{ticket}, less "
+            f"than at {', '.join(others)}"
         )
     leg = RouteLeg(venue=home.venue, quantity=planned.quantity, shown=ZERO, marginal=all_in)
     return Route(
@@ -118,7 +120,7 @@ def rest_at_one(planned: PlannedOrder, quotes: Sequence[Quote], shown: Sequence[
         side=planned.side,
         quantity=planned.quantity,
         legs=(leg,),
-        cost=planned.quantity * all_in,
+        cost=units * all_in + sign * charge,
         explanation=words,
     )
 
