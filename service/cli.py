@@ -17,6 +17,7 @@ from service.commands.registry import app as registry
 from service.commands.schedule import app as schedule
 from service.commands.secrets import app as secrets
 from service.commands.streams import app as streams
+from service.commands.venue import app as venue
 from service.console import OK, Output, reported
 
 RESEARCH, LIVE = "Research", "Live"
@@ -41,6 +42,7 @@ app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)
 app.add_typer(registry, name="registry", rich_help_panel=LIVE)
 app.add_typer(streams, name="streams", rich_help_panel=LIVE)
+app.add_typer(venue, name="venue", rich_help_panel=LIVE)
 app.add_typer(secrets, name="secrets", rich_help_panel=LIVE)
 app.add_typer(alerts, name="alerts", rich_help_panel=LIVE)
 

@@ -42,6 +42,8 @@ class Settings:
     host: str
     port: int
     operator_token: str = field(default="", repr=False)  # for writes over REST; "" = no writes
+    venue_url: str = ""  # where a process of paper venues listens; "" = they are part of trading
+    venue_token: str = field(default="", repr=False)  # shared with that process
     database_role: str = ""  # MOUNT/NAME of Vault's database engine; "" = the URL's own user
     secrets: "Secrets | None" = field(default=None, repr=False, compare=False)
 
@@ -99,6 +101,8 @@ def read_settings(
         host=environ.get("SLUICE_HOST", "").strip() or "127.0.0.1",
         port=_port(environ, "SLUICE_PORT", 8080),
         operator_token=_token(environ, "SLUICE_OPERATOR_TOKEN"),
+        venue_url=_venue(environ, "SLUICE_VENUE_URL"),
+        venue_token=_token(environ, "SLUICE_VENUE_TOKEN"),
         database_role=_role(environ, "SLUICE_DATABASE_ROLE"),
         secrets=secrets,
     )
@@ -127,6 +131,13 @@ def _store(environ: Mapping[str, str], name: str, default: str) -> str:
             f"{name}: scheme {scheme!r} is none we speak;"
             f" write {embedded}:///path, or redis://host:6379/0 (also {', '.join(SCHEMES[1:])})"
         )
+    return url
+
+
+def _venue(environ: Mapping[str, str], name: str) -> str:
+    url = environ.get(name, "").strip()
+    if url and urlsplit(url).scheme not in ("tcp", "unix"):
+        raise SettingsInvalid(f"{name}: write tcp://127.0.0.1:8090 or unix:///path/venue.sock")
     return url
 
 

@@ -1,5 +1,6 @@
 """What the commands share: the options every one of them has, the settings they open, their end."""
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,16 @@ def workspace_settings(workspace: Path | None) -> "Settings":
     settings = settings_of(workspace)
     require_workspace(settings)
     return settings
+
+
+def day_of(name: str, text: str) -> date | None:
+    """Return the day an option names, None for an empty one; QueryInvalid if it is none."""
+    from service.faults import QueryInvalid
+
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise QueryInvalid(f"{name}: {text!r} is not a day", "write 2017-01-31") from None
 
 
 def finish(status: int) -> None:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 
 from featurestore.errors import PlatformError
 from runtime.brokers.paper import PRIMARY, PaperVenue
+from runtime.brokers.remote import RemoteVenue, venue_names
+from runtime.brokers.wire import address_of
 from runtime.clock import Clock
 from runtime.kill.sequence import KillReport, cancel_all
 from runtime.kill.switch import KillSwitch, check_scope
@@ -21,6 +23,7 @@ from service.operator.control import (
     StopAnswer,
 )
 from service.settings import Settings
+from service.trading.paper import venues_folder
 
 
 class StoppedHereOnly(ServiceFault):
@@ -103,20 +106,37 @@ def open_killing(settings: Settings, clock: Clock) -> Killing:
     """Open the workspace's kill switch; nothing else has to answer."""
 
     def brokers(account: str) -> list[Broker]:
-        folder = settings.workspace / "venues" / account
+        folder = venues_folder(settings, account)
         # Every record that is there, whatever the venues' file says now: to cancel needs no terms.
-        return [
+        # A record of a venue in another process is one too: no answer is needed to cancel there.
+        found: list[Broker] = [
             PaperVenue(path, replace(PRIMARY, name=path.stem))
             for path in sorted(folder.glob("*.db"))
         ]
+        if settings.venue_url and account == LIVE:
+            found += _elsewhere(settings, account)
+        return found
 
     return Killing(KillSwitch.create(settings.workspace / "kill"), brokers, clock)
+
+
+def _elsewhere(settings: Settings, account: str) -> tuple[RemoteVenue, ...]:
+    """Return the venues of the process that settings name; one without a name if it is silent."""
+    address = address_of(settings.venue_url)
+    try:
+        names = venue_names(address, settings.venue_token)
+    except PlatformError:
+        names = (str(address),)  # asked for what works there, it says why it gives no answer
+    return tuple(
+        RemoteVenue(address=address, token=settings.venue_token, account=account, name=name)
+        for name in names
+    )
 
 
 @contextmanager
 def _closing(brokers: list[Broker]) -> Iterator[None]:
     with ExitStack() as stack:
         for broker in brokers:
-            if isinstance(broker, PaperVenue):
+            if isinstance(broker, PaperVenue | RemoteVenue):
                 stack.callback(broker.close)
         yield

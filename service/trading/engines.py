@@ -36,7 +36,7 @@ from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
 from service.records import open_journal, open_registry
 from service.settings import Settings
-from service.trading.paper import open_venues, paper_market
+from service.trading.paper import venues_of
 from service.trading.seat import Seat
 
 OPENING = Opening(
@@ -145,8 +145,6 @@ def open_desk(
     """
     engine = open_runtime(settings)
     registry = open_registry(settings, engine)
-    folder = settings.workspace / "venues" / account
-    folder.mkdir(parents=True, exist_ok=True)
     manifest = bundle.manifest
 
     seat = Seat(registry, lambda change: verify_seated(settings, change))
@@ -161,7 +159,7 @@ def open_desk(
         reader=reader,
         feed=LakeFeed(reader, manifest.price_feature),
         journal=open_journal(settings, engine, account, fence),
-        brokers=open_venues(paper_market(settings), folder, reader, manifest.price_feature),
+        brokers=venues_of(settings, account, reader, manifest.price_feature),
         policy=_policy(settings) if policies is None else policies.policy_at(clock.now()),
         limits=None if policies is None else policies.policy_at,
         calendar=load_calendar(manifest.calendar),

@@ -1,13 +1,22 @@
-"""The paper venues that settings name, one way for trading, replay, kill switch and gap."""
+"""The paper venues that settings name, one way for trading, replay, kill switch and gap.
 
+They are part of the process that trades, or, where SLUICE_VENUE_URL names one, of a process of
+their own. Replays always take their own, since they go through years in minutes.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.brokers.paper import PaperVenue
 from runtime.brokers.record import VenueRecord
+from runtime.brokers.remote import RemoteVenue
 from runtime.brokers.states import LakeStates
 from runtime.brokers.terms import PaperMarket, load_venues
+from runtime.brokers.wire import address_of
 from runtime.bundles.inputs import PointInTime
+from runtime.errors import VenueRefused
 from runtime.execution.latency import MeasuredLatency, load_latency
+from service.books.accounts import LIVE
 from service.settings import Settings
 
 
@@ -55,6 +64,36 @@ def traded_by_others(settings: Settings, market: PaperMarket, account: str) -> t
         if known - {terms[path.stem].hash if path.stem in terms else ""}:
             found.append(path.stem)
     return tuple(found)
+
+
+def remote_venues(
+    settings: Settings, names: Sequence[str], account: str
+) -> tuple[RemoteVenue, ...]:
+    """Return venues of the process that settings name; each connects when it is first asked.
+
+    Raises:
+        VenuesInvalid: SLUICE_VENUE_URL is no address of one.
+        VenueRefused: there is no token for it.
+    """
+    address = address_of(settings.venue_url)
+    if not settings.venue_token:
+        raise VenueRefused(f"{address} wants a token; set SLUICE_VENUE_TOKEN as it was set there")
+    return tuple(
+        RemoteVenue(address=address, token=settings.venue_token, account=account, name=name)
+        for name in names
+    )
+
+
+def venues_of(
+    settings: Settings, account: str, reader: PointInTime, price: str
+) -> tuple[PaperVenue, ...] | tuple[RemoteVenue, ...]:
+    """Return the venues an account trades at; those of live trading may be another process's."""
+    market = paper_market(settings)
+    if settings.venue_url and account == LIVE:
+        return remote_venues(settings, [terms.name for terms in market.venues], account)
+    folder = venues_folder(settings, account)
+    folder.mkdir(parents=True, exist_ok=True)
+    return open_venues(market, folder, reader, price)
 
 
 def open_venues(

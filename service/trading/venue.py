@@ -1,0 +1,83 @@
+"""What a process of paper venues knows of the market by itself: the lake, and no trader's word."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from featurestore.lake import Lake
+from featurestore.store import FeatureStore
+from runtime.brokers.server import Floor
+from runtime.brokers.states import LakeStates
+from runtime.brokers.terms import PaperMarket
+from runtime.domain import Bar
+from runtime.errors import OrderInvalid
+from runtime.execution.fills import MarketState
+from runtime.feeds import LakeFeed
+from service.faults import NotFound
+from service.records import open_registry
+from service.settings import Settings
+from service.trading.engines import OPENING, verify_seated
+from service.trading.paper import paper_market, states_of
+
+
+@dataclass(slots=True)
+class OwnPrices:
+    """Prices and states of the market out of the lake, read anew for every session."""
+
+    lake_url: str
+    market: PaperMarket
+    price: str  # "view.field"
+    _states: LakeStates | None = field(default=None, repr=False)
+
+    def check(self, bars: Sequence[Bar], at: datetime) -> None:
+        """Refuse bars that the newest version of the lake contradicts.
+
+        Raises:
+            OrderInvalid: a close or its time is another one here.
+        """
+        store = FeatureStore(Lake(self.lake_url))
+        reader = store.reader(store.snapshot(), opening=OPENING)
+        self._states = states_of(self.market, reader, self.price)
+        own = LakeFeed(reader, self.price).bars([bar.symbol for bar in bars], at)
+        for told, known in zip(bars, own, strict=True):
+            if (told.close, told.event_time) != (known.close, known.event_time):
+                raise OrderInvalid(
+                    f"{told.symbol}: told {told.close} of {told.event_time}, but "
+                    f"{self.price} has {known.close} of {known.event_time}"
+                )
+
+    def state(self, bar: Bar) -> MarketState:
+        """Return the state of a bar's name; `check` has read the lake before."""
+        if self._states is None:
+            return MarketState(mid=float(bar.close))
+        return self._states(bar)
+
+
+def open_floor(settings: Settings, price: str) -> Floor:
+    """Return the venues of a workspace, with the lake behind them.
+
+    Args:
+        settings: where everything lies.
+        price: "view.field" of closes; "" = what the bundle in the champion's seat trades on.
+
+    Raises:
+        NotFound: no price was named and no bundle is seated.
+        VenuesInvalid: the file of venues cannot be used.
+    """
+    market = paper_market(settings)
+    prices = OwnPrices(settings.lake_url, market, price or _price_of_champion(settings))
+    return Floor(
+        folder=settings.workspace / "venues",
+        terms=market.venues,
+        states=prices.state,
+        check=prices.check,
+    )
+
+
+def _price_of_champion(settings: Settings) -> str:
+    from service.databases import open_runtime
+
+    sitting = open_registry(settings, open_runtime(settings)).active()
+    if sitting is None:
+        raise NotFound("no bundle is active, so no price is known", "name one with --price")
+    return verify_seated(settings, sitting).manifest.price_feature
