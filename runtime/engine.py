@@ -35,6 +35,7 @@ from runtime.journal.mode import bind
 from runtime.journal.reconcile import Break
 from runtime.journal.records import CashFlow, DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
+from runtime.proof.recording import Recorder
 from runtime.registry import CHAMPION
 from runtime.tick import Moment, decide
 
@@ -75,6 +76,7 @@ class Engine:
         """
         bind(desk.journal, simulated=desk.simulated)
         self.desk = desk
+        self._recorder = Recorder(desk)
         self.history = History.of(desk.bundle.manifest, desk.calendar, desk.journal)
         self.venues = Venues(desk)
         self.breaks = Breaks(desk.journal)
@@ -195,8 +197,10 @@ class Engine:
         if desk.joint is not None and desk.shares is not None:
             desk.shares.joints.record(desk.joint, moment.at)
         together = decide_together if desk.members else decide
-        record, orders = together(desk, moment, self.history)
-        if not desk.journal.record_decision(record, orders):
+        with self._recorder.listening() as told:
+            record, orders = together(told, moment, self.history)
+        record, beside = self._recorder.sealed(record, moment)
+        if not desk.journal.record_decision(record, orders, beside):
             return None, ()  # another process was first; what it committed is asked about
         desk.committed()
         self.history.decided(record)

@@ -1,4 +1,4 @@
-"""Full decision inputs as bytes: one canonical form, named by its SHA-256, compressed at rest."""
+"""What a decision saw, as bytes: one canonical form, named by its SHA-256, compressed at rest."""
 
 import hashlib
 from collections.abc import Mapping
@@ -54,12 +54,18 @@ def compress(data: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=1).compress(data)
 
 
-def restore(name: str, stored: bytes) -> bytes:
-    """Return the bytes of a stored frame; JournalBroken if they no longer carry their name."""
+def restore(name: str, stored: bytes, what: str = "inputs") -> bytes:
+    """Return the bytes of a stored frame; JournalBroken if they no longer carry their name.
+
+    Args:
+        name: SHA-256 of the bytes, hex.
+        stored: the frame.
+        what: it holds, for the error's text.
+    """
     try:
         data = zstandard.ZstdDecompressor().decompress(stored)
     except zstandard.ZstdError as error:
-        raise JournalBroken(f"stored inputs {name} cannot be unpacked: {error}") from error
+        raise JournalBroken(f"stored {what} {name} cannot be unpacked: {error}") from error
     if hash_of(data) != name:
-        raise JournalBroken(f"stored inputs {name} were changed")
+        raise JournalBroken(f"stored {what} {name} were changed")
     return data

@@ -70,6 +70,7 @@ class DecisionRecord:
     cash: Decimal  # USD before the decision
     equity: Decimal  # USD before the decision
     notes: tuple[str, ...] = ()  # anything worth telling: what was left out, and why
+    scene_hash: str = ""  # SHA-256 of all else it was told, see `runtime.proof`; "" = not kept
 
     def __post_init__(self) -> None:
         for name in ("decided_at", "known_at"):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from threading import RLock
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -147,8 +148,18 @@ class Journal(JournalQueries):
             self._account.count_flow(seq)
         return True
 
-    def record_decision(self, record: DecisionRecord, orders: Sequence[Order]) -> bool:
+    def record_decision(
+        self,
+        record: DecisionRecord,
+        orders: Sequence[Order],
+        beside: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> bool:
         """Commit a decision and all its order intents at once, before anything is sent.
+
+        Args:
+            record: the decision.
+            orders: its children.
+            beside: what else it takes to decide it again, by SHA-256; see `runtime.proof`.
 
         Returns:
             False, and nothing changes, if this bundle decided this tick for this account
@@ -166,8 +177,11 @@ class Journal(JournalQueries):
             raise OrderInvalid(
                 f"decision {record.decision_id}: inputs_hash is not the hash of the inputs"
             )
+        if record.scene_hash and record.scene_hash not in beside:
+            raise OrderInvalid(f"decision {record.decision_id}: its scene is not given with it")
         payload = wire.encode_decision(record, self.account, orders)
         stored, key = blobs.compress(arrays), f"{self.account}/{record.bundle}/{record.tick}"
+        kept = [(name, blobs.compress(data)) for name, data in beside.items()]
         with self.writing() as connection:
             if self.log.find("decision", key, connection) is not None:
                 return False
@@ -176,7 +190,7 @@ class Journal(JournalQueries):
             self.sql.run(
                 connection,
                 "INSERT INTO journal_blobs (name, data) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                [(record.inputs_hash, stored)],
+                [(record.inputs_hash, stored), *kept],
             )
             rows = [
                 order_row(seq, line, order, record.decision_id, self.account)

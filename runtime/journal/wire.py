@@ -19,12 +19,19 @@ from runtime.journal.records import CashFlow, DecisionRecord, OrderEvent, Sessio
 
 # Everything of a decision but the inputs' bytes, which stand beside the chain under their hash.
 _KEPT = tuple(one.name for one in fields(DecisionRecord) if one.name != "inputs")
+_SCENE = "scene_hash"
 _HINTS = get_type_hints(DecisionRecord)
 DecisionWire: Any = msgspec.defstruct(
     "DecisionWire",
-    [*((name, _HINTS[name]) for name in _KEPT), ("account", str), ("orders", tuple[Order, ...])],
+    [
+        *((name, _HINTS[name]) for name in _KEPT if name != _SCENE),
+        ("account", str),
+        ("orders", tuple[Order, ...]),
+        (_SCENE, str, ""),
+    ],
     frozen=True,
     kw_only=True,
+    omit_defaults=True,  # of a decision whose scene was not kept
 )
 
 

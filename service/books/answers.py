@@ -130,10 +130,11 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
 class Redecided(msgspec.Struct, frozen=True, kw_only=True):
     """What deciding again has shown."""
 
-    decisions: int
-    refusals: int
-    evaluations: int
-    differences: tuple[str, ...]
+    decisions: int  # that decided something
+    refusals: int  # that say why they decided nothing
+    whole: int  # of both: from what was read to the routes; of the others the graph alone
+    evaluations: int  # of graphs
+    differences: tuple[str, ...]  # tick, decision, field: was, is
     seconds: float
 
 
@@ -249,8 +250,8 @@ def show_redecided(console: "Console", answer: Redecided) -> None:
     for line in answer.differences[:20]:
         console.print(line, markup=False)
     console.print(
-        f"{answer.decisions:,} decisions, {answer.evaluations:,} evaluations in "
-        f"{answer.seconds:.1f} s, {answer.refusals} refusals left alone: "
+        f"{answer.decisions:,} decisions and {answer.refusals:,} refusals again, {answer.whole:,} "
+        f"of them whole, {answer.evaluations:,} evaluations in {answer.seconds:.1f} s: "
         + (
             f"[red]{len(answer.differences)} differ[/red]"
             if answer.differences

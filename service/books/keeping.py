@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from datetime import time as midnight
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from featurestore.calendars import load_calendar
 from runtime.clock import WallClock
@@ -39,9 +39,6 @@ from service.records import open_journal
 from service.settings import Settings, require_records
 from service.trading.proof import prove_apart
 from service.wiring import open_live
-
-if TYPE_CHECKING:
-    from runtime.journal.redecide import Decides
 
 CALENDAR = "XNYS"  # whose open an action takes effect at
 
@@ -265,24 +262,13 @@ def redecide(
     """Decide again from the journal; returns 1 if anything differs."""
     from runtime.bundles.bundle import load_bundle
     from runtime.bundles.signing import load_trusted
-    from runtime.joint.identity import JointLog
-    from runtime.joint.joint_graph import JointGraph
     from runtime.journal.redecide import redecide as again
 
     journal, trusted = journal_of(settings, account), load_trusted(settings.trusted_keys)
-    joints = JointLog(journal.engine)
-
-    def load(name: str) -> "Decides":
-        joint = joints.find(name)
-        if joint is None:
-            return load_bundle(settings.bundles / name, trusted).session
-        loaded = {s.role: load_bundle(settings.bundles / s.bundle, trusted) for s in joint.seats}
-        return JointGraph({role: (one.session, one.inputs) for role, one in loaded.items()})
-
     start = time.perf_counter()
     found = again(
         journal,
-        load,
+        lambda name: load_bundle(settings.bundles / name, trusted),
         start=days[0],
         end=days[1],
         evaluations=evaluations,
@@ -292,6 +278,7 @@ def redecide(
     answer = Redecided(
         decisions=found.decisions,
         refusals=found.refusals,
+        whole=found.whole,
         evaluations=found.evaluations,
         differences=tuple(f"{one.tick} {one.decision_id}: {one.what}" for one in found.differences),
         seconds=time.perf_counter() - start,

@@ -1,12 +1,11 @@
 """What the journal answers on the command line: breaks, books, attribution, exports, proof."""
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from service.commands.options import By, Json, Workspace, finish, workspace_settings
+from service.commands.options import By, Json, Workspace, day_of, finish, workspace_settings
 from service.console import Output, reported
 
 LIVE = "Live"
@@ -33,15 +32,6 @@ Last = Annotated[str, typer.Option("--to", metavar="DAY", help="Last day.")]
 Symbol = Annotated[str, typer.Argument(help="The symbol.", show_default=False)]
 Effective = Annotated[str, typer.Option("--on", metavar="DAY", help="First session it holds for.")]
 ActionId = Annotated[str, typer.Option("--id", help="A name of its own; it is booked once.")]
-
-
-def _day(name: str, text: str) -> date | None:
-    from service.faults import QueryInvalid
-
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise QueryInvalid(f"{name}: {text!r} is not a day", "write 2017-01-31") from None
 
 
 @breaks.command(name="list", epilog="Example: [bold]sluice breaks list --all[/bold]")
@@ -96,7 +86,7 @@ def split(
         from service.books.keeping import book_action, split_of
 
         settings = workspace_settings(workspace)
-        event = split_of(action, symbol, _day("--on", on), ratio, in_lieu)
+        event = split_of(action, symbol, day_of("--on", on), ratio, in_lieu)
         book_action(settings, output, account, event)
 
 
@@ -115,7 +105,7 @@ def dividend(
     with reported(output):
         from service.books.keeping import book_action, dividend_of
 
-        event = dividend_of(action, symbol, _day("--on", on), per_unit)
+        event = dividend_of(action, symbol, day_of("--on", on), per_unit)
         book_action(workspace_settings(workspace), output, account, event)
 
 
@@ -137,7 +127,7 @@ def charge(
     with reported(output):
         from service.books.keeping import book_action, charge_of
 
-        event = charge_of(action, kind, amount, symbol, _day("--on", on))
+        event = charge_of(action, kind, amount, symbol, day_of("--on", on))
         book_action(workspace_settings(workspace), output, account, event)
 
 
@@ -159,7 +149,7 @@ def lake(
     with reported(output):
         from service.books.keeping import book_announced
 
-        days = _day("--from", first), _day("--to", last)
+        days = day_of("--from", first), day_of("--to", last)
         book_announced(workspace_settings(workspace), output, account, view, days)
 
 
@@ -211,7 +201,7 @@ def attribution(
     with reported(output):
         from service.books.keeping import show_attribution
 
-        days = _day("--from", first), _day("--to", last)
+        days = day_of("--from", first), day_of("--to", last)
         show_attribution(workspace_settings(workspace), output, account, days)
 
 
@@ -230,7 +220,7 @@ def decay(
     with reported(output):
         from service.books.keeping import show_decay
 
-        days = _day("--from", first), _day("--to", last)
+        days = day_of("--from", first), day_of("--to", last)
         settings = workspace_settings(workspace)
         show_decay(settings, output, account, days, horizon=horizon, delays=delays)
 
@@ -261,8 +251,8 @@ def decisions(
             workspace_settings(workspace),
             output,
             account,
-            start=_day("--from", first),
-            end=_day("--to", last),
+            start=day_of("--from", first),
+            end=day_of("--to", last),
             symbol=symbol or None,
             bundle=bundle or None,
             verdict=verdict or None,
@@ -288,7 +278,7 @@ def export(
     with reported(output):
         from service.books.keeping import write_export
 
-        days = _day("--from", first), _day("--to", last)
+        days = day_of("--from", first), day_of("--to", last)
         write_export(workspace_settings(workspace), output, account, what, out, days)
 
 
@@ -307,10 +297,11 @@ def redecide(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Decide journalled decisions again from their stored inputs; ends with 1 if a byte differs.
+    """Decide journalled decisions again from the journal alone; ends with 1 if a byte differs.
 
-    Each is compared to the last byte of its entry. With --evaluations, the same decisions are
-    evaluated many times more, in threads, with graphs loaded anew every ten thousand.
+    Graph, range checks, plan, guardrails and routes run as they did live, on what was seen then and
+    on the account as the entries before left it; each entry is compared to its last byte. With
+    --evaluations, graphs are run many times more, in threads, loaded anew every ten thousand.
     """
     output = Output(as_json=json)
     with reported(output):
@@ -320,7 +311,7 @@ def redecide(
             workspace_settings(workspace),
             output,
             account,
-            (_day("--from", first), _day("--to", last)),
+            (day_of("--from", first), day_of("--to", last)),
             evaluations=evaluations,
             threads=threads,
             seed=seed,

@@ -13,7 +13,6 @@ from runtime.domain import OrderState
 from runtime.engine import Engine, fund
 from runtime.errors import BundleRefused, PolicyInvalid
 from runtime.joint.identity import JointLog
-from runtime.joint.joint_graph import JointGraph
 from runtime.joint.members import joint_bundle, joint_of
 from runtime.joint.shares import CROSSED, LEFT, Shares
 from runtime.journal.actions import Dividend, Split
@@ -164,23 +163,22 @@ def test_a_member_decides_again_from_the_record_to_the_same_bits(bench, three):
 
 
 def test_every_joint_decision_is_decided_again_from_the_journal_to_the_same_bytes(bench, three):
-    desk, joint = joint_desk(bench.desk, members(three, FRACTIONS))
+    desk, _ = joint_desk(bench.desk, members(three, FRACTIONS))
     run(desk, START, date(2017, 2, 3))
-    graphs = {role: (bundle.session, bundle.inputs) for role, bundle in three.items()}
-
-    def load(name: str) -> JointGraph:
-        assert name == joint.hash
-        return JointGraph(graphs)
-
-    found = redecide(desk.journal, load)
+    by_hash = {bundle.hash: bundle for bundle in three.values()}
+    found = redecide(desk.journal, by_hash.__getitem__, evaluations=60, threads=2)
     assert found.differences == ()
-    assert found.decisions == 23
-    other = {**graphs, "champion": graphs["arm.fell"]}
-    wrong = redecide(desk.journal, lambda name: JointGraph(other)).differences
-    assert {one.what for one in wrong} == {
-        "the graph refuses its own inputs: champion gives another weight than it gave then"
-    }
-    assert len(wrong) == 5  # the Fridays
+    assert (found.decisions, found.whole, found.evaluations) == (23, 23, 60)
+    champion = three["champion"]
+    by_hash[champion.hash] = replace(champion, session=three["arm.fell"].session)
+    wrong = redecide(desk.journal, by_hash.__getitem__).differences
+    fridays = [one.day.isoformat() for one in XNYS.sessions(START, date(2017, 2, 3))]
+    assert [one.tick for one in wrong] == [day for day in fridays if _is_friday(day)]
+    assert {one.field.partition("[")[0] for one in wrong} <= {"inputs_hash", "scores", "weights"}
+
+
+def _is_friday(day: str) -> bool:
+    return date.fromisoformat(day).weekday() == 4
 
 
 def test_who_is_not_due_keeps_what_it_holds(bench, three):

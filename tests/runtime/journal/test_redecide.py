@@ -1,137 +1,322 @@
-"""Decisions are reached again from the journal alone, to the byte, and a change is noticed."""
+"""Decisions are reached again from the journal alone, to the byte, and every change is noticed."""
 
+from __future__ import annotations
+
+import sqlite3
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import runtime.tick
 from runtime.bundles.inference import DecisionSession
-from runtime.database import open_database, transaction
-from runtime.errors import JournalBroken
-from runtime.journal.records import DecisionRecord
-from runtime.journal.redecide import redecide
+from runtime.database import open_database, reading, transaction
+from runtime.journal.blobs import compress, decode_arrays, encode_arrays, restore
+from runtime.journal.queries import JournalQueries
+from runtime.journal.redecide import Redecided, redecide
 from runtime.journal.store import Journal
-from runtime.plan import signals
-from tests.fakes.graphs import SYMBOLS, WINDOW, tilt_graph
+from tests.fakes.graphs import tilt_graph
+from tests.fakes.market import Bench, open_bench
+from tests.runtime.journal.eventful import RESTING, SESSIONS, open_eventful, trade
 from tests.runtime.journal.trading import make_decision
 
-DAYS = [date(2017, month, 28) for month in range(1, 13)]
-GRAPH = tilt_graph()
+DAYS = [session.day for session in SESSIONS]
 
 
-def loaded(bundle: str) -> DecisionSession:
-    return DecisionSession(GRAPH)
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    opened = trade(open_eventful(tmp_path_factory.mktemp("eventful")))
+    yield opened
+    opened.close()
 
 
-def decided(day: date, seed: int) -> DecisionRecord:
-    """Return a decision of the tilt graph on random prices."""
-    random = np.random.default_rng(seed)
-    inputs = {
-        "prices": random.uniform(50, 150, (len(SYMBOLS), WINDOW)),
-        "current": random.dirichlet(np.ones(len(SYMBOLS))) * 0.9,
+@pytest.fixture
+def copied(bench, tmp_path):
+    """A copy of the account's database, to be tampered with."""
+    with (
+        sqlite3.connect(bench.folder / "runtime.db") as standing,
+        sqlite3.connect(tmp_path / "copy.db") as copy,
+    ):
+        standing.backup(copy)
+    journal = JournalQueries(open_database(f"sqlite:///{tmp_path / 'copy.db'}"), "paper")
+    yield journal
+    journal.engine.dispose()
+
+
+def again(bench: Bench, journal: JournalQueries | None = None, **options) -> Redecided:
+    return redecide(journal or bench.desk.journal, lambda _: bench.bundle, **options)
+
+
+def test_every_decision_comes_out_as_it_is_journalled_whatever_happened(bench):
+    found = again(bench)
+    assert found.differences == ()
+    assert found.whole == found.decisions + found.refusals == len(DAYS)
+    records = [one.record for one in bench.desk.journal.decisions(limit=100)]
+    said = " ".join(
+        f"{verdict.check} {verdict.limit} {verdict.reason}"
+        for record in records
+        for line in record.plan
+        for verdict in line.verdicts
+        if not verdict.passed
+    )
+    for word in ("position 21", "no reason given", "another bundle", "code T1", "holds other"):
+        assert word in said, said
+    refusals = {note for record in records if not record.symbols for note in record.notes}
+    assert any("bars are not known" in note for note in refusals)
+    assert any("not finite" in note for note in refusals)
+    assert len({record.policy_hash for record in records}) == 2
+
+
+@pytest.mark.parametrize("execution", [None, RESTING], ids=["at the market", "resting"])
+def test_restarts_leave_every_decision_as_it_is(tmp_path, bench, execution):
+    restarts = frozenset(DAYS[5::3])
+    opened = trade(open_eventful(tmp_path, execution=execution), restarts=restarts)
+    found = again(opened)
+    assert (found.whole, found.differences) == (len(DAYS), ())
+    if execution is None:
+        assert opened.desk.journal.head() == bench.desk.journal.head()
+    else:
+        working = [one for one in opened.desk.journal.orders() if one.note.startswith("replaced")]
+        assert working  # so that decisions had resting orders to take into account
+    opened.close()
+
+
+@settings(max_examples=10)
+@given(
+    start=st.sampled_from([None, *DAYS]),
+    end=st.sampled_from([None, *DAYS]),
+    pieces=st.integers(1, 4),
+    evaluations=st.integers(0, 300),
+    threads=st.integers(1, 4),
+    seed=st.integers(0, 9),
+)
+def test_range_pieces_repetition_and_threads_change_no_byte(
+    bench, start, end, pieces, evaluations, threads, seed
+):
+    parts = [
+        again(
+            bench,
+            start=start,
+            end=end,
+            part=(number, pieces),
+            evaluations=evaluations,
+            threads=threads,
+            seed=seed,
+        )
+        for number in range(pieces)
+    ]
+    asked = [day for day in DAYS if (start or day) <= day <= (end or day)]
+    assert sum(one.whole for one in parts) == len(asked)
+    assert [difference for one in parts for difference in one.differences] == []
+    for one in parts:
+        assert one.evaluations == (max(one.decisions, evaluations) if one.decisions else 0)
+
+
+def test_another_graph_is_noticed_in_every_decision(bench):
+    other = replace(bench.bundle, session=DecisionSession(tilt_graph(tilt=8.000000001)))
+    found = redecide(bench.desk.journal, lambda _: other)
+    assert len(found.differences) == found.decisions
+    first = found.differences[0]
+    assert first.field.startswith("weights[")
+    assert first.was != first.now
+    assert float(first.was) == pytest.approx(float(first.now))
+
+
+def test_a_graph_that_changes_its_mind_is_noticed_when_asked_again(bench):
+    loads = []
+
+    def moody(_):
+        loads.append(1)
+        graph = tilt_graph() if len(loads) == 1 else tilt_graph(inertia=0.2)
+        return replace(bench.bundle, session=DecisionSession(graph))
+
+    assert redecide(bench.desk.journal, moody).differences == ()
+    loads.clear()
+    found = redecide(bench.desk.journal, moody, evaluations=100, threads=2)
+    assert len(found.differences) == 100 - found.decisions
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong", "field"),
+    [
+        ("make_plan", lambda plan: replace(plan, orders=plan.orders[1:]), "plan["),
+        ("judge", lambda judged: judged[::-1], "plan["),
+        (
+            "route_order",
+            lambda route: msgspec.structs.replace(route, explanation="elsewhere"),
+            "].route",
+        ),
+        ("inside_bands", lambda orders: orders[:-1], "plan"),
+    ],
+)
+def test_other_code_than_the_one_that_decided_is_noticed(
+    bench, monkeypatch, function, wrong, field
+):
+    real = getattr(runtime.tick, function)
+    monkeypatch.setattr(runtime.tick, function, lambda *a, **k: wrong(real(*a, **k)))
+    found = again(bench)
+    assert found.differences
+    assert any(field in one.field for one in found.differences), found.differences[:3]
+
+
+def test_a_changed_price_of_one_quote_is_found_in_the_decision_that_saw_it(bench, copied):
+    victim = _decided(copied, "2017-01-20")
+    name = victim.record.scene_hash
+    scene = msgspec.json.decode(_blob(copied, name))
+    scene["quotes"][0]["ask"] = str(Decimal(scene["quotes"][0]["ask"]) + Decimal("0.01"))
+    _store(copied, name, msgspec.json.encode(scene))
+    assert _told(again(bench, copied)) == [(victim.record.decision_id, "scene")]
+
+
+def test_one_changed_byte_of_inputs_is_found_in_the_decision_that_read_it(bench, copied):
+    victim = _decided(copied, "2017-01-20")
+    data = bytearray(_blob(copied, victim.record.inputs_hash))
+    data[-1] ^= 1
+    _store(copied, victim.record.inputs_hash, bytes(data))
+    found = again(bench, copied)
+    assert _told(found) == [(victim.record.decision_id, "inputs")]
+    assert "were changed" in found.differences[0].what
+
+
+def test_a_changed_limit_is_found_in_every_decision_that_names_the_policy(bench, copied):
+    narrow = _decided(copied, "2017-01-20").record.policy_hash
+    policy = _blob(copied, narrow)
+    assert b'"0.21"' in policy
+    _store(copied, narrow, policy.replace(b'"0.21"', b'"0.22"'))
+    named = [
+        one.record.decision_id
+        for one in reversed(copied.decisions(limit=100))
+        if one.record.policy_hash == narrow
+    ]
+    assert _told(again(bench, copied)) == [(name, "policy") for name in named]
+    assert len(named) == 9
+
+
+@pytest.mark.parametrize(
+    ("what", "field"),
+    [("inputs_hash", "inputs"), ("scene_hash", "scene"), ("policy_hash", "policy")],
+)
+def test_what_is_missing_is_named(bench, copied, what, field):
+    victim = _decided(copied, "2017-01-20").record
+    with transaction(copied.engine) as connection:
+        connection.exec_driver_sql(
+            "DELETE FROM journal_blobs WHERE name = ?", (getattr(victim, what),)
+        )
+    found = again(bench, copied)
+    assert (victim.decision_id, field) in _told(found)
+    assert {one.field for one in found.differences} == {field}
+    assert "are missing" in found.differences[0].now
+
+
+def test_what_was_read_for_a_refusal_is_proved_too(bench, copied):
+    victim = _decided(copied, "2017-02-22").record
+    assert not victim.symbols
+    name = msgspec.json.decode(_blob(copied, victim.scene_hash))["arrays"]
+    arrays = {key: value.copy() for key, value in decode_arrays(_blob(copied, name)).items()}
+    assert np.isnan(arrays["0"]).any()
+    _store(copied, name, encode_arrays({key: np.ones_like(arrays[key]) for key in arrays}))
+    assert _told(again(bench, copied)) == [(victim.decision_id, "scene")]
+
+
+def test_a_forged_entry_is_named_by_decision_field_was_and_is(bench, copied):
+    """The chain would not hold either; here the forger is caught by what he wrote."""
+    victim = next(
+        one
+        for one in copied.decisions(limit=100)
+        if one.record.plan and not one.record.plan[0].denied
+    )
+    line = victim.record.plan[0]
+    _forge(copied, victim.seq, line.verdicts[4].observed, "12.34%")
+    (one, *_) = again(bench, copied).differences
+    assert one.decision_id == victim.record.decision_id
+    assert one.field == f"plan[{line.order.symbol}].verdicts[5 exposure].observed"
+    assert (one.was, one.now) == ("12.34%", line.verdicts[4].observed)
+
+
+def test_a_fill_that_was_another_one_changes_what_is_decided_after_it(bench, copied):
+    fill = next(one for one in copied.fills() if one.fill.executed_at.date() > date(2017, 1, 5))
+    price = fill.fill.price
+    _forge(copied, fill.seq, f'"price":"{price}"', f'"price":"{price + 1}"')
+    found = again(bench, copied)
+    after = [one for one in copied.decisions(limit=100) if one.seq > fill.seq]
+    assert {one.decision_id for one in found.differences} <= {
+        one.record.decision_id for one in after
     }
-    answer = loaded("").run(inputs)
-    return replace(
-        make_decision(tick=day.isoformat()),
-        symbols=SYMBOLS,
+    assert len(found.differences) > len(after) * 0.9
+    assert found.differences[0].field in {"inputs_hash", "current[0]", "cash", "scores[0]"} | {
+        f"current[{n}]" for n in range(4)
+    }
+
+
+def test_a_decision_nobody_listened_to_is_held_to_its_graph_and_counted_apart(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path / 'b.db'}")
+    journal, bench = Journal(engine), open_bench(tmp_path)
+    random = np.random.default_rng(1)
+    inputs = {"prices": random.uniform(50, 150, (4, 5)), "current": np.full(4, 0.2)}
+    answer = bench.bundle.session.run(inputs)
+    record = replace(
+        make_decision(),
+        symbols=bench.bundle.manifest.symbols,
         inputs=inputs,
         inputs_hash="",
         current=tuple(inputs["current"].tolist()),
         scores=tuple(answer.score.tolist()),
         weights=tuple(answer.weight.tolist()),
-        signals=signals(SYMBOLS, answer),
+        signals=runtime.plan.signals(bench.bundle.manifest.symbols, answer),
     )
-
-
-def refused(day: date) -> DecisionRecord:
-    return replace(
-        make_decision(tick=day.isoformat()),
-        symbols=(),
-        inputs={},
-        inputs_hash="",
-        current=(),
-        scores=(),
-        weights=(),
-        signals=(),
-        plan=(),
+    journal.record_decision(record, [])
+    other = replace(make_decision(tick="2017-02-28"), signals=record.signals[::-1])
+    journal.record_decision(
+        replace(record, tick=other.tick, decision_id=other.decision_id, signals=other.signals), []
     )
-
-
-@pytest.fixture(scope="module")
-def journal(tmp_path_factory):
-    engine = open_database(f"sqlite:///{tmp_path_factory.mktemp('redecide') / 'a.db'}")
-    journal = Journal(engine)
-    for number, day in enumerate(DAYS[:-1]):
-        journal.record_decision(decided(day, number), [])
-    journal.record_decision(refused(DAYS[-1]), [])
-    yield journal
+    found = redecide(journal, lambda _: bench.bundle)
+    assert (found.decisions, found.whole) == (2, 0)
+    assert [(one.decision_id, one.field) for one in found.differences] == [
+        (other.decision_id, f"signals[{record.symbols[-1]}].symbol")
+    ]
     engine.dispose()
+    bench.close()
 
 
-def test_every_decision_comes_out_as_it_is_journalled(journal):
-    found = redecide(journal, loaded)
-    assert (found.decisions, found.refusals, found.evaluations) == (11, 1, 11)
-    assert found.differences == ()
+def test_one_session_of_the_graph_computes_in_one_thread(bench):
+    options = bench.bundle.session._session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+    assert options.use_deterministic_compute
 
 
-@settings(max_examples=15)
-@given(
-    start=st.sampled_from([None, *DAYS]),
-    end=st.sampled_from([None, *DAYS]),
-    evaluations=st.integers(0, 300),
-    threads=st.integers(1, 4),
-    seed=st.integers(0, 9),
-)
-def test_range_repetition_threads_and_order_change_no_byte(
-    journal, start, end, evaluations, threads, seed
-):
-    found = redecide(
-        journal,
-        loaded,
-        start=start,
-        end=end,
-        evaluations=evaluations,
-        threads=threads,
-        seed=seed,
-    )
-    asked = [day for day in DAYS[:-1] if (start or day) <= day <= (end or day)]
-    assert found.decisions == len(asked)
-    assert found.evaluations == (max(len(asked), evaluations) if asked else 0)
-    assert found.differences == ()
+def _told(found: Redecided) -> list[tuple[str, str]]:
+    return [(one.decision_id, one.field) for one in found.differences]
 
 
-def test_another_graph_is_noticed_in_every_decision(journal):
-    found = redecide(journal, lambda _: DecisionSession(tilt_graph(tilt=8.000000001)))
-    assert len(found.differences) == 11
-    assert found.differences[0].tick == DAYS[0].isoformat()
-    assert "weights differ by up to" in found.differences[0].what
+def _decided(journal: JournalQueries, tick: str):
+    return next(one for one in journal.decisions(limit=100) if one.record.tick == tick)
 
 
-def test_a_graph_that_changes_its_mind_is_noticed_when_asked_again(journal):
-    loads = []
-
-    def moody(bundle):
-        loads.append(bundle)
-        return DecisionSession(GRAPH if len(loads) == 1 else tilt_graph(inertia=0.2))
-
-    assert redecide(journal, moody).differences == ()
-    loads.clear()
-    found = redecide(journal, moody, evaluations=20, threads=2)
-    assert len(found.differences) == 9
+def _blob(journal: JournalQueries, name: str) -> bytes:
+    with reading(journal.engine) as connection:
+        query = "SELECT data FROM journal_blobs WHERE name = ?"
+        ((data,),) = journal.sql.rows(connection, query, (name,))
+    return restore(name, bytes(data))
 
 
-def test_a_record_that_says_other_signals_than_its_graph_is_noticed(tmp_path):
-    engine = open_database(f"sqlite:///{tmp_path / 'b.db'}")
-    journal = Journal(engine)
-    record = decided(DAYS[0], 1)
-    journal.record_decision(replace(record, signals=record.signals[::-1]), [])
-    (found,) = redecide(journal, loaded).differences
-    assert found.what == "its entry would be written with other bytes"
-    with transaction(engine) as connection:
-        connection.exec_driver_sql("UPDATE journal_blobs SET data = x'00'")
-    with pytest.raises(JournalBroken, match="stored inputs"):
-        redecide(journal, loaded)
-    engine.dispose()
+def _store(journal: JournalQueries, name: str, data: bytes) -> None:
+    with transaction(journal.engine) as connection:
+        connection.exec_driver_sql(
+            "UPDATE journal_blobs SET data = ? WHERE name = ?", (compress(data), name)
+        )
+
+
+def _forge(journal: JournalQueries, seq: int, was: str, now: str) -> None:
+    """Write another text into an entry, its first occurrence."""
+    with transaction(journal.engine) as connection:
+        ((payload,),) = journal.sql.rows(
+            connection, "SELECT payload FROM journal WHERE seq = ?", (seq,)
+        )
+        assert was.encode() in payload
+        changed = bytes(payload).replace(was.encode(), now.encode(), 1)
+        connection.exec_driver_sql("UPDATE journal SET payload = ? WHERE seq = ?", (changed, seq))

@@ -1,0 +1,177 @@
+"""An account as it stood before each entry of the journal, folded from the chain alone.
+
+It takes entries in order, and holds what a decision asks of its account: book, open orders, what
+was sent at a tick, closes and recent orders. How long the history is, in what pieces it came and
+how often the process began anew cannot matter, for none of it is known here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from runtime.chain import Entry, micros
+from runtime.domain import Fill, Order, OrderState
+from runtime.errors import JournalBroken
+from runtime.history import History
+from runtime.journal import wire
+from runtime.journal.actions import Action, Charge, Correction
+from runtime.journal.adjust import SymbolHistory, adjust
+from runtime.journal.book import Book
+from runtime.journal.exact import text
+from runtime.journal.queries import JournalQueries, order_record
+from runtime.journal.records import DecisionRecord, JournalledDecision, OrderRecord
+from runtime.journal.rows import next_state, order_row, state_after_correction, state_after_fill
+
+_QUANTITY, _STATE, _FILLED, _NOTE, _UPDATED = 10, 15, 16, 17, 18  # columns of an order
+
+
+@dataclass(slots=True)
+class Standing:
+    """One account, as far as entries were taken; a decision asks it as it asks a journal."""
+
+    journal: JournalQueries
+    history: History  # empty at first
+    trailing: bool = False  # keep entries for whoever folds the books of several bundles
+    book: Book = field(default_factory=Book)
+    _open: dict[str, list[Any]] = field(default_factory=dict)  # id -> row, in order of commitment
+    _sent: dict[str, int] = field(default_factory=dict)  # tick -> orders planned and sent
+    _trail: list[Entry] = field(default_factory=list)
+
+    @property
+    def account(self) -> str:
+        """Return whose it is."""
+        return self.journal.account
+
+    @property
+    def log(self) -> "Standing":
+        """Return what gives the entries that were taken, as the chain does."""
+        return self
+
+    def entries(self, *, after: int) -> Iterator[Entry]:
+        """Yield what was taken behind an entry; what lies before it is forgotten."""
+        self._trail = [one for one in self._trail if one.seq > after]
+        yield from self._trail
+
+    def decision(self, decision_id: str) -> JournalledDecision | None:
+        """Return a decision with its inputs."""
+        return self.journal.decision(decision_id)
+
+    def open_orders(self) -> tuple[OrderRecord, ...]:
+        """Return the orders that may still execute, in the order they were committed."""
+        return tuple([order_record(row) for row in self._open.values()])
+
+    def sent_at(self, tick: str) -> int:
+        """Return how many planned orders left at a tick, by whatever bundle."""
+        return self._sent.get(tick, 0)
+
+    def decided(
+        self, seq: int, record: DecisionRecord, account: str, orders: tuple[Order, ...]
+    ) -> None:
+        """Take a decision's entry that was decoded already."""
+        for line, order in enumerate(orders):
+            row = order_row(seq, line, order, record.decision_id, account)
+            self._open[order.order_id] = list(row)
+        symbols = {order.symbol for order in orders}
+        if symbols:
+            self._sent[record.tick] = self._sent.get(record.tick, 0) + len(symbols)
+        self.history.decided(record)
+
+    def take(self, entry: Entry) -> None:
+        """Take one entry of the chain, of whatever account."""
+        if self.trailing:
+            self._trail.append(entry)
+        match entry.kind:
+            case "fill":
+                kept = wire.decode_fill(entry.payload)
+                if kept.account == self.account:
+                    self._filled(entry, kept.fill)
+            case "order":
+                self._changed(entry)
+            case "decision" if self._own(entry):
+                record, account, orders = wire.decode_decision(entry.payload, {})
+                self.decided(entry.seq, record, account, orders)
+            case "session" if self._own(entry):
+                self.history.close(wire.decode_session(entry.payload))
+            case "flow" if self._own(entry):
+                self.book.flow(Decimal(wire.decode_flow(entry.payload).amount))
+            case kind if kind in wire.ADJUSTMENTS and self._own(entry):
+                self._adjusted(entry, wire.decode_adjustment(kind, entry.payload).event)
+
+    def _own(self, entry: Entry) -> bool:
+        return entry.key.startswith(f"{self.account}/")
+
+    def _filled(self, entry: Entry, fill: Fill) -> None:
+        self.book.apply(fill)
+        row = self._open.get(fill.order_id)
+        if row is None:
+            return  # it has ended
+        filled = Decimal(row[_FILLED]) + fill.quantity
+        state = state_after_fill(OrderState(row[_STATE]), filled, Decimal(row[_QUANTITY]))
+        row[_FILLED], row[_UPDATED] = text(filled), micros(fill.executed_at)
+        self._move(fill.order_id, state)
+
+    def _changed(self, entry: Entry) -> None:
+        name = entry.key.partition("/")[0]
+        row = self._open.get(name)
+        if row is None:
+            return
+        event = wire.decode_event(entry.payload, entry.at)
+        row[_NOTE], row[_UPDATED] = event.note, micros(entry.at)
+        self._move(name, next_state(OrderState(row[_STATE]), event.state))
+
+    def _move(self, name: str, state: OrderState) -> None:
+        """Put an order where it stands now; one that has ended executes no more."""
+        self._open[name][_STATE] = state.value
+        if state.terminal:
+            del self._open[name]
+
+    def _adjusted(self, entry: Entry, event: Action | Correction) -> None:
+        wrong: Fill | None = None
+        if isinstance(event, Correction):
+            wrong = self._execution(event.venue, event.execution_id)
+            symbol = wrong.symbol
+        else:
+            symbol = event.symbol
+        adjust(self.book, event, symbol, lambda: self._history(symbol, entry.seq))
+        row = None if wrong is None else self._open.get(wrong.order_id)
+        if isinstance(event, Correction) and wrong is not None and row is not None:
+            right = event.replacement.quantity if event.replacement else Decimal(0)
+            filled = Decimal(row[_FILLED]) - wrong.quantity + right
+            row[_FILLED] = text(filled)
+            asked, current = Decimal(row[_QUANTITY]), OrderState(row[_STATE])
+            self._move(wrong.order_id, state_after_correction(current, filled, asked))
+
+    def _execution(self, venue: str, name: str) -> Fill:
+        """Return an execution as it was booked, or as a correction put it."""
+        found = self.journal.log.find("fill", f"{venue}/{name}")
+        if found is not None:
+            return wire.decode_fill(found.payload).fill
+        for entry in self.journal.log.entries("correction"):
+            event = wire.decode_adjustment("correction", entry.payload).event
+            right = event.replacement if isinstance(event, Correction) else None
+            if right is not None and (right.venue, right.execution_id) == (venue, name):
+                return right
+        raise JournalBroken(f"execution {name} of {venue} was corrected and is booked nowhere")
+
+    def _history(self, symbol: str, until: int) -> SymbolHistory:
+        """Return every event of a symbol up to an entry; asked for where books are restated."""
+        history = SymbolHistory()
+        for entry in self.journal.log.entries():
+            if entry.seq > until:
+                break
+            if entry.kind == "fill":
+                kept = wire.decode_fill(entry.payload)
+                if (kept.account, kept.fill.symbol) == (self.account, symbol):
+                    history.add(kept.fill)
+            elif entry.kind in wire.ADJUSTMENTS and self._own(entry):
+                event = wire.decode_adjustment(entry.kind, entry.payload).event
+                if isinstance(event, Charge):
+                    continue
+                if isinstance(event, Correction):
+                    of = self._execution(event.venue, event.execution_id).symbol
+                else:
+                    of = event.symbol
+                if of == symbol:
+                    history.add(event)
+        return history
