@@ -34,7 +34,7 @@ class TestPaperVenue(BrokerKit):
 
 
 class TestVenueOfItsOwn(BrokerKit):
-    """A venue behind a socket that ends, and comes back from its record, before every third publication."""
+    """A venue behind a socket whose process ends and comes back from its record, time and again."""
 
     @pytest.fixture
     def adapter(self, tmp_path):

@@ -8,6 +8,7 @@ which announce a commit while it is still to come.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,11 +19,15 @@ from pathlib import Path
 from sqlalchemy import event
 
 from featurestore.calendars import Session
-from runtime.brokers.paper import PaperVenue
+from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
+from runtime.brokers.remote import RemoteVenue
+from runtime.brokers.server import Floor, VenueServer
+from runtime.brokers.wire import address_of
 from runtime.chain import HeadAnchor
 from runtime.clock import ReplayClock
 from runtime.database import ANSWER, open_database
 from runtime.engine import Engine, SessionOutcome, fund
+from runtime.errors import VenueUnknownOutcome
 from runtime.journal.store import Journal
 from runtime.scheduling.fence import Epochs, Fence, log_on
 from runtime.scheduling.live import DELAY, LiveDriver
@@ -31,6 +36,7 @@ from tests.fakes.graphs import tilt_manifest
 from tests.fakes.market import CAPITAL, XNYS, Bench, SyntheticMarket, open_bench
 
 ACCOUNT = "paper"
+TOKEN = "a token of the tests"
 JOB = "session XNYS"
 FIRST = date(2017, 1, 3)
 SYMBOLS = ("AAA", "BBB")
@@ -139,6 +145,50 @@ class WatchedVenue(PaperVenue):
         return made
 
 
+class WatchedRemote(RemoteVenue):
+    """Announces what the venue of another process is told."""
+
+    reached: Reached = staticmethod(lambda point: None)
+
+    def submit(self, order):
+        type(self).reached("before an order is sent")
+        state = super().submit(order)
+        type(self).reached("after an order is sent")
+        return state
+
+    def on_bars(self, bars, at):
+        type(self).reached("before the venue sees the bars")
+        made = super().on_bars(bars, at)
+        type(self).reached("after the venue has executed")
+        return made
+
+
+def remote_venues(url: str, names: list[str], reached: Reached) -> list[WatchedRemote]:
+    """Venues of another process, which nobody waits for long."""
+    WatchedRemote.reached = staticmethod(reached)
+    return [
+        WatchedRemote(
+            address=address_of(url),
+            token=TOKEN,
+            account=ACCOUNT,
+            name=name,
+            connect=0.15,
+            answer=0.15,
+        )
+        for name in names
+    ]
+
+
+def serve_venues(folder: Path, url: str) -> VenueServer:
+    """Serve the venues whose records lie where those of a world without such a process do."""
+    (folder / "venues").mkdir(parents=True, exist_ok=True)
+    if not (folder / ACCOUNT).exists():
+        (folder / ACCOUNT).symlink_to("venues")
+    server = VenueServer(Floor(folder=folder, terms=(PRIMARY, ALTERNATE)), address_of(url), TOKEN)
+    server.start()
+    return server
+
+
 class WatchedSlots(Slots):
     """Announces claims and ends."""
 
@@ -189,6 +239,7 @@ def trade_on(
     without: frozenset[str] = frozenset(),
     begun: Callable[[], None] = lambda: None,
     skip: int = 0,
+    venue: str = "",
 ) -> World:
     """Trade from where the journal stands until `sessions` are closed; return the open world.
 
@@ -202,10 +253,14 @@ def trade_on(
         without: protections that are taken away, of `PROTECTIONS`.
         begun: called when everything is open and trading begins.
         skip: how many sessions to leave out, as a process does that starts too late for them.
+        venue: where the venues' own process listens; "" = they are part of this one.
     """
-    world = open_world(folder, url, reached=reached, holder=holder, without=without)
+    world = open_world(folder, url, reached=reached, holder=holder, without=without, venue=venue)
     begun()
-    world.run(sessions, told, skip)
+    if venue:
+        world.run(sessions, told, skip, tries=3000, pause=0.01)
+    else:
+        world.run(sessions, told, skip)
     return world
 
 
@@ -227,8 +282,16 @@ class World:
         told: Callable[[SessionOutcome], None],
         skip: int = 0,
         tries: int = 50,
+        pause: float = 0.0,
     ) -> int:
         """Run every session that is left, each when it is due; give up after failing `tries` times.
+
+        Args:
+            sessions: how many from `FIRST` on.
+            told: acknowledges a session.
+            skip: how many to leave out.
+            tries: how many attempts may fail.
+            pause: seconds between attempts.
 
         Returns:
             How many attempts failed.
@@ -249,6 +312,7 @@ class World:
 
         def failed() -> bool:
             attempts.append(None)
+            time.sleep(pause)
             return driver.superseded.is_set() or len(attempts) >= tries
 
         for session in days:
@@ -275,6 +339,7 @@ def open_world(
     holder: str = "one",
     without: frozenset[str] = frozenset(),
     answer: float = ANSWER,
+    venue: str = "",
 ) -> World:
     """Open everything anew, as a process that starts does, and take the next epoch."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -298,17 +363,19 @@ def open_world(
     journal = WatchedJournal(engine, ACCOUNT, anchor, None if "fence" in without else fence)
     journal.reached = reached
     journals.append(journal)
-    venues = []
-    for venue in bench.desk.brokers:
-        assert isinstance(venue, PaperVenue)
-        watched = WatchedVenue(folder / "venues" / f"{venue.name}.db", venue.terms)
+    venues: list = []
+    for own in () if venue else bench.desk.brokers:
+        assert isinstance(own, PaperVenue)
+        watched = WatchedVenue(folder / "venues" / f"{own.name}.db", own.terms)
         watched.reached = reached
         venues.append(watched)
+    if venue:
+        venues += remote_venues(venue, [one.name for one in bench.desk.brokers], reached)
     if "intent" in without:
-        by_name = {venue.name: venue for venue in venues}
+        by_name = {one.name: one for one in venues}
         journal.sent_first = lambda order: by_name[order.venue].submit(order)
     if "logon" not in without:
-        log_on(venues, fence)
+        patiently(lambda: log_on(venues, fence), 20.0 if venue else 0.0)
     standing: Callable[[], AbstractContextManager[None]] = fence.holding
     bench.desk = replace(
         bench.desk,
@@ -322,6 +389,18 @@ def open_world(
     if journal.book().flows == 0:
         fund(journal, CAPITAL, clock.now())
     return World(bench=bench, fence=fence, slots=slots)
+
+
+def patiently(act: Callable[[], None], seconds: float) -> None:
+    """Do something that takes a venue which may be starting again."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return act()
+        except VenueUnknownOutcome:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def acknowledge(path: Path) -> Callable[[SessionOutcome], None]:

@@ -1,9 +1,10 @@
 """Starts processes of the fault world in milliseconds: imports once, then forks on command.
 
 `python -m tests.fakes.fault_zygote` reads one JSON object a line on stdin, {"id", "folder", "url",
-"sessions", "point", "times", "act", "without", "skip"}, and forks a process that trades. On
-stdout: "started ID PID", from the process itself "begun ID", "reached ID" when it stops at its
-point, and "ended ID STATUS" when it has ended (negative: the signal that ended it).
+"sessions", "point", "times", "act", "without", "skip", "venue"}, and forks a process that trades;
+with "serve" one that holds the venues at that address, until it is killed. On stdout: "started ID
+PID", from the process itself "begun ID", "reached ID" when it stops at its point, and "ended ID
+STATUS" when it has ended (negative: the signal that ended it).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from tests.fakes.fault_world import At, acknowledge, trade_on
+from tests.fakes.fault_world import At, acknowledge, serve_venues, trade_on
 
 
 def say(text: str) -> None:
@@ -43,6 +44,11 @@ def work(asked: dict[str, object]) -> None:
     without = asked.get("without", [])
     assert isinstance(without, list)
     folder.mkdir(parents=True, exist_ok=True)
+    if "serve" in asked:
+        serve_venues(folder, str(asked["serve"]))
+        say(f"begun {name}")
+        while True:
+            signal.pause()
     world = trade_on(
         folder,
         str(asked["url"]),
@@ -53,6 +59,7 @@ def work(asked: dict[str, object]) -> None:
         without=frozenset(str(one) for one in without),
         skip=int(str(asked.get("skip", 0))),
         begun=lambda: say(f"begun {name}"),
+        venue=str(asked.get("venue", "")),
     )
     world.close()
 
