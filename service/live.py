@@ -16,7 +16,7 @@ from service.operator.registrar import Registrar
 from service.settings import Settings
 from service.trading.proof import Proved
 from service.trading.seat import Seat
-from service.web.health import HealthChecks
+from service.web.health import HealthChecks, Looking
 from service.web.snapshots import Snapshots
 
 
@@ -32,6 +32,7 @@ class Live:
     accounts: Accounts
     origins: Origins
     health: HealthChecks
+    looking: Looking
     snapshots: Snapshots
     policies: Policies
     killing: Killing

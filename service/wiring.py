@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 
 from runtime.bundles.inputs import Input
 from runtime.bundles.signing import TrustedKeys, load_trusted
+from runtime.chain import ChainedLog
 from runtime.clock import WallClock
 from runtime.database import open_database
 from runtime.errors import BundleRefused, KeyUnusable
 from runtime.joint.identity import JointLog
+from runtime.joint.shadow_log import TABLE as SHADOWS
 from service.books.accounts import LIVE, Accounts
 from service.books.index import Index
 from service.books.origins import Origins
@@ -26,7 +28,7 @@ from service.records import open_journal, open_registry
 from service.settings import Settings
 from service.trading.proof import Proved, prove_apart
 from service.trading.seat import Seat
-from service.web.health import HealthChecks
+from service.web.health import HealthChecks, Looking
 from service.web.snapshots import Snapshots
 
 
@@ -77,6 +79,8 @@ def open_live(
     policies = open_policies(settings, engine)
     policies.begin()
     accounts = Accounts(books, journal, registry, settings.account)
+    health = HealthChecks(accounts, seat, warm)
+    shadows = ChainedLog(engine, SHADOWS)
     return Live(
         settings=settings,
         registry=registry,
@@ -90,8 +94,9 @@ def open_live(
             joints=JointLog(engine),
             ledger=open_ledger_view(settings),
         ),
-        health=HealthChecks(accounts, seat, warm),
-        snapshots=Snapshots(lambda: (journal.head(), registry.head()), monotonic),
+        health=health,
+        looking=Looking(health.look, monotonic),
+        snapshots=Snapshots(lambda: (journal.head(), registry.head(), shadows.head()), monotonic),
         policies=policies,
         killing=open_killing(settings, WallClock()),
         alerts=open_book(settings),

@@ -24,13 +24,19 @@ Limit: TypeAlias = Annotated[
 ]
 
 
+_ANSWER = (
+    "The answer. A header Age says for how many seconds it could not be renewed, because a "
+    "database is slow or gone; without one it is right now."
+)
+
+
 def described(answer: Any) -> Mapping[int, ResponseSpec]:
     """Return the OpenAPI entries of a route that answers with an encoded `answer`."""
     refused = ResponseSpec(
         Problem, generate_examples=False, description="What is wrong, and the remedy."
     )
     return {
-        200: ResponseSpec(answer, generate_examples=False, description="The answer."),
+        200: ResponseSpec(answer, generate_examples=False, description=_ANSWER),
         400: refused,
         404: refused,
     }

@@ -1,7 +1,5 @@
 """Whether the service lives and is ready."""
 
-import asyncio
-
 import msgspec
 from litestar import Response, get
 from litestar.openapi.datastructures import ResponseSpec
@@ -18,7 +16,7 @@ _ANSWERS = {
 @get(["/health", "/health/ready"], responses=_ANSWERS)
 async def health(live: Service) -> Response[bytes]:
     """Every check with its reason; status 503 while one of them fails."""
-    found = await asyncio.to_thread(live.health.look)
+    found = await live.looking.answer()
     return encoded(msgspec.json.encode(found), 200 if found.ready else 503)
 
 

@@ -26,7 +26,7 @@ from service.web.guards import requires_operator
 async def registry(live: Service, day: Day = None) -> Response[bytes]:
     """Every seat with its bundle, its share of the capital, its stop bands and its comparison."""
     at = None if day is None else datetime.combine(day, time.max, UTC)
-    return encoded(msgspec.json.encode(await asyncio.to_thread(live.registrar.show, at)))
+    return encoded(await live.snapshots.answer(("registry", day), lambda: live.registrar.show(at)))
 
 
 @get("/registry/history", responses=described(HistoryAnswer))
@@ -34,8 +34,10 @@ async def registry_history(
     live: Service, role: Annotated[str | None, QueryParameter(description="One seat only.")] = None
 ) -> Response[bytes]:
     """Every promotion, roll-back, stop, retirement and share of the capital, newest first."""
-    found = await asyncio.to_thread(live.registrar.history, role)
-    return encoded(msgspec.json.encode(HistoryAnswer(items=found)))
+    key = ("registry/history", role)
+    return encoded(
+        await live.snapshots.answer(key, lambda: HistoryAnswer(items=live.registrar.history(role)))
+    )
 
 
 @get("/registry/comparison", responses=described(CompareAnswer))
@@ -44,7 +46,8 @@ async def registry_comparison(
     role: Annotated[str, QueryParameter(description="The challenger's seat.")] = "challenger",
 ) -> Response[bytes]:
     """A challenger against its champion; may be looked at every day."""
-    return encoded(msgspec.json.encode(await asyncio.to_thread(live.registrar.compare, role)))
+    key = ("registry/comparison", role)
+    return encoded(await live.snapshots.answer(key, lambda: live.registrar.compare(role)))
 
 
 @get("/registry/shares", responses=described(SharesAnswer))

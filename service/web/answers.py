@@ -81,7 +81,8 @@ class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
     side: str
     quantity: Decimal  # units
     order_type: str
-    limit_price: Decimal  # USD per unit
+    limit_price: Decimal  # USD per unit; the collar of a market order or a stop
+    stop_price: Decimal | None  # USD per unit; what wakes a stop, None for others
     time_in_force: str
     created_at: datetime  # UTC
     state: str
@@ -99,7 +100,9 @@ class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
     side: str
     quantity: Decimal  # units
     order_type: str
-    limit_price: Decimal  # USD per unit
+    limit_price: Decimal  # USD per unit; the collar of a market order or a stop
+    stop_price: Decimal | None  # USD per unit; what wakes a stop, None for others
+    time_in_force: str
     reference_price: Decimal  # USD per unit
     notional: Decimal  # USD at the reference price
     reason: str

@@ -1,5 +1,6 @@
 """Whether the service lives and is ready, with the reason for every answer."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
@@ -84,3 +85,34 @@ class HealthChecks:
         if session.breaks:
             return False, f"{len(session.breaks)} breaks with the venues on {session.day}"
         return True, f"equal to the venues' records to 0.00 on {session.day}"
+
+
+HURRY = 5.0  # seconds that a look is waited for
+
+
+@dataclass(slots=True)
+class Looking:
+    """One look at a time, on one thread, and nobody waits long for it.
+
+    A database that stands still may hold a look for most of a minute. Whoever asks meanwhile is
+    told so, and no thread is spent on asking it again.
+    """
+
+    look: Callable[[], Health]
+    monotonic: Callable[[], float]  # seconds
+    hurry: float = HURRY  # seconds
+    _under_way: "asyncio.Task[Health] | None" = None
+    _begun: float = 0.0  # seconds, monotonic
+
+    async def answer(self) -> Health:
+        """Return what the look finds, or that it is not done yet."""
+        if self._under_way is None or self._under_way.done():
+            self._begun = self.monotonic()
+            self._under_way = asyncio.create_task(asyncio.to_thread(self.look))
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._under_way), self.hurry)
+        except TimeoutError:
+            waited = self.monotonic() - self._begun
+            reason = f"the checks have had no answer for {waited:.0f} s; a database stands still"
+            check = Check(name="answer", passed=False, reason=reason)
+            return Health(status="not ready", live=True, ready=False, checks=(check,))

@@ -200,6 +200,99 @@ def test_a_decision_opens_down_to_the_notebook_cell(browser, address):
         page.wait_for_selector("#drawer details.order[open]")
 
 
+def altered(page, path, change, *, status=200, headers=None):
+    """Let the page read the service's own answer with something in it changed."""
+
+    def answer(route):
+        reply = route.fetch()
+        body = json.dumps(change(reply.json()))
+        route.fulfill(response=reply, status=status, body=body, headers=reply.headers | headers)
+
+    headers = headers or {}
+    page.route(path, answer)
+
+
+def test_an_order_says_how_it_is_priced_and_how_long_it_may_rest(browser, address):
+    def stopped(plan):
+        stop = {"order_type": "stop", "stop_price": "84.10", "time_in_force": "gtc"}
+        return plan | {"lines": [plan["lines"][0] | stop, *plan["lines"][1:]]}
+
+    with page_of(browser, address, path="/#2017-06-30") as page:
+        settle(page, "2017-06-30")
+        assert {*page.locator("#plan td:nth-child(7)").all_inner_texts()} == {"Market, DAY"}
+        page.locator("#plan tbody tr").first.click()
+        page.wait_for_selector("#drawer details.order[open]")
+        line = fetch(address, "/plan?day=2017-06-30")["lines"][0]
+        terms = f"Market, collar ${float(line['limit_price']):,.2f}, for the day (DAY)"
+        assert terms in page.inner_text("#drawer details.order[open] .reason")
+        assert terms in page.inner_text("#drawer details.order[open] .child")
+        page.keyboard.press("Escape")
+        altered(page, "**/plan*", stopped)
+        page.click("#latest")
+        settle(page, "2018-04-13")
+        cell = page.locator("#plan tbody tr").first.locator("td").nth(5)
+        assert cell.inner_text() == "Stop $84.10, GTC"
+        assert "woken at $84.10, collar $" in cell.get_attribute("title")
+
+
+def test_an_old_answer_says_how_old_it_is_and_a_very_old_one_warns(browser, address):
+    with page_of(browser, address) as page:
+        settle(page, "2018-04-13")
+        assert page.inner_text("#age").startswith("as of ")
+        assert not page.locator("#stale").is_visible()
+        altered(page, "**/equity", lambda curve: curve, headers={"age": "12"})
+        page.reload()
+        settle(page, "2018-04-13")
+        page.wait_for_function(
+            "() => /as of 1[2-9] s ago/.test(document.querySelector('#age').innerText)"
+        )
+        assert not page.locator("#stale").is_visible()
+        altered(page, "**/positions*", lambda found: found, headers={"age": "260"})
+        page.reload()
+        page.wait_for_selector("#stale:not([hidden])")
+        assert "What is shown is 4 minutes old." in page.inner_text("#stale")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_a_service_that_is_gone_leaves_the_page_with_its_age_until_it_is_back(browser, address):
+    context = browser.new_context()
+    page = context.new_page()
+    page.clock.install()
+    page.goto(address)
+    settle(page, "2018-04-13")
+    page.wait_for_selector("#health.fine", timeout=30_000)
+    page.route("**/*", lambda route: route.abort())
+    page.clock.fast_forward(70_000)
+    page.wait_for_selector("#stale:not([hidden])")
+    assert page.inner_text("#health") == "No answer"
+    assert "The service does not answer." in page.inner_text("#stale")
+    assert page.inner_text("#day") == "Friday, 13 April 2018"  # what was known stays
+    page.click("#back")  # a session that was not read before
+    page.wait_for_function(
+        "() => document.querySelector('#signals').innerText.includes('cannot be read')"
+    )
+    assert page.inner_text("#day") == "Thursday, 29 March 2018"
+    assert page.locator("#positions tbody tr").count() == 0
+    page.unroute("**/*")
+    page.clock.fast_forward(11_000)
+    settle(page, "2018-03-29")
+    page.wait_for_selector("#stale", state="hidden")
+    assert page.locator("#positions tbody tr").count() == 8
+    context.close()
+
+
+def test_a_page_that_opens_while_the_database_is_gone_says_so(browser, address):
+    words = {"detail": "the database does not answer: refused", "remedy": "start it"}
+    with page_of(browser, address) as page:
+        settle(page, "2018-04-13")
+        altered(page, "**/equity", lambda _: words, status=503)
+        page.reload()
+        page.wait_for_selector("#empty:not([hidden])")
+        assert "The journal cannot be read" in page.inner_text("#empty")
+        assert "The database does not answer: refused. Start it." in page.inner_text("#empty")
+        assert "Nothing has traded yet" not in page.inner_text("#empty")
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (768, 1024), (390, 844)])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_overflows_or_is_cut_off(browser, address, width, height, scheme):

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from runtime.database import open_database
-from runtime.registry import CHALLENGER, Comparison, Promoted, Registry
+from runtime.registry import CHALLENGER, ArmTest, Comparison, Promoted, Registry
 from tests.e2e.test_desk import ARGUMENTS, BROWSER, pytestmark, served, sync_api
 from tests.fakes.trading import traded_workspace
 
@@ -31,7 +31,8 @@ def page(tmp_path_factory):
             else None,
             **facts,
         )
-    registry.allocate({"champion": "0.7", "arm.b": "0.3"}, **facts)
+    test = ArmTest(control="champion", alpha=0.05, bound=0.02)
+    registry.allocate({"champion": "0.7", "arm.b": "0.3"}, test=test, **facts)
     with served(settings.workspace) as address, sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
         opened = browser.new_page(viewport={"width": 1400, "height": 1500})
@@ -52,4 +53,6 @@ def test_every_seat_is_shown_with_its_share_or_the_evidence_so_far(page):
     assert [row[0] for row in rows] == ["champion", "arm.b", "challenger"]
     assert [row[1] for row in rows] == ["tilt v1", "reversal v1", "<b>bold</b> v1"]
     assert [row[3] for row in rows] == ["70 % of the capital", "30 % of the capital", "in shadow"]
+    assert rows[0][6] == "the control"
+    assert rows[1][6] == "undecided after 0 sessions, evidence 1.00 of 40"
     assert rows[2][6] == "undecided after 0 days, evidence 1.00 of the 20 needed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import msgspec
@@ -12,13 +12,22 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from runtime.bundles.contract import SizingPolicy
+from runtime.domain import OrderType, TimeInForce
+from runtime.engine import fund
 from runtime.errors import DatabaseUnavailable
+from runtime.execution.style import Execution
 from service.app import create_app
+from service.books.index import Index
+from service.books.reading import Reading
 from service.settings import read_settings
 from service.trading.proof import prove_here
 from service.web import answers as a
 from service.wiring import open_live
+from tests.fakes.graphs import tilt_manifest
+from tests.fakes.market import CAPITAL, open_bench
 from tests.fakes.trading import SYMBOLS, promoted_workspace, traded_workspace
+from tests.runtime.test_engine import run
 
 
 def app_over(settings) -> Litestar:
@@ -62,6 +71,36 @@ def test_signals_are_the_newest_decision_s_ranked_by_score(client):
     assert scores == sorted(scores, reverse=True)
     assert sorted(one.symbol for one in found.signals) == sorted(SYMBOLS)
     assert sum(one.weight for one in found.signals) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("execution", "kind", "time_in_force"),
+    [
+        (None, "market", "day"),
+        (
+            Execution(order_type=OrderType.STOP, stop="0.005", time_in_force=TimeInForce.GTC),
+            "stop",
+            "gtc",
+        ),
+    ],
+)
+def test_an_order_is_answered_with_its_type_its_stop_price_and_its_time_in_force(
+    tmp_path, execution, kind, time_in_force
+):
+    sizing = SizingPolicy() if execution is None else SizingPolicy(execution=execution)
+    bench = open_bench(tmp_path, manifest=tilt_manifest(sizing=sizing))
+    fund(bench.desk.journal, CAPITAL, datetime(2017, 1, 1, tzinfo=UTC))
+    outcome = run(bench, date(2017, 1, 6))
+    reading = Reading(
+        journal=bench.desk.journal, index=Index(bench.desk.journal), inputs_of=lambda _: {}
+    )
+    (line, *_) = reading.plan(None).lines
+    planned = outcome.decision.plan[0].order
+    for shown in (line, line.orders[0], reading.order(line.orders[0].order_id)):
+        assert (shown.order_type, shown.time_in_force) == (kind, time_in_force)
+        assert shown.stop_price == planned.stop_price
+    assert (line.stop_price is None) == (kind == "market")
+    bench.close()
 
 
 def test_a_day_shows_what_was_known_at_its_end(client):

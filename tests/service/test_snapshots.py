@@ -8,6 +8,8 @@ import threading
 import pytest
 
 from runtime.errors import DatabaseUnavailable
+from service.web.answers import Health
+from service.web.health import Looking
 from service.web.snapshots import CAPACITY, FRESH, STALE, Aged, Snapshots
 
 
@@ -144,3 +146,29 @@ def test_a_defect_is_not_covered_up_by_an_old_answer(snapshots, world):
 
     with pytest.raises(ValueError, match="no"):
         asyncio.run(snapshots.answer(("q",), fail))
+
+
+def test_while_a_check_stands_still_health_says_so_on_one_thread_and_recovers():
+    hanging, looks, now = threading.Event(), [], [0.0]
+
+    def look() -> Health:
+        looks.append(None)
+        hanging.wait(30)
+        return Health(status="ready", live=True, ready=True, checks=())
+
+    looking = Looking(look, lambda: now[0], hurry=0.01)
+
+    async def ask_often() -> list[Health]:
+        first = await looking.answer()
+        now[0] = 12.0
+        later = await asyncio.gather(*[looking.answer() for _ in range(5)])
+        hanging.set()
+        looking.hurry = 30
+        return [first, *later, await looking.answer(), await looking.answer()]
+
+    *stuck, over, fresh = asyncio.run(ask_often())
+    assert [one.ready for one in stuck] == [False] * 6
+    assert "no answer for 12 s; a database stands still" in stuck[-1].checks[0].reason
+    assert over.ready
+    assert fresh.ready
+    assert len(looks) == 2  # one for all who were told, one anew

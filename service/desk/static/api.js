@@ -1,6 +1,8 @@
 // The one door to the service: JSON in, problem texts out, answers kept while the journal has not moved.
 
+const PATIENCE = 15_000; // ms that an answer is waited for
 const kept = new Map();
+const aged = new Map(); // address -> when its answer was known to be right, ms of performance.now()
 
 export class Refused extends Error {
   constructor(problem, status) {
@@ -31,10 +33,17 @@ export async function askOrNull(path, parameters = {}) {
 }
 
 export async function fetchJson(url) {
-  const reply = await fetch(url, { headers: { accept: "application/json" } });
+  const reply = await fetch(url, { headers: { accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
   const body = await reply.json().catch(() => ({}));
   if (!reply.ok && !("ready" in body)) throw new Refused(body, reply.status);
+  if (reply.headers.has("age")) aged.set(url, performance.now() - 1000 * Number(reply.headers.get("age")));
   return body;
 }
 
-export const forget = () => kept.clear();
+// When the oldest answer that the service could not renew was right; null if all were right when they came.
+export const oldest = () => (aged.size ? Math.min(...aged.values()) : null);
+
+export function forget() {
+  kept.clear();
+  aged.clear();
+}

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { byId, dayLong, el, moment, percent, plural, quantity, ratio, short, usd, usdCents } from "./format.js";
-import { dots, outcome } from "./panels.js";
+import { dots, howShort, outcome, terms } from "./panels.js";
 import { python } from "./python.js";
 
 // Open the drawer on a decision; with a symbol its order is unfolded and comes into view.
@@ -73,11 +73,12 @@ function orderCard(line, open) {
     el("b", {}, line.symbol),
     el("span.num", {}, `${quantity(line.quantity)} at ${usdCents(line.reference_price)}`),
     el("span.num.soft", {}, usd(line.notional)),
+    el("span.soft", {}, howShort(line)),
     dots(line.verdicts),
     outcome(line));
   const verdict = (v) => el(`tr${v.passed ? "" : ".failed"}`, {}, el("td", {}, el("i.mark")), el("th", { scope: "row" }, v.check), el("td", {}, v.reason), el("td.num", {}, v.observed), el("td.num.soft", {}, v.limit));
   return el("details.order", { open }, summary,
-    el("p.reason", {}, line.reason),
+    el("p.reason", {}, `${line.reason}\n${terms(line)}`),
     el("table.grid.verdicts", {}, el("thead", {}, el("tr", {}, el("th"), el("th", {}, "Guardrail"), el("th", {}, "Reason"), el("th.num", {}, "Observed"), el("th.num", {}, "Limit"))), el("tbody", {}, ...line.verdicts.map(verdict))),
     line.route ? el("p.reason", {}, line.route) : null,
     ...line.orders.map(child));
@@ -86,7 +87,7 @@ function orderCard(line, open) {
 function child(order) {
   const row = (fill) => el("tr", {}, el("td", {}, moment(fill.executed_at)), el("td.num", {}, quantity(fill.quantity)), el("td.num", {}, usdCents(fill.price)), el("td.num", {}, usdCents(fill.fee)), el("td.soft", {}, el("code", { title: fill.execution_id }, short(fill.execution_id, 14))));
   return el("div.child", {},
-    el("p", {}, el("b", {}, order.venue), ` ${quantity(order.quantity)} units, limit ${usdCents(order.limit_price)}, ${order.time_in_force}, ${order.state}`, order.note ? `: ${order.note}` : "", " ", el("code", { title: order.order_id }, short(order.order_id, 12))),
+    el("p", {}, el("b", {}, order.venue), ` ${quantity(order.quantity)} units. ${terms(order)}. ${order.state[0].toUpperCase()}${order.state.slice(1)}`, order.note ? `: ${order.note}` : "", " ", el("code", { title: order.order_id }, short(order.order_id, 12))),
     order.fills.length ? el("table.grid.fills", {}, el("thead", {}, el("tr", {}, el("th", {}, "Executed"), el("th.num", {}, "Units"), el("th.num", {}, "Price"), el("th.num", {}, "Fee"), el("th", {}, "Execution"))), el("tbody", {}, ...order.fills.map(row))) : el("p.quiet-text", {}, "No fill."));
 }
 

@@ -1,6 +1,7 @@
 // The desk: which session is shown, and everything that follows from it. The address keeps the session (#2018-03-29).
 
-import { ask, askOrNull, fetchJson, forget } from "./api.js";
+import { seen, tell, unseen } from "./age.js";
+import { Refused, askOrNull, fetchJson, forget, oldest } from "./api.js";
 import { draw } from "./chart.js";
 import { openDecision, openHealth } from "./decision.js";
 import { byId, dayLong, dayShort, el, fill, percent, plural, short } from "./format.js";
@@ -11,23 +12,45 @@ const POLL = 10_000; // ms between looks at a running service
 const PLAY = 420; // ms a decision is shown while playing
 const LISTED = 6; // decisions in the list
 
-const state = { curve: null, index: 0, year: null, log: false, health: null, playing: null, turn: 0 };
+const state = { curve: null, index: 0, year: null, log: false, health: null, drawn: "", looking: false, playing: null, turn: 0 };
 
 async function start() {
   theme(localStorage.getItem("theme"));
   wire();
-  await refresh();
-  setInterval(() => refresh().catch(lost), POLL);
+  await look();
+  setInterval(look, POLL);
+  setInterval(tell, 1000);
+}
+
+// One look at a time; a service that is slow is not asked again meanwhile.
+async function look() {
+  if (state.looking) return;
+  state.looking = true;
+  await refresh().catch(lost);
+  state.looking = false;
 }
 
 // Look at the service again; keep the session that is shown unless it was the latest one.
 async function refresh() {
   const health = await fetchJson("/health");
-  const moved = JSON.stringify(health) !== JSON.stringify(state.health);
+  const found = JSON.stringify(health);
   state.health = health;
-  if (moved) forget();
   showHealth(health);
-  if (!moved && state.curve) return;
+  if (found !== state.drawn || oldest() !== null) {
+    forget();
+    await redrawAll(health);
+    state.drawn = found;
+  }
+  const trouble = troubleOf(health);
+  seen(oldest() ?? (trouble ? null : performance.now()), trouble);
+}
+
+// Why the journal cannot be looked at now; nothing if it can.
+const troubleOf = (health) => (health.checks.some((check) => check.name === "journal" && check.passed) ? "" : sentence(health.checks.find((check) => !check.passed)?.reason ?? ""));
+
+const sentence = (text) => (text ? `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}` : "");
+
+async function redrawAll(health) {
   const equity = await askOrNull("/equity");
   if (!equity || !equity.days.length) return showEmpty(health);
   const follow = !state.curve || state.index === state.curve.days.length - 1;
@@ -47,10 +70,23 @@ const indexOf = (day) => {
   return at < 0 ? state.curve.days.length - 1 : at;
 };
 
-function lost() {
-  byId("health").className = "health failed";
-  byId("health").lastElementChild.textContent = "No answer";
+// A look that failed: what is shown stays and says how old it is; with nothing to show, say what is wrong.
+function lost(error) {
+  const refused = error instanceof Refused;
+  if (!refused) {
+    byId("health").className = "health failed";
+    byId("health").lastElementChild.textContent = "No answer";
+  }
+  const why = refused ? sentence(error.message) : "The service does not answer.";
+  if (state.curve) return unseen(why);
+  byId("empty").hidden = false;
+  byId("empty-title").textContent = refused ? "The journal cannot be read" : "The service does not answer";
+  byId("empty-text").textContent = refused ? `${why} ${sentence(error.remedy)}` : "This page looks again every ten seconds.";
+  byId("empty-command").hidden = true;
+  fill("empty-checks", ...checkList((refused ? state.health?.checks ?? [] : []).filter((check) => sentence(check.reason) !== why)));
 }
+
+const checkList = (checks) => checks.map((check) => el(`li${check.passed ? "" : ".failed"}`, {}, el("i.mark"), el("b", {}, check.name), el("span", {}, check.reason)));
 
 function showHealth(health) {
   byId("health").className = `health ${health.ready ? "fine" : "failed"}`;
@@ -60,9 +96,11 @@ function showHealth(health) {
 function showEmpty(health) {
   byId("main").hidden = true;
   byId("empty").hidden = false;
+  byId("empty-title").textContent = "Nothing has traded yet";
   byId("empty-text").textContent = "This host’s journal holds no session. Replay some years, or let the schedule run; the page fills itself.";
+  byId("empty-command").hidden = false;
   byId("empty-command").textContent = "sluice replay";
-  fill("empty-checks", ...health.checks.map((check) => el(`li${check.passed ? "" : ".failed"}`, {}, el("i.mark"), el("b", {}, check.name), el("span", {}, check.reason))));
+  fill("empty-checks", ...checkList(health.checks));
 }
 
 async function showBundle() {
@@ -72,8 +110,9 @@ async function showBundle() {
   const seats = registry?.seats ?? [];
   byId("seats-panel").hidden = seats.length < 2;
   if (seats.length < 2) return;
-  fill("seats", panels.seats(registry, registry.shared ? await askOrNull("/registry/shares") : null));
-  byId("seats-note").textContent = `${registry.shared ? "Several bundles share the live account" : "The champion has the capital, challengers decide in shadow"}`;
+  const [shares, arms] = registry.shared ? await Promise.all([askOrNull("/registry/shares"), askOrNull("/registry/arms")]) : [null, null];
+  fill("seats", panels.seats(registry, shares, arms));
+  byId("seats-note").textContent = registry.shared ? "Several bundles share the live account; arms are judged on what they earned, net of costs" : "The champion has the capital, challengers decide in shadow";
 }
 
 // Draw at once what is known; fetch the rest; drop answers that come after the user has moved on.
@@ -159,7 +198,19 @@ function years() {
 
 function go(index) {
   state.index = Math.min(state.curve.days.length - 1, Math.max(0, index));
-  show().catch(lost);
+  show().catch(unreadable);
+}
+
+// A session that was chosen and cannot be fetched must not stand above the panels of another one.
+function unreadable(error) {
+  lost(error);
+  const why = error instanceof Refused ? sentence(error.message) : "The service does not answer.";
+  state.drawn = ""; // the next look that succeeds draws it
+  byId("day-note").textContent = why;
+  fill("figures", ...panels.figures(figuresAt(state.curve, state.index), null, null));
+  fill("checks");
+  for (const id of ["signals", "plan", "positions", "decisions"]) fill(id, quiet("This session cannot be read now."));
+  for (const id of ["signals-note", "plan-note", "positions-note"]) byId(id).textContent = "";
 }
 
 // The next or previous session at which something was decided.
@@ -220,4 +271,4 @@ function keys(event) {
   act();
 }
 
-start().catch(lost);
+start();

@@ -19,7 +19,7 @@ export function figures(at, positions, session) {
     figure("Drawdown", percent(at.drawdown), `worst ${percent(at.worst)}`),
     figure("Sharpe ratio", ratio(at.sharpe), `benchmark ${ratio(at.benchmarkSharpe)}`),
     figure("Information ratio", ratio(at.information), "excess, annualised"),
-    figure("Books", broken ? plural(broken, "break") : "$0.00", broken ? breakText(session.breaks[0]) : "apart from the venues", broken ? "down" : ""),
+    session ? figure("Books", broken ? plural(broken, "break") : "$0.00", broken ? breakText(session.breaks[0]) : "apart from the venues", broken ? "down" : "") : figure("Books", "–", "not known"),
   ];
 }
 
@@ -85,8 +85,24 @@ export function averagePrice(line) {
   return filled.reduce((sum, order) => sum + Number(order.filled) * Number(order.average_price), 0) / units;
 }
 
+const TYPES = { market: "Market", limit: "Limit", mid_peg: "Mid peg", stop: "Stop", stop_limit: "Stop limit" };
+const TIMES = { day: "for the day", gtc: "until cancelled", ioc: "at once, the rest cancelled", fok: "all at once or nothing", opg: "in the opening auction", cls: "in the closing auction" };
+
+// "Stop 48.20, GTC": the price that matters of an order, and how long it may rest.
+export function howShort(order) {
+  const price = order.stop_price ?? (order.order_type === "limit" ? order.limit_price : null);
+  return `${TYPES[order.order_type] ?? order.order_type}${price === null ? "" : ` ${usdCents(price)}`}, ${order.time_in_force.toUpperCase()}`;
+}
+
+// The same in full, with the collar of what has no limit of its own.
+export function terms(order) {
+  const limit = { market: "collar", stop: "collar", mid_peg: "no worse than" }[order.order_type] ?? "limit";
+  const stop = order.stop_price === null ? "" : ` woken at ${usdCents(order.stop_price)}`;
+  return `${TYPES[order.order_type] ?? order.order_type}${stop}, ${limit} ${usdCents(order.limit_price)}, ${TIMES[order.time_in_force] ?? order.time_in_force} (${order.time_in_force.toUpperCase()})`;
+}
+
 export function plan(answer, open) {
-  const head = [["Order"], ["Symbol"], ["Units", "num"], ["Reference", "num"], ["Filled at", "num"], ["Notional", "num"], ["Venues"], ["Guardrails"], ["State"]];
+  const head = [["Order"], ["Symbol"], ["Units", "num"], ["Reference", "num"], ["Filled at", "num"], ["Notional", "num"], ["How"], ["Venues"], ["Guardrails"], ["State"]];
   const row = (line) => {
     const price = averagePrice(line);
     const venues = [...new Set(line.orders.map((order) => order.venue))].join(" + ");
@@ -97,6 +113,7 @@ export function plan(answer, open) {
       el("td.num", {}, usdCents(line.reference_price)),
       el("td.num", {}, price === null ? "–" : usdCents(price.toFixed(6))),
       el("td.num", {}, usd(line.notional)),
+      el("td", { title: terms(line) }, howShort(line)),
       el("td.soft", {}, venues || "–"),
       el("td", {}, dots(line.verdicts)),
       el("td", {}, outcome(line)));
@@ -119,7 +136,16 @@ export function positions(answer) {
 }
 
 // Who sits where: with capital, or in shadow with the evidence so far. `shares` are of the last close.
-export function seats(registry, shares) {
+export function seats(registry, shares, arms) {
+  const judged = new Map((arms?.arms ?? []).map((one) => [one.role, one]));
+  const control = arms?.arms[0]?.control_role;
+  const verdict = (seat) => {
+    const stops = bands(seat) ? `stops at ${bands(seat)}` : "";
+    const arm = judged.get(seat.role);
+    if (!arm) return el("td", {}, seat.comparison ? seat.comparison.words : [seat.role === control ? "the control" : "", stops].filter(Boolean).join("; "));
+    const title = `${arm.first ?? "no session"} to ${arm.last ?? "yet"}: ${percent(arm.arm_return, 2, true)} against ${percent(arm.control_return, 2, true)} of ${arm.control_role}; a session ${percent(arm.mean, 3, true)}, between ${percent(arm.low, 3, true)} and ${percent(arm.high, 3, true)}`;
+    return el("td", { title }, [arm.words, stops].filter(Boolean).join("; "));
+  };
   const own = new Map((shares?.days ?? []).map((one) => [one.role, one]));
   const state = (seat) => (seat.stopped ? "stopped, sells what it holds" : seat.fraction === null ? "in shadow" : `${percent(Number(seat.fraction), 0)} of the capital`);
   const bands = (seat) => Object.entries(seat.bands).map(([name, limit]) => `${name.replaceAll("_", " ").replace("max ", "")} ${percent(Number(limit))}`).join(", ");
@@ -132,7 +158,7 @@ export function seats(registry, shares) {
       el("td", {}, state(seat)),
       el("td.num", {}, book ? usd(book.equity) : "–"),
       el(`td.num.${book ? tone(Number(book.profit)) || "none" : "none"}`, {}, book ? signedUsd(book.profit) : "–"),
-      el("td", {}, seat.comparison ? seat.comparison.words : bands(seat) ? `stops at ${bands(seat)}` : ""));
+      verdict(seat));
   };
   const head = [["Seat"], ["Bundle"], ["Stage"], ["Decides"], ["Equity", "num"], ["Last day", "num"], ["Judged by"]];
   return el("table.grid.seats", {}, el("thead", {}, el("tr", {}, ...head.map(([text, name]) => el(name ? `th.${name}` : "th", { scope: "col" }, text)))), el("tbody", {}, ...registry.seats.map(row)));
