@@ -93,11 +93,15 @@ class Desk:
 
     def stops(self) -> "Stops":
         """Read the kill switch once."""
+        return self.stops_of(self.kill.engaged())
+
+    def stops_of(self, engaged: Mapping[str, str]) -> "Stops":
+        """Return what a kill switch that was read, scope -> reason, means for this desk."""
         studies = dict.fromkeys(
             (self.bundle.manifest.study, *(one.bundle.manifest.study for one in self.members))
         )
         names = ("all", f"account.{self.journal.account}", *(f"study.{one}" for one in studies))
-        return Stops(engaged=self.kill.engaged(), names=names)
+        return Stops(engaged=engaged, names=names)
 
     def due(self, day: date, *, invested: bool) -> bool:
         """Say whether anybody decides at the close of a session.

@@ -1,30 +1,32 @@
 """One decision: inputs, graph, plan, guardrails, routes; a record of it all and the orders.
 
 Nothing is written and nothing is sent here. Steps: 1. what the bundle proposes; 2. whole-lot
-orders; 3. eight checks; 4. venues. Each is a function of its own, so that several bundles can
-propose while their account plans, checks and routes once.
+orders; 3. eight checks; 4. venues. Several bundles have their own first two steps
+(`runtime.joint.together`); their account checks and routes once, by the same code.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeAlias
 
 import msgspec
 
 from featurestore.calendars import Session
 from featurestore.errors import PlatformError
-from runtime.bundles.inputs import SharedReads
+from runtime.bundles.inference import Decided
+from runtime.bundles.inputs import Array, SharedReads
 from runtime.desk import Desk
 from runtime.domain import Bar, Order, OrderType, PlannedOrder, Verdict
 from runtime.errors import FeedInvalid, OrderInvalid, RuntimeFault
 from runtime.guardrails import Context, FeatureAge, Judged, MarketState, Published, judge
 from runtime.history import History
-from runtime.joint.proposal import Proposal, propose
+from runtime.joint.proposal import propose
 from runtime.journal.book import Book
-from runtime.journal.records import DecisionRecord, PlanLine, decision_id
+from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, decision_id
 from runtime.market.bands import inside
-from runtime.plan import Plan, make_plan, signals
+from runtime.plan import make_plan, signals
 from runtime.policies.policy import Policy
 from runtime.routing.router import child_orders
 from runtime.routing.whole import route_order
@@ -45,9 +47,16 @@ class Moment:
     breaks: tuple[str, ...]  # unresolved, in words
     broken: frozenset[str] = frozenset()  # symbols of which a venue says to hold other units
     marks: dict[str, Decimal] = field(init=False)  # newest close per symbol, USD per unit
+    priced_at: dict[str, datetime] = field(init=False)  # UTC, what the closes are of
+    positions: dict[str, Decimal] = field(init=False)  # units held of every open position
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "marks", {bar.symbol: bar.close for bar in self.bars})
+        for name, value in (
+            ("marks", {bar.symbol: bar.close for bar in self.bars}),
+            ("priced_at", {bar.symbol: bar.event_time for bar in self.bars}),
+            ("positions", self.book.quantities()),
+        ):
+            object.__setattr__(self, name, value)
 
     @property
     def tick(self) -> str:
@@ -57,97 +66,127 @@ class Moment:
     @property
     def unpriced(self) -> tuple[str, ...]:
         """Return the symbols whose newest bar is of an earlier session."""
-        return tuple(bar.symbol for bar in self.bars if bar.event_time < self.session.open)
+        opened = self.session.open
+        return tuple([symbol for symbol, at in self.priced_at.items() if at < opened])
+
+    @property
+    def valued_at(self) -> datetime | None:
+        """Return what the oldest close is of, None without any."""
+        return min(self.priced_at.values(), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is asked for before limits and venues are looked at, and what the record says of it."""
+
+    symbols: tuple[str, ...]  # n of them, row order of every array
+    current: Array  # (n,) weights held before
+    decided: Decided
+    features: Mapping[str, FeatureAge]  # of every source that was read
+    orders: Sequence[PlannedOrder]
+    snapshot: str  # hash of the data that the studies saw
+    # Inputs and notes to be kept, once it is known who may trade.
+    kept: Callable[[Context], tuple[Mapping[str, Array], tuple[str, ...]]]
+
+
+Ask: TypeAlias = Callable[[Desk, Moment, Sequence[OrderRecord]], Wanted]
 
 
 def decide(
     desk: Desk, moment: Moment, history: History
 ) -> tuple[DecisionRecord, tuple[Order, ...]]:
     """Decide once; whatever cannot be decided becomes a refusal on record, without orders."""
+    return decided_by(_alone, desk, moment, history)
+
+
+def decided_by(
+    ask: Ask, desk: Desk, moment: Moment, history: History
+) -> tuple[DecisionRecord, tuple[Order, ...]]:
+    """Decide once on what `ask` wants, one bundle or several; see `decide`."""
     policy = desk.policy
     try:
         policy = desk.policy_at(moment.at)
-        return _decide(desk, moment, history, policy)
+        if moment.unpriced:
+            missing = ", ".join(moment.unpriced)
+            raise FeedInvalid(f"there is no bar of {moment.tick} for {missing}")
+
+        # 1. and 2. what is wanted, from what is known now, as whole-lot orders
+        standing = desk.journal.open_orders()
+        wanted = ask(desk, moment, standing)
+
+        # 3. eight checks
+        context = gathered(desk, moment, history, wanted, remaining(standing))
+        judged = judge(inside_bands(wanted.orders, context), context, policy)
+
+        # 4. venues
+        lines, orders = routed(desk, moment, judged)
+        return _record(desk, moment, context, policy.hash, wanted, lines), orders
     except PlatformError as error:
         return refusal(desk, moment, policy, str(error)), ()
 
 
-def _decide(
-    desk: Desk, moment: Moment, history: History, policy: Policy
-) -> tuple[DecisionRecord, tuple[Order, ...]]:
-    bundle, marks = desk.bundle, moment.marks
-    if moment.unpriced:
-        raise FeedInvalid(f"there is no bar of {moment.tick} for {', '.join(moment.unpriced)}")
-
-    # 1. what the bundle proposes, from what is known now
+def _alone(desk: Desk, moment: Moment, standing: Sequence[OrderRecord]) -> Wanted:
+    """Return what the desk's one bundle wants."""
+    bundle = desk.bundle
+    manifest = bundle.manifest
     proposal = propose(
         bundle,
         SharedReads(desk.reader, moment.at),
         at=moment.at,
-        current=moment.book.weights(marks, bundle.manifest.symbols),
+        current=moment.book.weights(moment.marks, manifest.symbols),
         freshness=desk.freshness,
     )
-
-    # 2. whole-lot orders
-    positions = moment.book.quantities()
-    working = tuple(record.remaining for record in desk.journal.open_orders())
     plan = make_plan(
         proposal.decided.weight,
-        bundle.manifest.symbols,
-        prices=marks,
-        positions=with_working(positions, working),
+        manifest.symbols,
+        prices=moment.marks,
+        positions=with_working(moment.positions, remaining(standing)),
         equity=moment.equity,
-        sizing=bundle.manifest.sizing,
+        sizing=manifest.sizing,
         day=moment.session.day,
     )
-
-    # 3. eight checks
-    context = gathered(
-        desk,
-        moment,
-        history,
+    notes = tuple([f"{left.symbol} left out: {left.reason}" for left in plan.left_out])
+    return Wanted(
+        symbols=manifest.symbols,
+        current=proposal.current,
+        decided=proposal.decided,
         features=proposal.features,
-        weights=proposal.weights,
-        positions=positions,
-        working=working,
+        orders=plan.orders,
+        snapshot=manifest.snapshot.hash,
+        kept=lambda context: (proposal.inputs, notes),
     )
-    judged = judge(inside_bands(plan.orders, context), context, policy)
-
-    # 4. venues
-    lines, orders = routed(desk, moment, judged)
-    return _record(desk, moment, policy, proposal, plan, lines), orders
 
 
 def _record(
     desk: Desk,
     moment: Moment,
-    policy: Policy,
-    proposal: Proposal,
-    plan: Plan,
+    context: Context,
+    policy_hash: str,
+    wanted: Wanted,
     lines: tuple[PlanLine, ...],
 ) -> DecisionRecord:
-    manifest, decided = proposal.bundle.manifest, proposal.decided
-    known = [bar.known_at for bar in moment.bars]
-    known += [feature.known_at for feature in proposal.features.values() if feature.known_at]
+    known = max([bar.known_at for bar in moment.bars])
+    features = [one.known_at for one in wanted.features.values() if one.known_at]
+    inputs, notes = wanted.kept(context)
     return DecisionRecord(
-        decision_id=decision_id(desk.journal.account, proposal.bundle.hash, moment.tick),
-        bundle=proposal.bundle.hash,
-        study=manifest.study,
+        decision_id=decision_id(desk.journal.account, desk.bundle.hash, moment.tick),
+        bundle=desk.bundle.hash,
+        study=desk.bundle.manifest.study,
         tick=moment.tick,
         decided_at=moment.at,
-        known_at=max(known),
-        snapshot_hash=manifest.snapshot.hash,
-        policy_hash=policy.hash,
-        symbols=manifest.symbols,
-        inputs=proposal.inputs,
-        current=tuple(proposal.current.tolist()),
-        scores=tuple(decided.score.tolist()),
-        weights=tuple(decided.weight.tolist()),
-        signals=signals(manifest.symbols, decided),
+        known_at=max(known, *features),
+        snapshot_hash=wanted.snapshot,
+        policy_hash=policy_hash,
+        symbols=wanted.symbols,
+        inputs=inputs,
+        current=tuple(wanted.current.tolist()),
+        scores=tuple(wanted.decided.score.tolist()),
+        weights=tuple(wanted.decided.weight.tolist()),
+        signals=signals(wanted.symbols, wanted.decided),
         plan=lines,
         cash=moment.book.cash,
         equity=moment.equity,
-        notes=tuple(f"{left.symbol} left out: {left.reason}" for left in plan.left_out),
+        notes=notes,
     )
 
 
@@ -175,6 +214,11 @@ def refusal(desk: Desk, moment: Moment, policy: Policy, reason: str) -> Decision
     )
 
 
+def remaining(standing: Sequence[OrderRecord]) -> tuple[Order, ...]:
+    """Return what still works of the orders that stand."""
+    return tuple([record.remaining for record in standing])
+
+
 def with_working(held: Mapping[str, Decimal], working: Sequence[Order]) -> dict[str, Decimal]:
     """Return units held once everything that works is filled."""
     standing = dict(held)
@@ -191,21 +235,13 @@ def _published(desk: Desk, moment: Moment) -> dict[str, Published]:
     if not desk.simulated:
         return {}
     normal = {
-        at: Published(state=MarketState.NORMAL, at=at)
-        for at in {bar.event_time for bar in moment.bars}
+        at: Published(state=MarketState.NORMAL, at=at) for at in set(moment.priced_at.values())
     }
-    return {bar.symbol: normal[bar.event_time] for bar in moment.bars}
+    return {symbol: normal[at] for symbol, at in moment.priced_at.items()}
 
 
 def gathered(
-    desk: Desk,
-    moment: Moment,
-    history: History,
-    *,
-    features: Mapping[str, FeatureAge],
-    weights: Mapping[str, float],
-    positions: Mapping[str, Decimal],
-    working: tuple[Order, ...],
+    desk: Desk, moment: Moment, history: History, wanted: Wanted, working: tuple[Order, ...]
 ) -> Context:
     """Gather everything the eight checks look at."""
     return Context(
@@ -223,13 +259,13 @@ def gathered(
         killed=desk.kill.engaged(),
         market=_published(desk, moment),
         prices=moment.marks,
-        priced_at={bar.symbol: bar.event_time for bar in moment.bars},
+        priced_at=moment.priced_at,
         previous_prices=history.marks,
         volumes={},
-        positions=positions,
+        positions=moment.positions,
         cash=moment.book.cash,
         equity=moment.equity,
-        valued_at=min((bar.event_time for bar in moment.bars), default=None),
+        valued_at=moment.valued_at,
         equity_before=history.equity,
         equity_peak=history.peak,
         losing_streak=history.losing_streak,
@@ -239,8 +275,8 @@ def gathered(
         working=working,
         orders_this_session=desk.journal.sent_at(moment.tick),
         repeats=history.repeats(),
-        features=features,
-        weights=weights,
+        features=wanted.features,
+        weights=dict(zip(wanted.symbols, wanted.decided.weight.tolist(), strict=True)),
     )
 
 

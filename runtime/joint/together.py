@@ -10,9 +10,8 @@ Steps, numbered where they happen:
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 
 import numpy as np
 
@@ -22,10 +21,10 @@ from runtime.bundles.inference import Decided
 from runtime.bundles.inputs import Array, CurrentWeights, SharedReads
 from runtime.desk import Desk
 from runtime.domain import Order
-from runtime.errors import DecisionInvalid, FeedInvalid
-from runtime.guardrails import FeatureAge, judge
+from runtime.errors import DecisionInvalid
+from runtime.guardrails import Context, FeatureAge
 from runtime.history import History
-from runtime.joint.allocation import Asked, join
+from runtime.joint.allocation import Asked, JointPlan, join
 from runtime.joint.joint_graph import KEPT, add, kept_as
 from runtime.joint.joint_graph import answers as answers_of
 from runtime.joint.member_books import MemberBook
@@ -33,11 +32,10 @@ from runtime.joint.members import Member
 from runtime.joint.proposal import Proposal, propose
 from runtime.joint.shares import CROSSED, LEFT, exact
 from runtime.journal.exact import PART, units
-from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, decision_id
-from runtime.plan import make_plan, signals
-from runtime.policies.policy import Policy
+from runtime.journal.records import DecisionRecord, OrderRecord
+from runtime.plan import make_plan, rows_of
 from runtime.registry import RESERVE
-from runtime.tick import Moment, gathered, inside_bands, refusal, routed
+from runtime.tick import Moment, Wanted, decided_by
 
 ZERO = Decimal(0)
 
@@ -56,31 +54,55 @@ def decide_together(
     desk: Desk, moment: Moment, history: History
 ) -> tuple[DecisionRecord, tuple[Order, ...]]:
     """Decide once for all members; what cannot be decided at all becomes a refusal on record."""
-    policy = desk.policy
-    try:
-        policy = desk.policy_at(moment.at)
-        return _decide(desk, moment, history, policy)
-    except PlatformError as error:
-        return refusal(desk, moment, policy, str(error)), ()
+    return decided_by(_all, desk, moment, history)
 
 
-def _decide(
-    desk: Desk, moment: Moment, history: History, policy: Policy
-) -> tuple[DecisionRecord, tuple[Order, ...]]:
-    shares, joint, marks = desk.shares, desk.joint, moment.marks
+def _all(desk: Desk, moment: Moment, standing: Sequence[OrderRecord]) -> Wanted:
+    """Return what all members want together."""
+    shares, joint = desk.shares, desk.joint
     if shares is None or joint is None:
         raise DecisionInvalid("this desk has one bundle; decide with runtime.tick.decide")
-    if moment.unpriced:
-        raise FeedInvalid(f"there is no bar of {moment.tick} for {', '.join(moment.unpriced)}")
 
     # 1. each member's own books
-    positions = moment.book.quantities()
-    open_orders = desk.journal.open_orders()
-    books = shares.follow().at(joint, marks, positions, moment.book.cash)
-    coming = shares.working(_leaves(open_orders))
-    symbols = _symbols(desk, positions)
+    books = shares.follow().at(joint, moment.marks, moment.positions, moment.book.cash)
+    coming = shares.working(_leaves(standing))
+    symbols = _symbols(desk, moment.positions)
 
-    # 2. and 3. each member's answer, then one plan of all
+    # 2. each member's answer
+    answers = _answers(desk, moment, books, coming)
+
+    # 3. one plan of all
+    plan = join(
+        [one.asked for one in answers if one.asked is not None],
+        symbols,
+        equity=moment.equity,
+        lot=desk.bundle.manifest.sizing.lot,
+        max_turnover=None if joint.max_turnover is None else Decimal(joint.max_turnover),
+        exits=_exits(answers, moment.positions),
+        alone=len(joint.seats) == 1 and RESERVE not in books,
+    )
+    weights, parts = _wanted(answers, symbols, books, moment)
+    snapshots = sorted({member.bundle.manifest.snapshot.hash for member in desk.members})
+    return Wanted(
+        symbols=symbols,
+        current=moment.book.weights(moment.marks, symbols),
+        decided=Decided(score=weights, weight=weights),
+        features=_features(answers),
+        orders=[one.order for one in plan.orders],
+        snapshot=snapshots[0]
+        if len(snapshots) == 1
+        else hashlib.sha256("".join(snapshots).encode()).hexdigest(),
+        kept=lambda context: _kept(desk, context, answers, plan, symbols, parts),
+    )
+
+
+def _answers(
+    desk: Desk,
+    moment: Moment,
+    books: Mapping[str, MemberBook],
+    coming: Mapping[str, Mapping[str, Decimal]],
+) -> list[_Answer]:
+    """Return what each member wants, all on the same reads, and whoever only sells."""
     reads = SharedReads(desk.reader, moment.at)
     answers = [
         _answer(desk, moment, reads, member, books[member.role], coming.get(member.role, {}))
@@ -90,56 +112,41 @@ def _decide(
         sizing = desk.bundle.manifest.sizing
         left_over = coming.get(RESERVE, {})
         answers.append(_sale(moment, RESERVE, RESERVE, books[RESERVE], left_over, sizing))
-    plan = join(
-        [one.asked for one in answers if one.asked is not None],
-        symbols,
-        equity=moment.equity,
-        lot=desk.bundle.manifest.sizing.lot,
-        max_turnover=None if joint.max_turnover is None else Decimal(joint.max_turnover),
-        exits=_exits(answers, positions),
-        alone=len(joint.seats) == 1 and RESERVE not in books,
-    )
+    return answers
 
-    # 4. eight checks and venues
-    weights, parts = _wanted(answers, symbols, books, moment)
-    working = tuple(record.remaining for record in open_orders)
-    context = gathered(
-        desk,
-        moment,
-        history,
-        features=_features(answers),
-        weights=dict(zip(symbols, weights.tolist(), strict=True)),
-        positions=positions,
-        working=working,
-    )
-    judged = judge(inside_bands([one.order for one in plan.orders], context), context, policy)
-    lines, orders = routed(desk, moment, judged)
 
-    # 5. one record
-    stops = desk.stops()
+def _kept(
+    desk: Desk,
+    context: Context,
+    answers: Sequence[_Answer],
+    plan: JointPlan,
+    symbols: tuple[str, ...],
+    parts: Mapping[str, Array],
+) -> tuple[Mapping[str, Array], tuple[str, ...]]:
+    """Return what the record keeps; nothing crosses in a symbol that may not be traded."""
+    stops = desk.stops_of(context.killed)
     approved = context.approved_bundle == desk.bundle.hash
     crossed = {
         symbol: parts
         for symbol, parts in plan.crossed.items()
         if approved and stops.reason(symbol) is None
     }
-    inputs = _inputs(answers, symbols) | parts | _units(CROSSED, symbols, crossed)
+    inputs = {**_inputs(answers, symbols), **parts, **_units(CROSSED, symbols, crossed)}
     inputs |= _units(LEFT, symbols, {one.order.symbol: one.left for one in plan.orders})
     notes = (
         *(answer.note for answer in answers),
         *(f"{symbol}: {_inside(one)} cross inside" for symbol, one in crossed.items()),
         *(f"{left.symbol} left out: {left.reason}" for left in plan.left_out),
     )
-    record = _record(desk, moment, policy, symbols, weights, inputs, lines, notes)
-    known = [age.known_at for age in context.features.values() if age.known_at]
-    return replace(record, known_at=max(record.known_at, *known)) if known else record, orders
+    return inputs, notes
 
 
 def _symbols(desk: Desk, positions: Mapping[str, Decimal]) -> tuple[str, ...]:
     """Return the universe of all members, and what is held beside it."""
     universe = desk.bundle.manifest.symbols
-    known = frozenset(universe)
-    return (*universe, *(symbol for symbol in positions if symbol not in known))
+    known = rows_of(universe)
+    beside = tuple([symbol for symbol in positions if symbol not in known])
+    return (*universe, *beside) if beside else universe
 
 
 def _leaves(records: Sequence[OrderRecord]) -> dict[tuple[str, str], Decimal]:
@@ -192,17 +199,11 @@ def _current(book: MemberBook, marks: Mapping[str, Decimal], symbols: Sequence[s
     equity = int(book.cash.scaleb(2)) * (PART // 100) + sum(values.values())
     if equity <= 0:
         raise DecisionInvalid(f"its share of the account is worth {book.equity(marks):.2f} USD")
-    rows, weights = _rows(tuple(symbols)), np.zeros(len(symbols))
+    rows, weights = rows_of(tuple(symbols)), np.zeros(len(symbols))
     for name, value in values.items():
         if name in rows:
             weights[rows[name]] = value / equity
     return weights
-
-
-@lru_cache(maxsize=64)  # one entry per universe
-def _rows(symbols: tuple[str, ...]) -> dict[str, int]:
-    """Return where each symbol stands."""
-    return {symbol: row for row, symbol in enumerate(symbols)}
 
 
 def _planned(
@@ -214,7 +215,7 @@ def _planned(
 ) -> Asked:
     """Return a member's own plan; what it holds outside its universe goes."""
     manifest = member.bundle.manifest
-    symbols, extra = manifest.symbols, book.units.keys() - _rows(manifest.symbols).keys()
+    symbols, extra = manifest.symbols, book.units.keys() - rows_of(manifest.symbols).keys()
     if extra:
         symbols = (*symbols, *sorted(extra))
         weight = np.concatenate([weight, np.zeros(len(extra))])
@@ -290,7 +291,7 @@ def _wanted(
     `runtime.joint.joint_graph` come to the same bits again.
     """
     marks, equity = moment.marks, float(moment.equity)
-    rows = {symbol: row for row, symbol in enumerate(symbols)}
+    rows = rows_of(tuple(symbols))
     kept, parts = np.zeros(len(symbols)), dict[str, Array]()
     for answer in answers:
         if answer.proposal is None and answer.asked is None:
@@ -319,41 +320,6 @@ def _features(answers: Sequence[_Answer]) -> dict[str, FeatureAge]:
             if age.known_at is None or (known.known_at and age.known_at < known.known_at):
                 found[name] = age
     return found
-
-
-def _record(
-    desk: Desk,
-    moment: Moment,
-    policy: Policy,
-    symbols: tuple[str, ...],
-    weights: Array,
-    inputs: Mapping[str, Array],
-    lines: tuple[PlanLine, ...],
-    notes: tuple[str, ...],
-) -> DecisionRecord:
-    snapshots = sorted({member.bundle.manifest.snapshot.hash for member in desk.members})
-    return DecisionRecord(
-        decision_id=decision_id(desk.journal.account, desk.bundle.hash, moment.tick),
-        bundle=desk.bundle.hash,
-        study=desk.bundle.manifest.study,
-        tick=moment.tick,
-        decided_at=moment.at,
-        known_at=max(bar.known_at for bar in moment.bars),
-        snapshot_hash=snapshots[0]
-        if len(snapshots) == 1
-        else hashlib.sha256("".join(snapshots).encode()).hexdigest(),
-        policy_hash=policy.hash,
-        symbols=symbols,
-        inputs=inputs,
-        current=tuple(moment.book.weights(moment.marks, symbols).tolist()),
-        scores=tuple(weights.tolist()),
-        weights=tuple(weights.tolist()),
-        signals=signals(symbols, Decided(score=weights, weight=weights)),
-        plan=lines,
-        cash=moment.book.cash,
-        equity=moment.equity,
-        notes=notes,
-    )
 
 
 def _inside(parts: Mapping[str, Decimal]) -> str:
@@ -385,7 +351,7 @@ def _units(
 
     A float64 carries any decimal of at most 15 digits there and back.
     """
-    rows = {symbol: row for row, symbol in enumerate(symbols)}
+    rows = rows_of(tuple(symbols))
     found: dict[str, Array] = {}
     for symbol, by_role in parts.items():
         for role, count in by_role.items():

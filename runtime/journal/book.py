@@ -288,11 +288,12 @@ class Book:
         Raises:
             OrderInvalid: a mark is missing, or equity is not positive.
         """
-        equity = self._cash + self._market_value(marks)
+        values = {symbol: self._value(symbol, marks) for symbol in self._holdings}
+        equity = self._cash + sum(values.values())
         if equity <= 0:
             raise OrderInvalid(f"weights need a positive equity, was {money(equity)}")
-        values = (self._value(symbol, marks) for symbol in symbols)
-        return np.array([value / equity for value in values], dtype=np.float64)
+        weights = {symbol: value / equity for symbol, value in values.items()}
+        return np.array([weights.get(symbol, 0.0) for symbol in symbols], dtype=np.float64)
 
     def _market_value(self, marks: Mapping[str, Decimal]) -> int:
         return sum(self._value(symbol, marks) for symbol in self._holdings)
@@ -301,9 +302,10 @@ class Book:
         held = self._holdings.get(symbol)
         if held is None or not held.units:
             return 0
-        if symbol not in marks:
+        mark = marks.get(symbol)
+        if mark is None:
             raise OrderInvalid(f"{symbol}: {quantity(held.units)} held but no mark was given")
-        return held.units * units(marks[symbol], f"{symbol} mark")
+        return held.units * units(mark, f"{symbol} mark")
 
 
 def book_of(events: Iterable[Event], cash: Decimal = ZERO) -> Book:
