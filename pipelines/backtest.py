@@ -37,6 +37,7 @@ class Backtest:
     inputs_hash: tuple[str, ...]  # length D, SHA-256 of everything the decision saw
     scores: Array  # (D, n)
     weights: Array  # (D, n), as decided, before sizing
+    confidences: Array | None = None  # (D, n), 0 to 1; None if the graph gives none
     opening: Array  # (n,), closes of the first decision's session
     prices: Array  # (T, n), closes
     books: Books
@@ -112,12 +113,15 @@ def backtest(
     carried = [name for name, declared in inputs.items() if isinstance(declared, CurrentWeights)]
     shape = (len(shared.decided_at), len(shared.symbols))
     scores, weights, hashes = np.empty(shape), np.empty(shape), []
+    sure: list[Array] = []
 
     def decide(index: int, current: Array) -> Array:
         seen = {name: values[index] for name, values in gathered.items()}
         seen.update(dict.fromkeys(carried, current))
         decided = session.run(seen)
         scores[index], weights[index] = decided.score, decided.weight
+        if decided.confidence is not None:
+            sure.append(decided.confidence)
         hashes.append(shared.digest(inputs, index, current))
         return decided.weight
 
@@ -131,6 +135,7 @@ def backtest(
         inputs_hash=tuple(hashes),
         scores=scores,
         weights=weights,
+        confidences=np.array(sure) if sure else None,
         opening=shared.prices[0],
         prices=shared.prices[1:],
         books=books,

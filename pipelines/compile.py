@@ -2,18 +2,20 @@
 
 1. check that `decide` reads nothing but its inputs, parameters and cell (purity)
 2. call it once with the tracer's array API and symbolic inputs of fixed shapes
-3. check what it returned, and name the outputs score and weight
+3. check what it returned, let the unsure abstain, and name the outputs
 """
 
 import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from types import FunctionType
 from typing import Any
 
 from pipelines.errors import ResearchError, StrategyInvalid
 from pipelines.purity import check_purity
 from pipelines.strategy import Strategy
+from runtime.bundles.inference import CONFIDENCE, OUTPUTS
 from runtime.bundles.inputs import Array, Window
 
 
@@ -25,15 +27,14 @@ def compile_strategy(strategy: Strategy, n_symbols: int) -> bytes:
         n_symbols: n, number of symbols of the universe; shapes in the graph are fixed.
 
     Returns:
-        Serialised ONNX model, float64, outputs "score" and "weight" of shape (n,). The same
-        strategy gives the same bytes.
+        Serialised ONNX model, float64, outputs "score", "weight" and, if it is declared,
+        "confidence" of shape (n,). The same strategy gives the same bytes.
 
     Raises:
         StrategyInvalid: `decide` reads more than it declares, cannot be traced, or returns
             something else than a score and a weight per symbol; the text names the line.
     """
     import ndonnx as ndx  # 0.3 s; only who compiles pays for it
-    from spox import _future as tracing
 
     check_purity(strategy)
     symbols: dict[str, Any] = {
@@ -43,14 +44,11 @@ def compile_strategy(strategy: Strategy, n_symbols: int) -> bytes:
         )
         for name, declared in strategy.inputs.items()
     }
-    # Constants are folded by ONNX's reference in NumPy: the same bytes as by an onnxruntime session
-    # per constant, which is ndonnx's default, in half the time.
-    folding = tracing.value_prop_backend(tracing.ValuePropBackend.REFERENCE)
-    with warnings.catch_warnings(), folding:
+    with warnings.catch_warnings(), folded():
         warnings.simplefilter("ignore")
         outputs = _call(strategy, ndx, symbols)
     named = {}
-    for name, value in zip(("score", "weight"), outputs, strict=True):
+    for name, value in zip(_names(strategy), outputs, strict=True):
         if not isinstance(value, ndx.Array):
             raise StrategyInvalid(
                 f"{_place(strategy)}: {name} is a {type(value).__name__}, not an array computed "
@@ -62,12 +60,25 @@ def compile_strategy(strategy: Strategy, n_symbols: int) -> bytes:
                 f"one value per symbol"
             )
         named[name] = ndx.astype(value, ndx.float64)
+    with folded():
+        named["weight"] = _without_the_unsure(strategy, ndx, named)
     model = ndx.build(symbols, named)
     graph: bytes = model.SerializeToString(deterministic=True)
     return graph
 
 
-def decide_with_numpy(strategy: Strategy, gathered: Mapping[str, Array]) -> tuple[Array, Array]:
+def folded() -> AbstractContextManager[None]:
+    """Fold constants by ONNX's reference in NumPy while something is traced.
+
+    The same bytes as by an onnxruntime session per constant, which is ndonnx's default, in half
+    the time.
+    """
+    from spox import _future as tracing
+
+    return tracing.value_prop_backend(tracing.ValuePropBackend.REFERENCE)
+
+
+def decide_with_numpy(strategy: Strategy, gathered: Mapping[str, Array]) -> tuple[Array, ...]:
     """Run `decide` with plain NumPy: the twin for debugging in a cell and for the parity gate.
 
     Args:
@@ -75,19 +86,36 @@ def decide_with_numpy(strategy: Strategy, gathered: Mapping[str, Array]) -> tupl
         gathered: inputs by name as `runtime.bundles.inputs.gather` returns them.
 
     Returns:
-        Score and weight, shape (n,) each, float64.
+        Score, weight and, if it is declared, confidence; shape (n,) each, float64.
 
     Raises:
         StrategyInvalid: `decide` failed; the text names the line.
     """
     import numpy as np
 
-    score, weight = _call(strategy, np, gathered)
-    return np.asarray(score, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+    outputs = _call(strategy, np, gathered)
+    said = [np.asarray(value, dtype=np.float64) for value in outputs]
+    named = dict(zip(_names(strategy), said, strict=True))
+    named["weight"] = _without_the_unsure(strategy, np, named)
+    return tuple(named.values())
 
 
-def _call(strategy: Strategy, xp: Any, gathered: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Call `decide` and return its pair, or explain what is wrong with it."""
+def _names(strategy: Strategy) -> tuple[str, ...]:
+    """Return the outputs that a strategy declares, in the order `decide` returns them."""
+    return OUTPUTS if strategy.confidence is None else (*OUTPUTS, CONFIDENCE)
+
+
+def _without_the_unsure(strategy: Strategy, xp: Any, named: Mapping[str, Any]) -> Any:
+    """Return the weights, zero wherever the confidence is below what the strategy declares."""
+    weight, declared = named["weight"], strategy.confidence
+    if declared is None or declared.abstains_below is None:
+        return weight
+    sure = named[CONFIDENCE] >= declared.abstains_below  # false for what is not a number
+    return xp.where(sure, weight, xp.zeros_like(weight))
+
+
+def _call(strategy: Strategy, xp: Any, gathered: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Call `decide` and return what it does, or explain what is wrong with it."""
     try:
         outputs = strategy.decide(xp, strategy.record(gathered))
     except ResearchError as error:
@@ -98,10 +126,14 @@ def _call(strategy: Strategy, xp: Any, gathered: Mapping[str, Any]) -> tuple[Any
             f"{_place(strategy, error)}: {type(error).__name__}: {first_line}; decide must be "
             f"written with xp alone, without branching on values, inside the declared windows"
         ) from error
-    if not isinstance(outputs, tuple) or len(outputs) != 2:
+    wanted = _names(strategy)
+    if not isinstance(outputs, tuple) or len(outputs) != len(wanted):
+        kind = type(outputs).__name__
+        count = f" of {len(outputs)}" if isinstance(outputs, tuple) else ""
+        declare = "" if len(wanted) > len(OUTPUTS) else "; a third needs Strategy(confidence=...)"
         raise StrategyInvalid(
-            f"{_place(strategy)}: decide must return (score, weight), "
-            f"returned {type(outputs).__name__}"
+            f"{_place(strategy)}: decide must return ({', '.join(wanted)}), "
+            f"returned {kind}{count}{declare}"
         )
     return outputs
 

@@ -7,12 +7,12 @@
 5. record the judgement
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pipelines.compile import decide_with_numpy
 from pipelines.definition import Definition, load_definition
 from pipelines.door import answered_for
 from pipelines.errors import CrossCheckFailed, NotebookInvalid
@@ -24,10 +24,8 @@ from pipelines.gates.policy import GatePolicy
 from pipelines.ledger import Judgement, Ledger, TrialRecord
 from pipelines.models.export import export_verdict
 from pipelines.rebuild import Rebuilder
-from pipelines.strategy import Strategy
 from pipelines.workspace import Workspace
 from runtime.bundles.inference import DecisionSession
-from runtime.bundles.inputs import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,7 +77,7 @@ def judge_study(name: str, workspace: Workspace, *, policy: GatePolicy) -> Judge
         session,
         workspace.research_reader(definition.study),
         rebuild=lambda past: rebuild(past, len(evaluation.backtest.symbols)),
-        twin=lambda gathered: _twin(evaluation.strategy, gathered),
+        twin=lambda gathered: decide_with_numpy(evaluation.strategy, gathered),
         policy=policy,
     )
     verdict = judge(
@@ -143,9 +141,3 @@ def _require_recorded(trial: TrialRecord, evaluation: Evaluation, ledger: Ledger
             f"trial {trial.key[:12]} does not earn again what the ledger says; its notebook or "
             f"the environment differs from when it was recorded, so sweep again"
         )
-
-
-def _twin(strategy: Strategy, gathered: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Decide with plain NumPy."""
-    score, weight = strategy.decide(np, strategy.record(gathered))
-    return np.asarray(score, dtype=np.float64), np.asarray(weight, dtype=np.float64)

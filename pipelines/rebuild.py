@@ -101,8 +101,9 @@ def declaration(strategy: Strategy, study: Study) -> bytes | None:
             digest.update(name.encode() + b"=")
             if isinstance(model, Trained):
                 digest.update(_digest(model.features, set()))
-                said = (model.learner, model.target, model.window, model.schedule, model.calibrated)
-                digest.update(repr(said).encode())
+                rows = (model.target, model.window, model.schedule)
+                asked = (model.learner, model.calibrated, model.covered)
+                digest.update(repr((rows, asked)).encode())
     except _Unknown:
         return None
     return digest.digest()
@@ -121,6 +122,7 @@ def fingerprint(strategy: Strategy) -> bytes | None:
             repr(sorted(strategy.lags.items())).encode(),
             _digest(dict(strategy.parameters), set()),
             *(f"{name}={model.identity}".encode() for name, model in strategy.models.items()),
+            repr(strategy.confidence).encode(),
         ]
     except _Unknown:
         return None

@@ -16,10 +16,11 @@ from pipelines.gates.policy import default_policy
 from pipelines.judge import judge_study
 from pipelines.lint import lint
 from pipelines.models.counting import LedgerCounter
-from pipelines.models.declared import Barriers, ForwardReturn, Trained
+from pipelines.models.declared import Barriers, Confidence, ForwardReturn, Trained
 from pipelines.models.export import export_verdict
-from pipelines.models.learners import Learner
-from pipelines.models.training import TrainingSet, fitted_only, train, training_set
+from pipelines.models.learners import Blend, Learner
+from pipelines.models.rows import TrainingSet
+from pipelines.models.training import fitted_only, train, training_set
 from pipelines.pictures import Picture, Table
 from pipelines.strategy import History, Strategy
 from pipelines.study import Parameter, Period, Study
@@ -31,6 +32,8 @@ from runtime.execution.stops import Stops
 
 __all__ = [
     "Barriers",
+    "Blend",
+    "Confidence",
     "CurrentWeights",
     "ForwardReturn",
     "History",
@@ -82,7 +85,11 @@ def preview(
     strategy = fitted_only(strategy, reader, study)
     seen = gather(reader, strategy.inputs, symbols, at=at, current=nothing)
     decided = DecisionSession(compile_strategy(strategy, len(symbols))).run(seen)
-    score, weight = decide_with_numpy(strategy, seen)
+    twin = decide_with_numpy(strategy, seen)
+    answers = [decided.score, decided.weight]
+    if decided.confidence is not None:
+        answers.append(decided.confidence)
+    apart = np.max([np.abs(a - b) for a, b in zip(twin, answers, strict=True)], axis=0)
     order = np.lexsort((-decided.score, -decided.weight))
     chosen = [i for i in order if decided.weight[i] != 0.0]
     rows = [
@@ -90,11 +97,13 @@ def preview(
             symbols[i],
             f"{decided.score[i]:.4f}",
             f"{decided.weight[i]:.2%}",
-            f"{max(abs(score[i] - decided.score[i]), abs(weight[i] - decided.weight[i])):.1e}",
+            *(f"{sure[i]:.1%}" for sure in answers[2:]),
+            f"{apart[i]:.1e}",
         )
         for i in chosen
     ]
-    return Table((f"Decided {on}", "Score", "Weight", "NumPy differs by"), rows)
+    heads = ("Score", "Weight", *(("Confidence",) if len(answers) > 2 else ()), "NumPy differs by")
+    return Table((f"Decided {on}", *heads), rows)
 
 
 def submit(study: Study, strategy: Strategy, *, workspace: Workspace | None = None) -> Trial:

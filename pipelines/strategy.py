@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 from featurestore.features.declaration import Feature
 from featurestore.features.expression import bars_of
 from pipelines.errors import StrategyInvalid
-from pipelines.models.declared import Trained, Untrained
-from pipelines.models.fitted import FittedModel
+from pipelines.models.declared import Confidence, Trained, Untrained
+from pipelines.models.fitted import FittedEnsemble, FittedModel
 from pipelines.study import Parameter
 from runtime.bundles.inputs import CurrentWeights, Input, Latest, Window
 
-Decide: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]
-Model: TypeAlias = FittedModel | Trained
+Decide: TypeAlias = Callable[[Any, Any], tuple[Any, ...]]
+Model: TypeAlias = FittedModel | FittedEnsemble | Trained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,8 @@ class Strategy:
     """Declared inputs, the decision function, and the parameters it was written for.
 
     `decide(xp, inputs)` is written against the Python array API: `xp` is NumPy in a cell and the
-    tracer when the graph is made. It returns a score (n,) and a target weight (n,), n symbols.
+    tracer when the graph is made. It returns a score (n,) and a target weight (n,), n symbols, and
+    a confidence (n,) in 0..1 if the strategy declares one.
     """
 
     inputs: Mapping[str, Input]  # what the runtime gathers
@@ -81,6 +82,7 @@ class Strategy:
     decide: Decide
     parameters: Mapping[str, Parameter]
     models: Mapping[str, Model]  # what `decide` may call, by name; part of its graph
+    confidence: Confidence | None  # of the third output; None = `decide` gives none
 
     def __init__(
         self,
@@ -89,6 +91,7 @@ class Strategy:
         decide: Decide,
         parameters: Mapping[str, Parameter],
         models: Mapping[str, Model] | None = None,
+        confidence: Confidence | None = None,
     ) -> None:
         if not inputs:
             raise StrategyInvalid("a strategy must declare at least one input")
@@ -118,6 +121,7 @@ class Strategy:
         object.__setattr__(self, "decide", decide)
         object.__setattr__(self, "parameters", dict(parameters))
         object.__setattr__(self, "models", _checked_models(models or {}, plain))
+        object.__setattr__(self, "confidence", _checked_confidence(confidence, self.models))
 
     @property
     def longest_window(self) -> int:
@@ -148,8 +152,29 @@ def _checked_models(models: Mapping[str, Model], inputs: Mapping[str, Input]) ->
     for name, model in models.items():
         if not name.isidentifier() or name.startswith("_") or name in inputs:
             raise StrategyInvalid(f"model {name!r}: use a plain name that no input has")
-        if not isinstance(model, FittedModel | Trained):
+        if not isinstance(model, FittedModel | FittedEnsemble | Trained):
             raise StrategyInvalid(
                 f"model {name!r} is a {type(model).__name__}; declare Trained(...) or FittedModel"
             )
     return dict(models)
+
+
+def _checked_confidence(
+    confidence: Confidence | None, models: Mapping[str, Model]
+) -> Confidence | None:
+    """Refuse a confidence that no declared model was calibrated for."""
+    if confidence is None:
+        return None
+    model = models.get(confidence.of)
+    if model is None:
+        raise StrategyInvalid(
+            f"the confidence is of a model {confidence.of!r}, which is not declared; "
+            f"declared: {sorted(models)}"
+        )
+    calibrated = model.calibrated if isinstance(model, Trained) else model.calibration
+    if not calibrated:
+        raise StrategyInvalid(
+            f"the confidence is of model {confidence.of!r}, which is not calibrated; "
+            f"declare it with calibrated=5 folds"
+        )
+    return confidence

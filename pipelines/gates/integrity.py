@@ -68,7 +68,7 @@ def integrity_verdicts(
         rebuild: builds the definition anew against a reader without the future; returns its
             declared inputs and a session over its newly compiled graph, or `session` itself if
             the graph is the same.
-        twin: gathered inputs -> (score, weight) with plain NumPy.
+        twin: gathered inputs -> the outputs of `decide` with plain NumPy.
         policy: thresholds.
 
     Returns the verdicts of "lookahead" and "parity".
@@ -90,6 +90,7 @@ def integrity_verdicts(
             weights=backtest.weights,
             current=backtest.current,
             digests=backtest.inputs_hash,
+            confidences=backtest.confidences,
         ),
         runtime,
         lambda gathered: inputs_digest(inputs, gathered),

@@ -26,6 +26,11 @@ class Decision(Protocol):
         """Return the target weights."""
         ...
 
+    @property
+    def confidence(self) -> Array | None:
+        """Return how sure it is; None if the graph does not say."""
+        ...
+
 
 class Session(Protocol):
     """The decision graph at work: `runtime.bundles.inference.DecisionSession`."""
@@ -43,6 +48,7 @@ class Observation:
     inputs: Mapping[str, Array]  # name -> (n,) or (n, length)
     score: Array  # (n,)
     weight: Array  # (n,), fraction of equity
+    confidence: Array | None = None  # (n,), 0 to 1, if the graph gives one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +56,7 @@ class Difference:
     """The first place where two decisions that should be one are not."""
 
     at: datetime  # UTC, of the decision
-    what: str  # name of the input, or "score" or "weight"
+    what: str  # name of the input, or of the output
     symbol: str
     seen: str  # both values, as text
 
@@ -76,7 +82,13 @@ def observe(
     """
     gathered = gather(reader, inputs, symbols, at=at, current=current)
     decided = session.run(gathered)
-    return Observation(at=at, inputs=gathered, score=decided.score, weight=decided.weight)
+    return Observation(
+        at=at,
+        inputs=gathered,
+        score=decided.score,
+        weight=decided.weight,
+        confidence=decided.confidence,
+    )
 
 
 def first_difference(
@@ -85,7 +97,8 @@ def first_difference(
     """Compare two observations of one date to the bit, inputs before outputs.
 
     Returns:
-        The first difference: the earliest input by name, or score, then weight; None if equal.
+        The first difference: the earliest input by name, or score, weight, confidence, in this
+        order; None if equal.
     """
     for name in sorted(set(expected.inputs) | set(actual.inputs)):
         if name not in expected.inputs or name not in actual.inputs:
@@ -99,7 +112,12 @@ def first_difference(
     for name, one, other in (
         ("score", expected.score, actual.score),
         ("weight", expected.weight, actual.weight),
+        ("confidence", expected.confidence, actual.confidence),
     ):
+        if one is None or other is None:
+            if one is not other:
+                return Difference(at=expected.at, what=name, symbol="all", seen="on one side only")
+            continue
         found = _difference(one, other, symbols)
         if found is not None:
             return Difference(at=expected.at, what=name, symbol=found[0], seen=found[1])

@@ -18,7 +18,7 @@ from pipelines.gates.policy import ParityPolicy
 from runtime.bundles.contract import GateVerdict
 
 Array = NDArray[np.float64]
-Twin: TypeAlias = Callable[[Mapping[str, Array]], tuple[Array, Array]]
+Twin: TypeAlias = Callable[[Mapping[str, Array]], tuple[Array, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class TwinFinding:
     """How far plain NumPy is from the graph."""
 
     decisions: int
-    worst: float  # largest |NumPy - graph| / max(1, |graph|) of scores and weights
+    worst: float  # largest |NumPy - graph| / max(1, |graph|) of any output
     worst_at: datetime | None  # UTC
     reordered: tuple[datetime, ...]  # decisions where two symbols change order by score
 
@@ -48,6 +48,7 @@ class DecisionPath:
     weights: Array  # (D, n), target fraction of equity
     current: Array  # (D, n), drifted weights that the decision saw
     digests: Sequence[str]  # of all inputs of each decision, length D
+    confidences: Array | None = None  # (D, n), if the graph gives them
 
     def __post_init__(self) -> None:
         rows = {len(self.times), len(self.digests), *map(len, (self.scores, self.weights))}
@@ -73,13 +74,18 @@ def compare_twin(observations: Iterable[Observation], twin: Twin) -> TwinFinding
 
     Args:
         observations: decisions of the graph with their inputs.
-        twin: inputs -> (score, weight), shape (n,) each, computed with NumPy.
+        twin: inputs -> (score, weight) and a confidence if the graph gives one, shape (n,) each,
+            computed with NumPy.
     """
     worst, worst_at, reordered, decisions = 0.0, None, [], 0
     for seen in observations:
         decisions += 1
-        score, weight = twin(seen.inputs)
+        score, weight, *sure = twin(seen.inputs)
         distance = max(_distance(score, seen.score), _distance(weight, seen.weight))
+        if sure and seen.confidence is not None:
+            distance = max(distance, _distance(sure[0], seen.confidence))
+        elif sure or seen.confidence is not None:
+            distance = float("inf")  # one of them does not say how sure it is
         if distance > worst:
             worst, worst_at = distance, seen.at
         if score.shape != seen.score.shape or changed_order(seen.score, score):
@@ -108,7 +114,11 @@ def compare_path(
     for row, at in enumerate(path.times):
         seen = runtime(at, path.current[row])
         recorded = Observation(
-            at=at, inputs=seen.inputs, score=path.scores[row], weight=path.weights[row]
+            at=at,
+            inputs=seen.inputs,
+            score=path.scores[row],
+            weight=path.weights[row],
+            confidence=None if path.confidences is None else path.confidences[row],
         )
         difference = first_difference(recorded, seen, symbols)
         if difference is None and digest(seen.inputs) != path.digests[row]:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pipelines.errors import ModelInvalid
 
 Array = NDArray[np.float64]
+GAP = 0.02  # smallest distance of two knots, as a fraction of the distance of the outer ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,11 +30,14 @@ class Calibration:
         ):
             share = xp.clip((score - float(low)) / float(high - low), min=0.0, max=1.0)
             result = result + share * float(up - down)
-        return result
+        return xp.clip(result, min=0.0, max=1.0)  # a sum may round past its last level
 
 
 def calibrate(score: ArrayLike, happened: ArrayLike, *, bins: int = 10) -> Calibration:
     """Map out-of-fold scores to probabilities: isotonic regression, thinned to a few knots.
+
+    Bins whose means lie closer than `GAP` of the span are one: trees give level scores, and between
+    knots that nearly touch a rounding in float32 would be a jump of the probability.
 
     Args:
         score: shape (E,), from models that did not see the row.
@@ -52,12 +56,21 @@ def calibrate(score: ArrayLike, happened: ArrayLike, *, bins: int = 10) -> Calib
         raise ModelInvalid(f"{bins} bins need as many distinct scores, had {np.unique(x).size}")
     order = np.argsort(x, kind="stable")
     parts = np.array_split(order, bins)
-    knots = np.array([x[part].mean() for part in parts])
-    means = np.array([y[part].mean() for part in parts])
-    keep = np.concatenate(([True], np.diff(knots) > 0))
-    weights = np.array([part.size for part in parts], dtype=np.float64)[keep]
-    levels = IsotonicRegression().fit_transform(knots[keep], means[keep], sample_weight=weights)
-    return Calibration(knots=knots[keep], levels=np.asarray(levels, dtype=np.float64))
+    least = GAP * (x[parts[-1]].mean() - x[parts[0]].mean())
+    kept: list[NDArray[np.intp]] = []
+    for part in parts:
+        if kept and x[part].mean() - x[kept[-1]].mean() < least:
+            kept[-1] = np.concatenate((kept[-1], part))
+        else:
+            kept.append(part)
+    knots, means, weights = (
+        np.array([of(part) for part in kept])
+        for of in (lambda p: x[p].mean(), lambda p: y[p].mean(), lambda p: float(p.size))
+    )
+    if len(kept) < 2:
+        raise ModelInvalid("the scores are level but for a few rows; nothing can be calibrated")
+    levels = IsotonicRegression().fit_transform(knots, means, sample_weight=weights)
+    return Calibration(knots=knots, levels=np.asarray(levels, dtype=np.float64))
 
 
 def calibration_error(probability: ArrayLike, happened: ArrayLike, *, bins: int = 10) -> float:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from pipelines.errors import ModelInvalid
-from pipelines.models.learners import Learner, toolchain
+from pipelines.models.learners import FOLDS, Blend, Learner, toolchain
 from pipelines.study import Period
 
 Features: TypeAlias = Callable[[Any, Any], Any]
+_CENTRED = ("excess", "rank")
 TargetKind: TypeAlias = Literal["excess", "rank", "grade", "up"]
 
 
@@ -64,11 +65,29 @@ class Trained:
     """
 
     features: Features
-    learner: Learner
+    learner: Learner | Blend
     target: ForwardReturn | Barriers
     window: Period  # decisions and label ends lie inside it
     schedule: str | None = None  # of training rows; None = the study's
     calibrated: int = 0  # purged folds behind `inputs.<name>.confidence`; 0 = none
+    covered: float | None = None  # how often `inputs.<name>.interval` holds; None = there is none
+
+    def __post_init__(self) -> None:
+        if self.calibrated < 0 or self.calibrated == 1:
+            raise ModelInvalid(f"calibrated must be 0, or 2 folds and more; was {self.calibrated}")
+        if self.covered is None:
+            return
+        if not 0 < self.covered < 1:
+            raise ModelInvalid(f"covered must lie between 0 and 1, was {self.covered}")
+        if not (isinstance(self.target, ForwardReturn) and self.target.kind in _CENTRED):
+            raise ModelInvalid(
+                f"an interval about zero needs a target that zero divides: {' or '.join(_CENTRED)}"
+            )
+
+    @property
+    def folds(self) -> int:
+        """Return the purged folds whose unseen rows weights, confidence and interval come from."""
+        return self.calibrated or FOLDS
 
     @property
     def identity(self) -> str:
@@ -79,11 +98,35 @@ class Trained:
         return toolchain()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confidence:
+    """How sure a decision says it is, as its third output, and what follows from it."""
+
+    of: str  # a declared model with `calibrated`, whose confidence it is
+    abstains_below: float | None = None  # in 0..1; a less confident symbol gets no weight
+
+    def __post_init__(self) -> None:
+        if self.abstains_below is not None and not 0.0 <= self.abstains_below <= 1.0:
+            raise ModelInvalid(f"abstains_below must lie in 0..1, was {self.abstains_below}")
+
+
 @dataclass(frozen=True, slots=True)
 class Untrained:
     """Stands for a declared model that nobody trained yet."""
 
     name: str
+
+    def confidence(self, xp: Any, value: Any) -> Any:
+        """Refuse."""
+        return self(value)
+
+    def interval(self, value: Any) -> Any:
+        """Refuse."""
+        return self(value)
+
+    def clear_of_zero(self, xp: Any, value: Any) -> Any:
+        """Refuse."""
+        return self(value)
 
     def __call__(self, values: Any) -> Any:
         """Refuse."""

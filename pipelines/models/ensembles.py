@@ -1,7 +1,7 @@
 """Ensembles: members weighed by what they predicted of rows they did not see.
 
-In a decision an ensemble is arithmetic, part of the one graph: declare its members as models and
-write `0.6 * inputs.trees(x) + 0.4 * inputs.line(x)`.
+In a decision an ensemble is arithmetic, part of the one graph: declare a `Blend` as a model's
+learner, or members as models of their own and write `0.6 * inputs.trees(x) + 0.4 * inputs.line(x)`.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class Ensemble:
     """How members are mixed, judged on rows none of them saw."""
 
     weights: Array  # (m,), >= 0, adding up to one
-    predicted: Array  # (E,), mixed out-of-fold predictions; NaN where untested
+    predicted: Array  # (E,), out-of-fold predictions mixed by weights of other folds; NaN untested
     members: Array  # (m, E), each member's own
     tested: NDArray[np.bool_]  # (E,)
 
@@ -33,23 +33,43 @@ class Ensemble:
         return np.asarray(np.sqrt((self.weights[:, None] * spread).sum(axis=0)))
 
 
-def stack(learners: Sequence[Learner], problem: Problem) -> Ensemble:
-    """Weigh members by non-negative least squares on their out-of-fold predictions.
+def stack(learners: Sequence[Learner], problem: Problem, *, alike: bool = False) -> Ensemble:
+    """Weigh members by non-negative least squares on predictions of rows they did not see.
 
     Members whose predictions help nothing get weight zero; if all get zero, all are weighed alike.
+    The mix itself is out of sample too: each split's test rows are mixed by weights learnt on its
+    training rows only, so what is calibrated on it has not been chosen on it.
+
+    Args:
+        learners: the members.
+        problem: rows, and the splitter that hides them.
+        alike: mix in equal parts instead.
 
     Source: Breiman (1996), "Stacked Regressions", Machine Learning 24, 49-64.
     """
-    from scipy.optimize import nnls
-
     if not learners:
         raise ModelInvalid("an ensemble needs a member")
     found = [out_of_fold(learner, problem) for learner in learners]
     tested = np.logical_and.reduce([part[1] for part in found])
     members = np.stack([part[0] for part in found])
-    raw, _ = nnls(members[:, tested].T, problem.y[tested])
-    total = raw.sum()
-    weights = raw / total if total > 0 else np.full(len(learners), 1.0 / len(learners))
+    total, times = np.zeros(len(problem.y)), np.zeros(len(problem.y))
+    for training, test in problem.splitter.split(problem.X):
+        rows, asked = training[tested[training]], test[tested[test]]
+        total[asked] += _weights(members[:, rows], problem.y[rows], alike=alike) @ members[:, asked]
+        times[asked] += 1
     mixed = np.full(len(problem.y), np.nan)
-    mixed[tested] = weights @ members[:, tested]
+    mixed[tested] = total[tested] / times[tested]
+    weights = _weights(members[:, tested], problem.y[tested], alike=alike)
     return Ensemble(weights=weights, predicted=mixed, members=members, tested=tested)
+
+
+def _weights(members: Array, y: Array, *, alike: bool) -> Array:
+    """Return weights (m,) that add up to one, for members (m, E) and outcomes (E,)."""
+    from scipy.optimize import nnls
+
+    even = np.full(len(members), 1.0 / len(members))
+    if alike or not y.size:
+        return even
+    raw, _ = nnls(members.T, y)
+    total = raw.sum()
+    return np.asarray(raw / total) if total > 0 else even

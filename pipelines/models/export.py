@@ -94,7 +94,7 @@ def compare(
         seed: of the choice of rows that are moved to thresholds.
     """
     real = np.abs(model(rows) - learner.predict(estimator, rows))
-    splits = sorted(set(_splits(learner, estimator, model)))
+    splits = sorted(set(splits_of(learner, estimator, model)))
     moved = threshold_rows(splits, rows, seed=seed)
     edge = np.abs(model(moved) - learner.predict(estimator, moved)) if len(moved) else np.zeros(1)
     return ExportFinding(
@@ -204,7 +204,7 @@ def _converted(learner: Learner, estimator: Any, features: int) -> tuple[Any, st
     return graph, graph.graph.output[-1].name
 
 
-def _splits(learner: Learner, estimator: Any, model: FittedModel) -> Iterator[tuple[int, float]]:
+def splits_of(learner: Learner, estimator: Any, model: FittedModel) -> Iterator[tuple[int, float]]:
     """Yield (feature, threshold) of every split, as the Python model has it."""
     if learner.kind.startswith("lightgbm"):  # float64, which the graph rounds
         for tree in estimator.booster_.dump_model()["tree_info"]:

@@ -25,6 +25,9 @@ _PACKAGES: dict[str, str] = {
 }
 
 
+FOLDS = 5  # purged folds of what is learnt from rows a model did not see, if none are named
+
+
 @cache
 def toolchain() -> str:
     """Return name and version of every library that fits or exports a model."""
@@ -43,6 +46,11 @@ class Learner:
     def __post_init__(self) -> None:
         if self.kind not in _PACKAGES:
             raise ModelInvalid(f"no learner {self.kind!r}; there are: {', '.join(_PACKAGES)}")
+
+    @property
+    def described(self) -> str:
+        """Return everything that is asked for, as one text."""
+        return f"{self.kind} {sorted(self.settings.items())} seed {self.seed}"
 
     @property
     def classifies(self) -> bool:
@@ -124,3 +132,31 @@ class Learner:
         if self.classifies:
             return np.asarray(estimator.predict_proba(seen)[:, 1], dtype=np.float64)
         return np.asarray(estimator.predict(seen), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blend:
+    """Several learners of one target, mixed by what they predict of rows they did not see.
+
+    They must speak in one unit: regressors of the same target, or probabilities and regressors of
+    a target that is 0 or 1.
+    """
+
+    members: tuple[Learner, ...]  # two or more; bags are one learner with several seeds
+    weighing: Literal["stacked", "alike"] = "stacked"  # by skill on unseen rows, or in equal parts
+
+    def __post_init__(self) -> None:
+        if len(self.members) < 2:
+            raise ModelInvalid(f"a blend needs two learners or more, had {len(self.members)}")
+        if any(one.kind == "lightgbm_ranker" for one in self.members):
+            raise ModelInvalid(
+                "a blend cannot hold a lightgbm_ranker: its scores have no unit to be mixed in; "
+                "use lightgbm on the rank target"
+            )
+        if len({one.described for one in self.members}) < len(self.members):
+            raise ModelInvalid("a blend holds one learner twice; give bags different seeds")
+
+    @property
+    def described(self) -> str:
+        """Return everything that is asked for, as one text."""
+        return f"{self.weighing} of {' and '.join(one.described for one in self.members)}"

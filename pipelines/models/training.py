@@ -3,56 +3,34 @@
 1. the training window must end before the study's first decision; so do all labels
 2. at every training date: gather the declared inputs as the runtime would, and call `features`
 3. label each symbol by its return after the fill; weigh dates whose labels overlap less
-4. fit, export, and refuse a graph that differs from its model
+4. fit, export, and refuse a graph that differs from its model (`pipelines.models.fitting`)
 """
 
 import hashlib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from featurestore.calendars import load_calendar
 from featurestore.universes import universe
 from pipelines.errors import ModelInvalid, StrategyInvalid
-from pipelines.models.calibration import Calibration, calibrate
 from pipelines.models.declared import Barriers, Trained
-from pipelines.models.export import ExportFinding, export
-from pipelines.models.fitted import FittedModel
-from pipelines.models.scoring import Problem, out_of_fold
+from pipelines.models.export import ExportFinding
+from pipelines.models.fitted import Fitted
+from pipelines.models.fitting import fit_rows
+from pipelines.models.rows import TrainingSet
 from pipelines.models.targets import labelled
-from pipelines.splits import LabelSpans, PurgedKFold
+from pipelines.splits import LabelSpans
 from pipelines.strategy import Model, Strategy
 from pipelines.study import Study
 from runtime.bundles.inputs import Array, CurrentWeights, PointInTime, gather
 from runtime.scheduling.schedule import decision_sessions
 
-Indices = NDArray[np.int64]
-
 KEPT = 16  # fitted models that a process remembers
-_FITTED: dict[bytes, tuple[FittedModel, ExportFinding]] = {}
+_FITTED: dict[bytes, tuple[Fitted, ExportFinding]] = {}
 _GUARD = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TrainingSet:
-    """What a model learns from: D dates, n symbols each, rows in order of date then symbol."""
-
-    X: Array  # (D * n, k), features as known at the date
-    y: Array  # (D * n,), targets
-    returns: Array  # (D * n,), the returns behind the targets
-    weights: Array  # (D * n,), average uniqueness of each label among its symbol's
-    spans: LabelSpans  # per row: session of the decision to session its label is known
-    days: tuple[date, ...]  # length D
-    symbols: tuple[str, ...]  # length n
-
-    @property
-    def groups(self) -> Indices:
-        """Return the size of each date's cross-section, shape (D,)."""
-        return np.full(len(self.days), len(self.symbols), dtype=np.int64)
 
 
 def training_set(name: str, strategy: Strategy, reader: PointInTime, study: Study) -> TrainingSet:
@@ -136,23 +114,21 @@ def train(
     return (strategy.with_models(fitted) if fitted else strategy), findings
 
 
-def fit(declared: Trained, rows: TrainingSet) -> tuple[FittedModel, ExportFinding]:
+def fit(declared: Trained, rows: TrainingSet) -> tuple[Fitted, ExportFinding]:
     """Fit a declared model on given rows and export it.
 
     A fit is a function of learner and rows alone, so equal ones are fitted once per process: the
     rows themselves are collected anew in every world that the look-ahead gate makes.
     """
-    learner = declared.learner
-    settings = sorted(learner.settings.items())
-    asked = (learner.kind, settings, learner.seed, declared.calibrated, rows.X.shape)
-    key = hashlib.sha256(str(asked).encode())
+    judged = (declared.calibrated, declared.covered)
+    key = hashlib.sha256(f"{declared.learner.described} {judged} {rows.X.shape}".encode())
     for part in (rows.X, rows.y, rows.weights, rows.returns, rows.spans.starts, rows.spans.ends):
         key.update(part.tobytes())
     with _GUARD:
         if key.digest() not in _FITTED:
             while len(_FITTED) >= KEPT:
                 _FITTED.pop(next(iter(_FITTED)))
-            _FITTED[key.digest()] = _fit(declared, rows)
+            _FITTED[key.digest()] = fit_rows(declared, rows)
         return _FITTED[key.digest()]
 
 
@@ -160,35 +136,6 @@ def forget() -> None:
     """Forget every fit of this process: the next one is made from the rows, as the first was."""
     with _GUARD:
         _FITTED.clear()
-
-
-def _fit(declared: Trained, rows: TrainingSet) -> tuple[FittedModel, ExportFinding]:
-    learner = declared.learner
-    estimator = learner.fit(
-        rows.X,
-        rows.y,
-        weights=rows.weights,
-        groups=rows.groups if learner.kind == "lightgbm_ranker" else None,
-    )
-    model, finding = export(learner, estimator, rows.X)
-    if declared.calibrated:
-        model = replace(model, calibration=_calibration(declared, rows))
-    return model, finding
-
-
-def _calibration(declared: Trained, rows: TrainingSet) -> Calibration:
-    """Learn from purged out-of-fold scores how often a row beats the median of its date."""
-    problem = Problem(
-        X=rows.X,
-        y=rows.y,
-        dates=rows.spans.starts,
-        splitter=PurgedKFold(spans=rows.spans, folds=declared.calibrated),
-        weights=rows.weights,
-    )
-    predicted, _ = out_of_fold(declared.learner, problem)
-    returns = rows.returns.reshape(len(rows.days), -1)
-    better = returns > np.median(returns, axis=1, keepdims=True)
-    return calibrate(predicted, better.ravel().astype(np.float64), bins=8)
 
 
 def fitted_only(strategy: Strategy, reader: PointInTime, study: Study) -> Strategy:

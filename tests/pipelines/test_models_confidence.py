@@ -88,9 +88,11 @@ def test_a_stack_is_no_worse_than_its_best_member_and_weighs_the_useless_least(p
     found = stack(MEMBERS, problem)
     assert found.weights.sum() == pytest.approx(1.0)
     assert found.weights.argmin() == 2
-    error = ((found.predicted - problem.y) ** 2).mean()
     alone = ((found.members - problem.y) ** 2).mean(axis=1)
+    error = ((found.weights @ found.members - problem.y) ** 2).mean()
     assert error <= alone.min() * 1.02
+    unseen = ((found.predicted - problem.y) ** 2).mean()  # by weights that other folds gave
+    assert error < unseen <= alone.min() * 1.05
     assert found.disagreement.shape == (800,)
     assert (found.disagreement > 0).any()
 
