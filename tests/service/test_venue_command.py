@@ -1,0 +1,151 @@
+"""`sluice venue`: an account traded against it has the fills of an embedded one, to the cent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from featurestore.calendars import load_calendar
+from runtime.clock import ReplayClock
+from runtime.engine import Engine, fund
+from runtime.errors import OrderInvalid, VenueRefused, VenuesInvalid
+from runtime.replay import CAPITAL
+from service.books.accounts import LIVE
+from service.cli import app
+from service.operator.control import EngageRequest
+from service.operator.killing import open_killing
+from service.settings import SettingsInvalid, read_settings
+from service.trading.engines import active_bundle, market_reader, open_desk
+from service.trading.paper import remote_venues
+from tests.fakes.trading import promote_over_lake, promoted_workspace
+
+TOKEN = "a-token-of-the-tests"
+FIRST, LAST = date(2017, 1, 3), date(2017, 1, 11)
+
+
+@pytest.fixture
+def settings(tmp_path, market_lake):
+    """A workspace whose live account trades at a venue process, which runs."""
+    made = promoted_workspace(tmp_path / "ws")
+    promote_over_lake(made, market_lake, version=2, schedule="daily")
+    environ = {"SLUICE_VENUE_URL": f"unix://{tmp_path}/venue.sock", "SLUICE_VENUE_TOKEN": TOKEN}
+    process = subprocess.Popen(
+        [
+            Path(sys.executable).with_name("sluice"),
+            "venue",
+            "serve",
+            "--json",
+            "-w",
+            tmp_path / "ws",
+        ],
+        stdout=subprocess.PIPE,
+        env=os.environ | environ,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"{\n", "it says what it serves once it listens"
+        yield read_settings(environ, workspace=tmp_path / "ws")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def traded(settings, account: str):
+    """Let the seated bundle trade two weeks for an account."""
+    calendar, bundle = load_calendar("XNYS"), active_bundle(settings)
+    clock = ReplayClock(calendar.session(FIRST).open)
+    reader = market_reader(settings, bundle, newest=True)
+    desk = open_desk(settings, bundle, reader, account=account, clock=clock)
+    fund(desk.journal, CAPITAL, clock.now())
+    engine = Engine(desk)
+    for session in calendar.sessions(FIRST, LAST):
+        clock.advance(session.close)
+        assert engine.run_session(session).breaks == ()
+    return desk
+
+
+def test_an_account_at_a_venue_process_trades_as_at_its_own_venues_and_reconciles(settings):
+    def sluice(*words: str, status: int = 0):
+        environ = {"SLUICE_VENUE_URL": settings.venue_url, "SLUICE_VENUE_TOKEN": TOKEN}
+        done = CliRunner().invoke(
+            app, ["venue", *words, "--json", "-w", str(settings.workspace)], env=environ
+        )
+        assert done.exit_code == status, done.output
+        return json.loads(done.output)
+
+    there, here = traded(settings, LIVE), traded(replace(settings, venue_url=""), "embedded")
+
+    def told(desk):
+        return [
+            (one.fill.symbol, one.fill.quantity, one.fill.price, one.fill.fee, one.fill.executed_at)
+            for one in desk.journal.fills()
+        ]
+
+    assert len(told(there)) > 10
+    assert told(there) == told(here)
+
+    lines = sluice("status")
+    assert [one["venue"] for one in lines] == ["primary", "alternate"]
+    assert {(one["venue"], one["head"]) for one in sluice("verify") if one["account"] == LIVE} == {
+        (one["venue"], one["head"]) for one in lines
+    }
+    found = sluice("reconcile")
+    assert (found["sessions"], found["executions"]) == (7, len(told(there)))
+    assert found["differences"] == []
+
+    working = sum(one["working"] for one in lines)
+    assert working > 0
+    asked = EngageRequest(scope="all", reason="drill", by="ada")
+    done = open_killing(settings, there.clock).engage(asked)
+    assert (done.found, done.cancelled, done.complete) == (working, working, True)
+
+    bars = there.feed.bars(("AAPL", "MSFT"), there.clock.now())
+    wrong = replace(bars[1], close=bars[1].close + Decimal("0.01"))
+    with pytest.raises(OrderInvalid, match=r"MSFT: told .* but us_equities.close has"):
+        there.brokers[0].on_bars([bars[0], wrong], there.clock.now())
+
+    record = settings.workspace / "venues" / LIVE / "primary.db"
+    with sqlite3.connect(record) as database:
+        database.execute("UPDATE executions SET price = '1.000000' WHERE number = 1")
+    database.close()
+    (day,) = {one["day"] for one in sluice("reconcile", status=1)["differences"]}
+    assert day == told(there)[0][4].date().isoformat()
+    told_why = CliRunner().invoke(app, ["venue", "verify", "-w", str(settings.workspace)])
+    assert told_why.exit_code == 1
+    assert "executions or actions are not those of its chain" in told_why.output
+
+    stranger = remote_venues(replace(settings, venue_token="another-token-16"), ["primary"], LIVE)
+    with pytest.raises(VenueRefused, match="token is another one"):
+        stranger[0].working()
+    (unknown,) = remote_venues(settings, ["nasdaq"], LIVE)
+    with pytest.raises(VenueRefused, match="no venue 'nasdaq' here"):
+        unknown.working()
+
+
+def test_an_address_or_token_that_cannot_be_used_is_named_and_never_shown(tmp_path):
+    with pytest.raises(SettingsInvalid, match="SLUICE_VENUE_URL"):
+        read_settings({"SLUICE_VENUE_URL": "https://venue"})
+    with pytest.raises(SettingsInvalid, match="SLUICE_VENUE_TOKEN") as refused:
+        read_settings({"SLUICE_VENUE_TOKEN": "hunter2"})
+    assert "hunter2" not in str(refused.value)
+    named = read_settings({"SLUICE_VENUE_URL": "tcp://127.0.0.1:8090"}, workspace=tmp_path)
+    with pytest.raises(VenueRefused, match="set SLUICE_VENUE_TOKEN"):
+        remote_venues(named, ["primary"], LIVE)
+    odd = replace(named, venue_url="tcp://127.0.0.1", venue_token=TOKEN)
+    with pytest.raises(VenuesInvalid, match="no place of a venue"):
+        remote_venues(odd, ["primary"], LIVE)
+    assert TOKEN not in repr(odd)
