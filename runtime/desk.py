@@ -13,6 +13,7 @@ from runtime.bundles.inputs import MarketReader
 from runtime.clock import Clock
 from runtime.domain import Bar
 from runtime.errors import PolicyInvalid
+from runtime.execution.entitlements import Actions
 from runtime.joint.identity import Joint
 from runtime.joint.members import Member
 from runtime.joint.shadow import Shadows
@@ -65,23 +66,22 @@ class Desk:
     joint: Joint | None = None
     shares: Shares | None = None  # each member's own books
     shadows: Shadows | None = None  # challengers of the champion
+    actions: Actions | None = None  # splits and dividends; None = the prices carry them already
     # Told what the account closes with before anybody decides; returns why somebody has to leave
     # his seat, and has taken him out of it, or "" if all may stay.
     watch: Callable[[date, Decimal, float | None, Mapping[str, Decimal]], str] | None = None
+
+    simulated: bool = field(init=False)  # every venue is a paper venue
 
     def __post_init__(self) -> None:
         simulated = {isinstance(broker, SimulatedVenue) for broker in self.brokers}
         if len(simulated) != 1:
             raise PolicyInvalid("a desk has paper venues only or real ones only, and at least one")
+        object.__setattr__(self, "simulated", simulated.pop())
         if len({broker.name for broker in self.brokers}) != len(self.brokers):
             raise PolicyInvalid("two venues of a desk share a name")
         if bool(self.members) is (self.joint is None or self.shares is None):
             raise PolicyInvalid("several bundles on one desk need their joint and their books")
-
-    @property
-    def simulated(self) -> bool:
-        """Say whether every venue is a paper venue."""
-        return isinstance(self.brokers[0], SimulatedVenue)
 
     def policy_at(self, at: datetime) -> Policy:
         """Return the limits in force at an instant, reloads and overrides included."""

@@ -41,7 +41,8 @@ class History:
     disputed: bool = True  # whether a break may be open on record; True until it was looked at
     closes: deque[Close] = field(default_factory=lambda: deque(maxlen=CLOSES))
     _marked: tuple[date, float] | None = None  # the benchmark's last step
-    _recent: deque[tuple[Repeat, ...]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    _recent: deque[list[Repeat]] = field(default_factory=deque)  # of each of those decisions
+    _repeats: Counter[Repeat] = field(default_factory=Counter)  # of all of them
 
     def __post_init__(self) -> None:
         self.benchmark = EqualWeighted(self.manifest.symbols, self.manifest.sizing)
@@ -67,18 +68,22 @@ class History:
         return self._marked[1]
 
     def decided(self, record: DecisionRecord) -> None:
-        """Remember what a decision sent."""
-        self._recent.append(
-            tuple(
-                (line.order.symbol, line.order.side, line.order.quantity)
-                for line in record.plan
-                if not line.denied
-            )
-        )
+        """Remember what a decision sent, and forget the one that is too long ago."""
+        sent = [
+            (line.order.symbol, line.order.side, line.order.quantity)
+            for line in record.plan
+            if line.order_ids
+        ]
+        for one in self._recent.popleft() if len(self._recent) == REMEMBERED else ():
+            self._repeats[one] -= 1
+            if not self._repeats[one]:
+                del self._repeats[one]
+        self._recent.append(sent)
+        self._repeats.update(sent)
 
     def repeats(self) -> Mapping[Repeat, int]:
         """Return how often each (symbol, side, quantity) left in the last decisions."""
-        return Counter(one for orders in self._recent for one in orders)
+        return self._repeats
 
     def close(self, record: SessionRecord) -> None:
         """Add a closed session."""

@@ -292,7 +292,7 @@ class Book:
         equity = self._cash + sum(values.values())
         if equity <= 0:
             raise OrderInvalid(f"weights need a positive equity, was {money(equity)}")
-        weights = {symbol: value / equity for symbol, value in values.items()}
+        weights = {symbol: value / equity for symbol, value in values.items() if value}
         return np.array([weights.get(symbol, 0.0) for symbol in symbols], dtype=np.float64)
 
     def _market_value(self, marks: Mapping[str, Decimal]) -> int:
