@@ -140,7 +140,12 @@ def _decisions(
         )
     return AuditReport(
         subject=f"decisions of {study.name}",
-        features=(*sorted(inputs), "score", "weight"),
+        features=(
+            *sorted(inputs),
+            "score",
+            "weight",
+            *(["confidence"] if session.confident else []),
+        ),
         rows=len(chosen) * len(symbols),
         checked=len(chosen),
         leaks=leaks,

@@ -65,6 +65,50 @@ strategy = Strategy(
     parameters={"lookback": lookback, "top": top},
 )
 """
+# Three learners mixed; weight by calibrated confidence, none below a half or without a direction.
+CROWD = """from pipelines.research import Blend, Confidence, ForwardReturn, Learner, Trained
+
+FEW = {"n_estimators": 12, "num_leaves": 4}
+
+
+def features(xp, inputs):
+    prices = inputs.prices
+    columns = [prices[:, -1] / prices[:, 0] - 1.0, prices[:, -1] / prices[:, -6] - 1.0]
+    return xp.stack(columns, axis=1)
+
+
+def decide(xp, inputs):
+    score = inputs.crowd(features(xp, inputs))
+    sure = inputs.crowd.confidence(xp, score)
+    stake = xp.clip(sure - 0.4, min=0.0, max=1.0) * inputs.crowd.clear_of_zero(xp, score)
+    return score, stake / 5.0, sure
+
+
+strategy = Strategy(
+    inputs={"prices": History(feature="us_equities.close", length=lookback + 1)},
+    models={
+        "crowd": Trained(
+            features=features,
+            learner=Blend(
+                members=(
+                    Learner(kind="ridge", settings={"alpha": 1.0}),
+                    Learner(kind="lightgbm", settings=FEW),
+                    Learner(kind="xgboost", settings={"n_estimators": 8, "max_depth": 2}),
+                ),
+                weighing="alike",
+            ),
+            target=ForwardReturn(horizon=5),
+            window=Period(start=date(1998, 1, 2), end=date(2000, 12, 29)),
+            schedule="week_end",
+            calibrated=4,
+            covered=0.02,
+        )
+    },
+    decide=decide,
+    parameters={"lookback": lookback, "top": top},
+    confidence=Confidence(of="crowd", abstains_below=0.5),
+)
+"""
 # The same model fitted in the cell on years that lie among the decisions.
 PEEKING = (
     LEARNED
