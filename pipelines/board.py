@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import EvidenceMissing
-from pipelines.gates.pbo import backtest_overfitting
+from pipelines.gates.pbo import judged_overfitting
 from pipelines.gates.policy import default_policy
 from pipelines.gates.sharpe import expected_best_sharpe, sampling_deviation, sharpe_ratios
 from pipelines.gates.spa import superior_ability
@@ -90,7 +90,7 @@ def overfitting(evidence: StudyEvidence) -> Picture:
     """
     if len(evidence.names) < 2:
         raise EvidenceMissing(f"study {evidence.study}: overfitting needs two complete trials")
-    found = backtest_overfitting(evidence.excess, blocks=default_policy().pbo.blocks)
+    found = judged_overfitting(evidence.excess, blocks=default_policy().pbo.blocks)
 
     def paint(figure: Any) -> None:
         left, right = figure.subplots(1, 2)
@@ -113,7 +113,8 @@ def overfitting(evidence: StudyEvidence) -> Picture:
 
     words = (
         f"In {found.pbo:.0%} of {found.logits.size} splits the best trial in sample fell below the "
-        f"median out of sample."
+        f"median out of sample; with one vote for each of {found.clusters} clusters of near copies "
+        f"in {found.clustered:.0%}. The worse is judged."
     )
     return draw(paint, words=words, size=(8.6, 3.0))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.gates.bootstrap import Blocks, stationary_blocks
 from pipelines.gates.errors import GateInputInvalid
-from pipelines.gates.pbo import backtest_overfitting
+from pipelines.gates.pbo import backtest_overfitting, judged_overfitting
 from pipelines.gates.policy import GatePolicy
 from pipelines.gates.sharpe import (
     deflated_sharpe,
@@ -271,7 +271,7 @@ def simulate_analysts(
             floor = sampling_deviation(days)
             deflated = deflated_sharpe(best, sharpes, counted=int(ideas), floor=floor)
             production += deflated >= policy.dsr.confidence and (
-                backtest_overfitting(values, blocks=policy.pbo.blocks).pbo <= policy.pbo.ceiling
+                judged_overfitting(values, blocks=policy.pbo.blocks).judged <= policy.pbo.ceiling
             )
     return Analysts(
         analysts=analysts,

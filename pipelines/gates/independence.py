@@ -3,6 +3,7 @@
 1. Correlation of the trials' excess returns.
 2. Spread of its eigenvalues: the number of independent trials that would vary as much.
 3. Clusters: average linkage by correlation distance, cut where silhouettes are clearest.
+4. Trials that are alike: copies of one another, for gates that count heads.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ Labels = NDArray[np.int64]
 
 MOST_CLUSTERED = 1200  # trials; the distance matrix of more takes long and tells no more
 MOST_CLUSTERS = 40
+ALIKE = 0.8  # correlation from which on a trial is a copy of another
+AT_ONCE = 256  # trials whose correlations with all are computed together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,6 +95,38 @@ def cluster(correlation: Array) -> Labels:
         if score > quality:
             best, quality = labels, score
     return best
+
+
+def alike(excess: ArrayLike) -> Labels:
+    """Label trials that are near copies of one another, shape (T, N) to (N,), from 0.
+
+    From the worst Sharpe ratio to the best, each trial that is not labelled yet gathers all others
+    without a label that correlate by 0.8 or more with it: copies of poor trials, by which a rank
+    could be bought, gather first. Trials that never move are alike.
+
+    Raises:
+        GateInputInvalid: a value is not finite.
+    """
+    values = returns_matrix(excess, "excess returns")
+    still = flat_columns(values)
+    standard = values - values.mean(axis=0)
+    spread = np.sqrt((standard**2).sum(axis=0))
+    standard /= np.where(still, 1.0, spread)
+    moving = np.flatnonzero(~still)
+    worst_first = moving[np.argsort(values.mean(axis=0)[moving] / spread[moving], kind="stable")]
+    standard = standard.astype(np.float32)  # for one comparison, and half as long
+    labels = np.full(values.shape[1], -1, dtype=np.int64)
+    count = 0
+    while (waiting := worst_first[labels[worst_first] < 0]).size:
+        leaders = waiting[:AT_ONCE]
+        near = standard[:, leaders].T @ standard >= ALIKE
+        for leader, copies in zip(leaders, near, strict=True):
+            if labels[leader] < 0:
+                labels[(labels < 0) & copies] = count
+                labels[leader] = count
+                count += 1
+    labels[still] = count
+    return labels
 
 
 def _silhouettes(distance: Array, labels: Labels) -> Array:

@@ -295,6 +295,7 @@ def split_ranks(  # pragma: no cover - compiled
     squares: Array,
     means: Array,
     floor: Array,
+    votes: Array,
 ) -> Array:
     """Rank out of sample of the column that is best in sample, for each split and its mirror.
 
@@ -304,13 +305,15 @@ def split_ranks(  # pragma: no cover - compiled
     Args:
         masks: shape (C,), half of all splits; the mirror of each is its complement.
         half, counts, sums, squares, means, floor: as for `split_performance`.
+        votes: shape (N,), of the columns, for the lead; shape (0,) = one each.
 
     Returns:
-        Shape (2 C, 3): rank, performance in sample, out of sample (signed squared Sharpe).
+        Shape (2 C, 4): rank, performance in sample, out of sample (signed squared Sharpe), and
+        lead: votes of the columns below less those of the columns above.
     """
     columns = means.size
     everything = (1 << (2 * half)) - 1
-    result = np.empty((2 * masks.size, 3))
+    result = np.empty((2 * masks.size, 4))
     first, second = np.empty(columns), np.empty(columns)
     for c in range(masks.size):
         mask, mirror = masks[c], everything ^ masks[c]
@@ -327,7 +330,11 @@ def split_ranks(  # pragma: no cover - compiled
             twice = 0  # columns below, and columns below or level, itself among them
             for k in range(columns):
                 twice += (outside[k] < chosen) + (outside[k] <= chosen)
+            lead = float(twice - columns) if votes.size == 0 else 0.0
+            for k in range(votes.size):
+                lead += votes[k] * (int(outside[k] < chosen) - int(outside[k] > chosen))
             result[2 * c + side, 0] = (twice + 1) / 2
             result[2 * c + side, 1] = best
             result[2 * c + side, 2] = chosen
+            result[2 * c + side, 3] = lead
     return result

@@ -16,7 +16,7 @@ from pipelines.gates.bootstrap import stationary_blocks
 from pipelines.gates.checks import flat_columns
 from pipelines.gates.evidence import Evidence
 from pipelines.gates.independence import Independence, independence
-from pipelines.gates.pbo import Overfitting, backtest_overfitting
+from pipelines.gates.pbo import Overfitting, judged_overfitting
 from pipelines.gates.policy import GatePolicy
 from pipelines.gates.sharpe import expected_best_sharpe, sampling_deviation, sharpe_ratios
 from pipelines.gates.spa import Superiority, superior_ability_on
@@ -91,7 +91,7 @@ def judge(
             "spa_p": found.spa.statistic,
             "reality_check_p": found.superiority.reality_check_p,
             "dsr": found.dsr.statistic,
-            "pbo": found.overfitting.pbo,
+            "pbo": found.overfitting.judged,
             "surviving_trials": len(surviving),
             "trials_effective": found.independent.effective,
             "trial_clusters": found.independent.clusters,
@@ -139,7 +139,7 @@ def _statistics(evidence: Evidence, policy: GatePolicy) -> _Statistics:
     if sharpes[column] < sharpes.max():
         spa = _of_the_best_only(spa, evidence, column, policy)
     independent = independence(excess)
-    overfitting = backtest_overfitting(excess, blocks=policy.pbo.blocks)
+    overfitting = judged_overfitting(excess, blocks=policy.pbo.blocks)
     dsr = dsr_verdict(
         excess[:, column],
         sharpes,

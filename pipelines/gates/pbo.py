@@ -3,6 +3,7 @@
 1. Cut the days into S blocks, keep each block's sums and sums of squares.
 2. For every choice of S / 2 blocks, find the best trial there and its rank in the other half.
 3. PBO is the share of choices in which that rank is at or below the median.
+4. The same with one vote for each cluster of trials that are alike; the worse of both is judged.
 """
 
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipelines.gates.checks import FLAT, returns_matrix
 from pipelines.gates.errors import GateInputInvalid
+from pipelines.gates.independence import Labels, alike
 from pipelines.gates.kernels import split_ranks
 
 Array = NDArray[np.float64]
 
 MOST_BLOCKS = 24  # 2.7 million splits
+ROUNDING = 1e-9  # of a vote; sums of fractions that differ by less are level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,6 +28,8 @@ class Overfitting:
 
     pbo: float  # share of splits with logit <= 0
     at_or_below_median: int  # splits with logit <= 0
+    at_or_below_clustered: int  # splits in which no more votes of clusters lie below than above
+    clusters: int  # of trials that are alike; N where each has a vote of its own
     logits: Array  # shape (C,), log of relative rank over its complement; 0 is the median
     in_sample: Array  # shape (C,), Sharpe ratio of the best trial where it was chosen, per period
     out_of_sample: Array  # shape (C,), the same trial's ratio in the other half, per period
@@ -38,8 +43,39 @@ class Overfitting:
         """Return the number of splits C = S over S / 2."""
         return self.logits.size
 
+    @property
+    def clustered(self) -> float:
+        """Return PBO with one vote for each cluster."""
+        return self.at_or_below_clustered / self.splits
 
-def backtest_overfitting(returns: ArrayLike, *, blocks: int) -> Overfitting:
+    @property
+    def judged(self) -> float:
+        """Return the worse of PBO by trials and by clusters."""
+        return max(self.pbo, self.clustered)
+
+
+def judged_overfitting(excess: ArrayLike, *, blocks: int) -> Overfitting:
+    """Cross-validate a study's trials, copies of one another sharing a vote.
+
+    PBO ranks the chosen trial among all, so whoever records a thousand near copies of a poor trial
+    lifts every other one above the median. With one vote for each cluster of trials that are
+    alike, copies are in vain: 150 of the worst trial take the plain PBO of a real sweep of 72 from
+    0.17 to 0.01 and the judged one to 0.15. It does not see junk that is no copy; that raises the
+    hurdle of the deflated Sharpe ratio instead.
+
+    Args:
+        excess: shape (T, N), per period, as for `backtest_overfitting`.
+        blocks: S.
+
+    Source: as for `backtest_overfitting`; one vote for a cluster as Lopez de Prado & Lewis (2019,
+        see `independence`) count one trial for a cluster.
+    """
+    return backtest_overfitting(excess, blocks=blocks, clusters=alike(excess))
+
+
+def backtest_overfitting(
+    returns: ArrayLike, *, blocks: int, clusters: Labels | None = None
+) -> Overfitting:
     """Combinatorially symmetric cross-validation (CSCV) with the Sharpe ratio as performance.
 
     Null that a PBO near one half speaks for: choosing the best in sample says nothing about rank
@@ -52,6 +88,7 @@ def backtest_overfitting(returns: ArrayLike, *, blocks: int) -> Overfitting:
         returns: shape (T, N), per period, T >= 2 S, N >= 2. Excess returns where selection is by
             excess Sharpe ratio.
         blocks: S, even, 2 to 24.
+        clusters: shape (N,), labels from 0; trials of one label share a vote. None = no two do.
 
     Raises:
         GateInputInvalid: an odd or absurd S, too few days or trials, or a value not finite.
@@ -72,15 +109,20 @@ def backtest_overfitting(returns: ArrayLike, *, blocks: int) -> Overfitting:
         )
     half = blocks // 2
     means = values.mean(axis=0)
-    ranks = split_ranks(_half_of_splits(blocks), half, *_subset_tables(values, means, blocks))
+    sizes = np.ones(columns, dtype=np.int64) if clusters is None else np.bincount(clusters)
+    votes = np.empty(0) if clusters is None else 1.0 / sizes[clusters]
+    tables = _subset_tables(values, means, blocks)
+    ranks = split_ranks(_half_of_splits(blocks), half, *tables, votes)
     relative = ranks[:, 0] / (columns + 1)
     logits = np.log(relative / (1 - relative))
-    ratios = np.sign(ranks[:, 1:]) * np.sqrt(np.abs(ranks[:, 1:]))
+    ratios = np.sign(ranks[:, 1:3]) * np.sqrt(np.abs(ranks[:, 1:3]))
     overfit = int((2 * ranks[:, 0] <= columns + 1).sum())
     slope, intercept = _line(ratios[:, 0], ratios[:, 1])
     return Overfitting(
         pbo=overfit / logits.size,
         at_or_below_median=overfit,
+        at_or_below_clustered=int((ranks[:, 3] <= ROUNDING).sum()),
+        clusters=sizes.size,
         logits=logits,
         in_sample=ratios[:, 0],
         out_of_sample=ratios[:, 1],

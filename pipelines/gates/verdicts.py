@@ -263,11 +263,19 @@ def _dsr_change(passed: bool, years: float, needed: float, flips: int, counted: 
 
 
 def pbo_verdict(result: Overfitting, *, policy: GatePolicy) -> GateVerdict:
-    """Judge the probability of backtest overfitting."""
+    """Judge the probability of backtest overfitting, by trials or by clusters of near copies.
+
+    The worse of both is judged: a field padded with copies makes the one by trials too low, a few
+    trials that stand for themselves may make the other so.
+    """
     ceiling, splits = policy.pbo.ceiling, result.splits
-    passed = result.pbo <= ceiling
+    passed = result.judged <= ceiling
     allowed = int(np.floor(ceiling * splits + 1e-9))
-    distance = abs(result.at_or_below_median - allowed)
+    found = max(result.at_or_below_median, result.at_or_below_clustered)
+    distance = abs(found - allowed)
+    field = "all trials"
+    if result.at_or_below_clustered > result.at_or_below_median:
+        field = f"{result.clusters} clusters of trials alike"
     root = sqrt(policy.sessions_per_year)
     change = (
         f"It would fail if {distance + 1:,} more of {splits:,} splits fell at or below the median."
@@ -278,18 +286,21 @@ def pbo_verdict(result: Overfitting, *, policy: GatePolicy) -> GateVerdict:
     return GateVerdict(
         gate="pbo",
         passed=passed,
-        statistic=result.pbo,
+        statistic=result.judged,
         threshold=ceiling,
         comparison="<=",
         reason=(
-            f"What was best in one half of history came in at or below the median of all trials in "
-            f"the other half in {_percent(result.pbo)} of {splits:,} splits; at most "
+            f"What was best in one half of history came in at or below the median of {field} in "
+            f"the other half in {_percent(result.judged)} of {splits:,} splits; at most "
             f"{_percent(ceiling)} is allowed."
         ),
         would_change=change,
         figures={
             "splits": splits,
             "blocks": result.blocks,
+            "pbo_by_trials": result.pbo,
+            "pbo_by_clusters": result.clustered,
+            "clusters_of_copies": result.clusters,
             "median_logit": float(np.median(result.logits)),
             "median_sharpe_in_sample": float(np.median(result.in_sample)) * root,
             "median_sharpe_out_of_sample": float(np.median(result.out_of_sample)) * root,

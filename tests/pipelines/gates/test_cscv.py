@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from pipelines.gates.errors import GateInputInvalid
-from pipelines.gates.pbo import backtest_overfitting
+from pipelines.gates.independence import alike
+from pipelines.gates.pbo import backtest_overfitting, judged_overfitting
 
 
 def brute_force(values: np.ndarray, blocks: int) -> list[tuple[float, float, float]]:
@@ -107,6 +108,80 @@ def test_a_trial_that_stands_still_in_a_half_has_a_ratio_of_zero_there():
     result = backtest_overfitting(beside, blocks=4)
     assert (result.in_sample == 0).all()  # standing still is best of all
     assert (result.logits > 0).all()
+
+
+# ---- a field padded with copies
+
+
+def sweep(seed: int, ideas: int = 12, settings: int = 3) -> np.ndarray:
+    """Ideas of different worth on common days, each in a few settings that correlate by 0.7."""
+    generator = np.random.default_rng(seed)
+    worth = np.linspace(-0.0008, 0.0008, ideas)
+    idea = worth + 0.01 * generator.normal(size=(1200, ideas))
+    return np.repeat(idea, settings, axis=1) + 0.0065 * generator.normal(
+        size=(1200, ideas * settings)
+    )
+
+
+def copies(trial: np.ndarray, number: int, likeness: float, seed: int) -> np.ndarray:
+    """Copies that correlate with a trial by `likeness` and earn the same."""
+    noise = np.random.default_rng(seed).normal(size=(len(trial), number))
+    noise -= noise.mean(axis=0)
+    return trial[:, None] + trial.std() * np.sqrt(likeness**-2 - 1) * noise
+
+
+@pytest.mark.parametrize("likeness", [0.9999, 0.97, 0.92])
+def test_copies_of_any_trial_take_little_off_the_judged_probability(likeness):
+    values = sweep(11)
+    order = np.argsort(values.mean(axis=0) / values.std(axis=0))
+    honest = judged_overfitting(values, blocks=8)
+    bought = []
+    for copied in (order[0], order[9], order[18], order[27], order[-1]):
+        padded = np.column_stack((values, copies(values[:, copied], 150, likeness, int(copied))))
+        found = judged_overfitting(padded, blocks=8)
+        assert found.judged >= honest.judged - 0.05
+        assert found.clusters <= honest.clusters + 3
+        bought.append(found.pbo)
+    assert min(bought) < honest.pbo - 0.1, "the plain probability can be bought"
+
+
+def test_copies_of_every_poor_trial_at_once_are_in_vain_too():
+    values = sweep(11)
+    order = np.argsort(values.mean(axis=0) / values.std(axis=0))
+    junk = [copies(values[:, k], 20, 0.97, int(k)) for k in order[:12]]
+    honest, found = (
+        judged_overfitting(field, blocks=8) for field in (values, np.column_stack((values, *junk)))
+    )
+    assert found.judged >= honest.judged - 0.05
+    assert found.pbo < honest.pbo - 0.2
+
+
+@given(seed=st.integers(0, 10**6), often=st.integers(2, 6))
+def test_repeating_a_trial_to_the_bit_changes_nothing_of_the_vote_of_clusters(seed, often):
+    values = noise(64, 5, seed)
+    once = backtest_overfitting(values, blocks=4)
+    repeated = np.repeat(values, [1, often, 1, 1, 2], axis=1)
+    again = judged_overfitting(repeated, blocks=4)
+    assert again.clustered == judged_overfitting(values, blocks=4).clustered
+    assert again.judged >= once.clustered
+
+
+def test_trials_that_are_not_alike_vote_as_they_are_ranked():
+    values = noise(400, 15, seed=8)
+    found = judged_overfitting(values, blocks=8)
+    assert found.clusters == 15
+    assert found.clustered == found.pbo == found.judged
+    assert found.pbo == backtest_overfitting(values, blocks=8).clustered
+
+
+@given(seed=st.integers(0, 10**6))
+def test_who_is_alike_does_not_depend_on_order(seed):
+    values = np.column_stack((sweep(seed, 4, 3)[:120], np.zeros((120, 2))))
+    order = np.random.default_rng(seed).permutation(values.shape[1])
+    labels, shuffled = alike(values), alike(values[:, order])
+    together = labels[:, None] == labels
+    assert np.array_equal(together[np.ix_(order, order)], shuffled[:, None] == shuffled)
+    assert together[-1, -2], "trials that never move are alike"
 
 
 @pytest.mark.parametrize(
