@@ -46,6 +46,7 @@ class Settings:
     venue_token: str = field(default="", repr=False)  # shared with that process
     database_role: str = ""  # MOUNT/NAME of Vault's database engine; "" = the URL's own user
     secrets: "Secrets | None" = field(default=None, repr=False, compare=False)
+    missing: Mapping[str, str] = field(default_factory=dict)  # variable -> why it is not known now
 
     @property
     def address(self) -> str:
@@ -69,6 +70,7 @@ def read_settings(
     *,
     workspace: Path | None = None,
     secrets: "Secrets | None" = None,
+    missing: Mapping[str, str] | None = None,
 ) -> Settings:
     """Read every SLUICE_* variable.
 
@@ -76,6 +78,8 @@ def read_settings(
         environ: the environment, its references to secrets looked up; nothing else is looked at.
         workspace: takes the place of SLUICE_WORKSPACE when a command line names one.
         secrets: where the references came from, for what changes while a process runs.
+        missing: variables that are set, to secrets that cannot be had now, and why. Their defaults
+            stand in their place: who goes on with such settings looks here first.
 
     Raises:
         SettingsInvalid: the first value that cannot be used, by variable name.
@@ -105,6 +109,7 @@ def read_settings(
         venue_token=_token(environ, "SLUICE_VENUE_TOKEN"),
         database_role=_role(environ, "SLUICE_DATABASE_ROLE"),
         secrets=secrets,
+        missing=missing or {},
     )
 
 

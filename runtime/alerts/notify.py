@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runtime.alerts.alert import Alert
-from runtime.errors import EscalationInvalid, NoticeFailed
+from runtime.errors import (
+    EscalationInvalid,
+    NoticeFailed,
+    SecretForbidden,
+    SecretMissing,
+    SecretUnavailable,
+)
+from runtime.secrets.source import SCHEME
 
 LOG_ADDRESS = "log:"
 log = logging.getLogger("sluice.alerts")
@@ -42,10 +49,29 @@ class AppriseNotifier:
     resolve: Callable[[str], str] = field(repr=False)  # a reference becomes an address
     timeout: int = 8  # seconds
 
-    def check(self) -> None:
-        """Refuse addresses that nothing can be sent to; EscalationInvalid names the receiver."""
-        for name in self.receivers:
-            self._target(name)
+    def check(self) -> dict[str, str]:
+        """Refuse addresses that nothing can be sent to.
+
+        Returns:
+            Receiver -> why its address is not known now: it refers to a secret that cannot be had.
+            After the first that waited for a source in vain, the others are not asked for.
+
+        Raises:
+            EscalationInvalid: an address that is known cannot be used; the text names its receiver.
+        """
+        unknown: dict[str, str] = {}
+        away = ""
+        for name, address in self.receivers.items():
+            if away and address.startswith(SCHEME):
+                unknown[name] = away
+                continue
+            try:
+                self._target(name)
+            except SecretUnavailable as error:
+                away = unknown[name] = str(error)
+            except (SecretMissing, SecretForbidden) as error:
+                unknown[name] = str(error)
+        return unknown
 
     def tell(self, receiver: str, alert: Alert, *, level: int) -> None:
         """Send one notice and wait until it was taken."""

@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.options import By, Json, Workspace, file_settings, workspace_settings
+from service.commands.options import (
+    By,
+    Json,
+    Workspace,
+    file_settings,
+    partial_settings,
+    workspace_settings,
+)
 from service.console import REFUSED, Output, reported
 
 if TYPE_CHECKING:
@@ -163,13 +170,15 @@ def watch(
     """Watch from outside: hear who falls silent, tell people, climb until somebody answers.
 
     Run it as a process of its own, best on another host that sees the same workspace. Who is told
-    is in the file that SLUICE_ALERTS names. Goes round every second until SIGINT or SIGTERM.
+    is in the file that SLUICE_ALERTS names. Goes round every second until SIGINT or SIGTERM. A
+    secret that cannot be had, with Vault down, is an alert itself: the watch does what it can
+    without, and takes the rest when Vault is back.
     """
     output = Output(as_json=json)
     with reported(output):
         from service.operator.watching import run
 
-        run(workspace_settings(workspace), output, tuple(expect or ("trade",)), once=once)
+        run(partial_settings(workspace), output, tuple(expect or ("trade",)), once=once)
 
 
 def _show(console: "Console", one: "Alert") -> None:

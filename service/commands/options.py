@@ -1,5 +1,6 @@
 """What the commands share: the options every one of them has, the settings they open, their end."""
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,6 +49,32 @@ def file_settings(workspace: Path | None) -> "Settings":
     settings = read_settings(secrets.without(), workspace=workspace)
     require_workspace(settings)
     return settings
+
+
+def partial_settings(workspace: Path | None) -> "Callable[[], Settings]":
+    """Return how to read as much of the settings as can be had now, and again later.
+
+    For the watch, which has to start with the source of secrets down and takes the rest when it is
+    back. What it cannot do without is the workspace.
+    """
+    import os
+    from datetime import timedelta
+
+    from runtime.clock import WallClock
+    from service.secrets.source import Secrets
+    from service.settings import SettingsInvalid, read_settings, require_workspace
+
+    secrets = Secrets(environ=os.environ, clock=WallClock(), patience=timedelta(seconds=1))
+
+    def read() -> "Settings":
+        known, missing = secrets.found()
+        if workspace is None and "SLUICE_WORKSPACE" in missing:
+            raise SettingsInvalid(f"SLUICE_WORKSPACE: {missing['SLUICE_WORKSPACE']}")
+        settings = read_settings(known, workspace=workspace, secrets=secrets, missing=missing)
+        require_workspace(settings)
+        return settings
+
+    return read
 
 
 def workspace_settings(workspace: Path | None) -> "Settings":

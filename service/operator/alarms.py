@@ -18,6 +18,7 @@ from runtime.alerts.heartbeat import Heart
 from runtime.alerts.notify import AppriseNotifier
 from runtime.alerts.watch import Condition, Finding, Watch
 from runtime.clock import Clock
+from runtime.errors import SecretUnavailable
 from runtime.kill.switch import KillSwitch
 from runtime.secrets.source import SCHEME, SecretRef
 from service.books.accounts import LIVE
@@ -103,30 +104,43 @@ class Alarms:
 
 
 def open_watch(settings: Settings, clock: Clock, *, expected: tuple[str, ...] = (TRADE,)) -> Watch:
-    """Put the watch together; every receiver's address is checked before the first round.
+    """Put the watch together; every receiver's address that is known is checked first.
+
+    What refers to a secret that cannot be had now is an alert of its own, told to everybody else.
 
     Raises:
         EscalationInvalid: the file of receivers and levels cannot be used.
     """
     escalation, records = read_escalation(settings.alerts), Records(settings)
+    notifier = open_notifier(settings, escalation)
     switch = KillSwitch.create(settings.workspace / "kill")
     return Watch(
         book=open_book(settings),
         escalation=escalation,
-        notifier=open_notifier(settings, escalation),
+        notifier=notifier,
         clock=clock,
         hearts=hearts(settings),
         expected=expected,
         conditions=(
             Condition(name="kill", look=lambda _: _stopped(switch)),
-            Condition(name="books", look=records.broken_books, every=RECORDS),
-            Condition(name="feed", look=records.late_feed, every=RECORDS),
+            Condition(
+                name="secrets",
+                look=lambda _: _unknown(settings, notifier),
+                every=RECORDS,
+                apart=True,
+            ),
+            Condition(name="books", look=records.broken_books, every=RECORDS, apart=True),
+            Condition(name="feed", look=records.late_feed, every=RECORDS, apart=True),
         ),
     )
 
 
 def open_notifier(settings: Settings, escalation: Escalation) -> AppriseNotifier:
-    """Return the way to the receivers; EscalationInvalid names one that cannot be reached."""
+    """Return the way to the receivers.
+
+    Raises:
+        EscalationInvalid: an address that is known cannot be used; the text names its receiver.
+    """
 
     def resolve(address: str) -> str:
         if not address.startswith(SCHEME) or settings.secrets is None:
@@ -142,6 +156,15 @@ def open_notifier(settings: Settings, escalation: Escalation) -> AppriseNotifier
 def feed_budget(settings: Settings, now: datetime) -> Budget:
     """Return how many sessions of the last sixty days ran on time, of those that were due."""
     return budget(FEED, Records(settings).events(), now)
+
+
+def _unknown(settings: Settings, notifier: AppriseNotifier) -> Iterable[Finding]:
+    """Find the settings and the receivers whose secrets cannot be had."""
+    for name, why in settings.missing.items():
+        yield Finding(key=f"secrets.{name}", title=f"{name} is not known", detail=why)
+    for name, why in notifier.check().items():
+        title = f"the address of receiver {name} is not known"
+        yield Finding(key=f"secrets.receiver.{name}", title=title, detail=why)
 
 
 def _stopped(switch: KillSwitch) -> Iterable[Finding]:
@@ -192,6 +215,9 @@ class Records:
     def _open(self) -> "Engine":
         from service.databases import open_runtime
 
+        for name in ("SLUICE_DATABASE_URL", "SLUICE_DATABASE_ROLE"):
+            if name in self.settings.missing:
+                raise SecretUnavailable(f"{name}: {self.settings.missing[name]}")
         if self._engine is None:
             self._engine = open_runtime(self.settings)
         return self._engine

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.clock import Clock
+from runtime.errors import SecretForbidden, SecretMissing, SecretUnavailable
 from runtime.secrets.environment import EnvSecrets, read_dotenv
 from runtime.secrets.keeper import Keeper, Kept
 from runtime.secrets.rotating import RotatingSecret
@@ -91,6 +92,29 @@ class Secrets:
         for name, ref in self.references().items():
             found[name] = self.source.read(ref.path, ref.field)
         return found
+
+    def found(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Look up what can be looked up now.
+
+        Returns:
+            The environment without the variables whose secret cannot be had, and variable -> why
+            of those. After the first that waited for the source in vain, no other is asked for.
+
+        Raises:
+            SettingsInvalid: the source itself is not configured.
+        """
+        known, missing, away = self.without(), dict[str, str](), ""
+        for name, ref in self.references().items():
+            try:
+                if not away:
+                    known[name] = self.source.read(ref.path, ref.field)
+            except SecretUnavailable as error:
+                away = str(error)
+            except (SecretMissing, SecretForbidden) as error:
+                missing[name] = str(error)
+            if away:
+                missing[name] = away
+        return known, missing
 
     def without(self) -> dict[str, str]:
         """Return the environment without the variables that refer to a secret; nothing is asked.

@@ -9,22 +9,26 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from email import message_from_string
+from pathlib import Path
 
 import pytest
 from litestar.testing import TestClient
 from typer.testing import CliRunner
 
-from runtime.clock import WallClock
+from runtime.clock import ReplayClock, WallClock
 from runtime.engine import SessionOutcome
 from runtime.kill.switch import KillSwitch
 from service.app import create_app
 from service.cli import app
 from service.operator.alarms import TRADE, Alarms, heart, open_book, open_watch
-from service.settings import read_settings
+from service.operator.watching import Rounds
+from service.secrets.source import Secrets
+from service.settings import Settings, read_settings
 from service.wiring import open_live
 from tests.fakes.receivers import mail_server, webhook
+from tests.fakes.vault import FakeVault, serving
 
 LEVELS = """
 [[level]]
@@ -62,8 +66,6 @@ def environ(tmp_path, received):
 
 @pytest.fixture
 def settings(environ):
-    from service.secrets.source import Secrets
-
     secrets = Secrets(environ=environ, clock=WallClock())
     return read_settings(secrets.resolved(), secrets=secrets)
 
@@ -95,7 +97,8 @@ def test_an_alert_reaches_a_webhook_and_a_mailbox_in_one_round(settings, receive
     _, posted, _, mails = received
     alarms = Alarms(open_book(settings), WallClock())
     alarms.session(outcome(unpriced=("AAPL", "MSFT")))
-    assert open_watch(settings, WallClock(), expected=()).round() == 2
+    watch = open_watch(settings, WallClock(), expected=())
+    assert watch.round() + watch.settle() == 2
     (hooked,) = posted
     assert hooked["title"] == "[page] 2026-11-20: not closed, no bar for AAPL, MSFT"
     assert "sluice alerts ack" in hooked["message"]
@@ -112,6 +115,7 @@ def test_a_stopped_scope_is_told_and_over_when_it_is_released(settings, received
     switch.engage("symbol.AAPL", "wrong prices", by="ada", at=WallClock().now())
     watch = open_watch(settings, WallClock(), expected=())
     watch.round()
+    watch.settle()
     (alert,) = watch.book.open()
     assert (alert.title, alert.detail) == ("symbol.AAPL is stopped by ada", "wrong prices")
     assert len(received[1]) == 1
@@ -168,6 +172,63 @@ def test_a_killed_process_is_missed_by_the_watch_of_another(environ, settings, r
     assert child.returncode == 0, said
     assert "Watching" in said
     assert (settings.workspace / "hearts" / "watch.beat").is_file()
+
+
+def test_with_vault_down_the_watch_starts_tells_whom_it_can_and_takes_the_rest_when_it_is_back(
+    environ, received
+):
+    """Settings and a receiver refer to Vault: it is sealed at first, and opened meanwhile."""
+    hook, posted, _, mails = received
+    vault = FakeVault(clock=WallClock())
+    vault.sealed = True
+    database = f"sqlite:///{environ['SLUICE_WORKSPACE']}/elsewhere.db"
+    with serving(vault) as address:
+        variables = environ | {
+            "SLUICE_SECRETS": "vault",
+            "VAULT_ADDR": address,
+            "VAULT_TOKEN": vault.root,
+            "SLUICE_DATABASE_URL": "secret:db#url",
+        }
+        clock = ReplayClock(datetime(2026, 11, 20, 14, tzinfo=UTC))
+        secrets = Secrets(environ=variables, clock=clock, patience=timedelta(seconds=0.1))
+
+        def read() -> Settings:
+            known, missing = secrets.found()
+            return read_settings(known, secrets=secrets, missing=missing)
+
+        rounds = Rounds.begin(read, clock, ())
+        assert list(rounds.settings.missing) == ["SLUICE_DATABASE_URL"]
+        rounds.watch.glance = 30
+        rounds.go()
+        rounds.watch.settle()
+        titles = {one.title for one in rounds.watch.book.open()}
+        assert titles == {
+            "SLUICE_DATABASE_URL is not known",
+            "the address of receiver hook is not known",
+            "books cannot be looked at",
+            "feed cannot be looked at",
+        }
+        assert len(mails) == 4  # the desk's address needs no secret
+        assert not posted
+        assert not Path(environ["SLUICE_WORKSPACE"], "runtime.db").exists()  # no default stood in
+
+        vault.sealed = False
+        admin = Secrets(environ=variables, clock=clock)
+        admin.vault.write("db", {"url": database}, expected=0)
+        admin.vault.write("alerts", {"hook": f"json://127.0.0.1:{hook}/h"}, expected=0)
+        until = time.monotonic() + 30
+        while rounds.settings.missing and time.monotonic() < until:
+            clock.advance(clock.now() + timedelta(seconds=10))
+            rounds.go()
+            time.sleep(0.02)
+        assert rounds.settings.database_url == database
+        rounds.watch.glance = 30
+        for _ in range(4):
+            clock.advance(clock.now() + timedelta(seconds=31))
+            rounds.go()
+            rounds.watch.settle()
+    assert rounds.watch.book.open() == ()
+    assert "[page] SLUICE_DATABASE_URL is not known" in {one["title"] for one in posted}
 
 
 def test_over_rest_an_alert_is_read_by_anybody_and_taken_by_an_operator(settings):

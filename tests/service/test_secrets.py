@@ -204,3 +204,9 @@ def test_the_kill_switch_and_the_alerts_need_no_secret(tmp_path):
     assert stopped.exit_code == 0, stopped.output
     assert (tmp_path / "ws" / "kill" / "all").is_file()
     assert "no alert is open" in run("alerts", "list").output
+    watched = run("alerts", "watch", "--once")
+    assert watched.exit_code == 0, watched.output
+    assert "without SLUICE_DATABASE_URL, SLUICE_OPERATOR_TOKEN for now" in watched.output
+    said = run("alerts", "list").output
+    assert "all is stopped by ada" in said
+    assert "SLUICE_DATABASE_URL is not known" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -93,7 +94,7 @@ def test_a_page_climbs_at_0_15_30_and_60_minutes_until_it_is_taken(watch, book, 
         at(clock, minute)
         watch.round()
         heard[minute], told.heard = told.heard, []
-    assert {minute: said for minute, said in heard.items() if said} == {
+    assert {minute: sorted(said) for minute, said in heard.items() if said} == {
         0: [("desk", "trade.breaks", 0)],
         15: [("desk", "trade.breaks", 1), ("oncall", "trade.breaks", 1)],
         30: [("oncall", "trade.breaks", 2)],
@@ -131,7 +132,7 @@ def test_a_watch_that_was_down_makes_up_for_every_level_it_missed(
     book.sound("trade.breaks", "a break", at=START)
     at(clock, 31)
     watch.round()
-    assert [(who, level) for who, _, level in told.heard] == [
+    assert sorted((who, level) for who, _, level in told.heard) == [
         ("desk", 0),
         ("desk", 1),
         ("oncall", 1),
@@ -162,7 +163,66 @@ def test_a_receiver_that_is_away_is_tried_again_and_the_others_are_told(watch, b
     assert {who for who, _, _ in told.heard} == {"desk"}
     told.down = set()
     watch.round()
+    assert {who for who, _, _ in told.heard} == {"desk"}  # it is left alone for a second
+    clock.advance(clock.now() + timedelta(seconds=1))
+    watch.round()
     assert told.heard[-1] == ("oncall", "trade.breaks", 1)
+
+
+def test_a_receiver_that_stays_away_is_tried_less_and_less_and_others_never_wait_for_it(
+    watch, book, told, clock
+):
+    tries = []
+
+    def tell(receiver, alert, *, level):
+        if receiver == "desk":
+            tries.append((clock.now() - START).total_seconds())
+            raise NoticeFailed("the desk was not reached")
+        told.heard.append((receiver, alert.key, level))
+
+    watch.notifier.tell = tell
+    book.sound("trade.breaks", "a break", at=START - 16 * MINUTE)
+    for second in range(121):
+        clock.advance(START + timedelta(seconds=second))
+        watch.round()
+    assert tries == [0, 1, 3, 7, 15, 31, 61, 91]
+    assert told.heard == [("oncall", "trade.breaks", 1)]
+
+
+def test_a_receiver_and_a_database_that_hang_hold_up_neither_others_nor_the_next_round(
+    watch, book, told, clock
+):
+    hanging, looks = threading.Event(), []
+
+    def tell(receiver, alert, *, level):
+        if receiver == "desk":
+            hanging.wait(30)
+        told.heard.append((receiver, alert.key, level))
+
+    def look(_now):
+        looks.append(None)
+        hanging.wait(30)
+        return ()
+
+    watch.notifier.tell, watch.patience, watch.glance = tell, 0.05, 0.01
+    watch.conditions = (Condition(name="books", look=look, apart=True),)
+    book.sound("trade.breaks", "a break", at=START - 16 * MINUTE)
+    for second in (0, 1, 2):
+        clock.advance(START + timedelta(seconds=second))
+        watch.round()
+    assert told.heard == [("oncall", "trade.breaks", 1)]
+    assert "books.blind" not in {one.key for one in book.open()}
+    clock.advance(START + timedelta(seconds=10))
+    watch.round()
+    (blind,) = [one for one in book.open() if one.key == "books.blind"]
+    assert "no answer within 10 s" in blind.detail
+    assert len(looks) == 1  # one look at a time
+    hanging.set()
+    assert watch.settle() >= 2
+    assert ("desk", "trade.breaks", 0) in told.heard
+    watch.glance = 30
+    watch.round()
+    assert "books.blind" not in {one.key for one in book.open()}
 
 
 def test_a_repeat_is_the_same_alert_until_it_is_over(book):
