@@ -1,4 +1,4 @@
-"""`sluice explain`: what each input did to a decision, by deciding again without it."""
+"""`sluice explain`: how sure a decision was, and what each input did to it, decided again."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +12,25 @@ from service.console import OK, Output, reported
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from runtime.bundles.contract import DeclaredConfidence
     from runtime.bundles.explain import Ablation
+    from runtime.domain import Signal
     from service.settings import Settings
 
 LIVE = "Live"
 SHOWN = 3  # symbols named per input
 
 app = typer.Typer()
+
+
+class Sure(msgspec.Struct, frozen=True, kw_only=True):
+    """How sure a decision said it was of each symbol."""
+
+    of: str  # model whose calibrated confidence it is
+    means: str  # which event happens as often as it says
+    abstains_below: float | None  # a less confident symbol has no weight
+    values: tuple[float, ...]  # (n,), 0 to 1
+    abstained: tuple[str, ...]  # symbols below it
 
 
 class ExplainAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +41,7 @@ class ExplainAnswer(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str
     symbols: tuple[str, ...]  # row order of every score and weight
     inputs: tuple["Ablation", ...]  # the one that moved most first
+    confidence: Sure | None = None  # None if its bundle does not say
 
 
 @app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice explain 2020-07-31[/bold]")
@@ -72,7 +85,9 @@ def show_ablations(settings: "Settings", output: Output, identifier: str) -> int
     record = kept.record
     bundle = load_bundle(settings.bundles / record.bundle, load_trusted(settings.trusted_keys))
     again = bundle.session.run(record.inputs)
-    if tuple(again.weight.tolist()) != record.weights:
+    said = tuple(signal.confidence for signal in record.signals)
+    sure = said if again.confidence is None else tuple(again.confidence.tolist())
+    if (tuple(again.weight.tolist()), sure) != (record.weights, said):
         raise JournalBroken(f"bundle {record.bundle} no longer decides what decision {found} says")
     answer = ExplainAnswer(
         decision_id=found,
@@ -80,9 +95,28 @@ def show_ablations(settings: "Settings", output: Output, identifier: str) -> int
         bundle=record.bundle,
         symbols=record.symbols,
         inputs=ablate(bundle.session, bundle.inputs, record.inputs),
+        confidence=_sure(bundle.manifest.confidence, record.signals),
     )
     output.answer(answer, lambda console: _show(console, answer))
     return OK
+
+
+def _sure(
+    declared: "DeclaredConfidence | msgspec.UnsetType", signals: tuple["Signal", ...]
+) -> Sure | None:
+    """Return what a decision said of its confidence; None if its bundle declares none."""
+    if declared is msgspec.UNSET:
+        return None
+    floor = declared.abstains_below
+    return Sure(
+        of=declared.of,
+        means=declared.means,
+        abstains_below=floor,
+        values=tuple(one.confidence for one in signals),
+        abstained=tuple(
+            one.symbol for one in signals if floor is not None and one.confidence < floor
+        ),
+    )
 
 
 def _show(console: "Console", answer: ExplainAnswer) -> None:
@@ -99,3 +133,15 @@ def _show(console: "Console", answer: ExplainAnswer) -> None:
         words = ", ".join(f"{symbol} {weight:+.2%}" for weight, symbol in most[:SHOWN] if weight)
         table.add_row(one.input, one.neutral, f"{one.moved:.2%}", one.refused or words or "none")
     console.print(table)
+    if answer.confidence is not None:
+        _show_confidence(console, answer.confidence, answer.symbols)
+
+
+def _show_confidence(console: "Console", sure: Sure, symbols: tuple[str, ...]) -> None:
+    most = sorted(zip(sure.values, symbols, strict=True), reverse=True)
+    words = ", ".join(f"{symbol} {value:.1%}" for value, symbol in most[:SHOWN])
+    console.print(f"\nconfidence of {sure.of}: {words}; the least is {most[-1][0]:.1%}")
+    console.print(f"it is {sure.means}", style="dim")
+    if sure.abstains_below is not None:
+        names = ", ".join(sure.abstained) or "none"
+        console.print(f"below {sure.abstains_below:.1%} a symbol has no weight: {names}")

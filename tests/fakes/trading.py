@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -88,8 +88,21 @@ def walk_reader(start: date, end: date, *, seed: int = 7) -> WalkReader:
     return WalkReader(sessions=sessions, values=level * np.exp(np.cumsum(market + own, axis=0)))
 
 
-def promoted_workspace(folder: Path, *, schedule: str = "month_end") -> Settings:
-    """Return settings of a workspace with a ledger, a signed bundle and that bundle active."""
+def promoted_workspace(
+    folder: Path,
+    *,
+    schedule: str = "month_end",
+    files: Mapping[str, bytes] | None = None,
+    **said: object,
+) -> Settings:
+    """Return settings of a workspace with a ledger, a signed bundle and that bundle active.
+
+    Args:
+        folder: of the workspace.
+        schedule: of the bundle.
+        files: content of the bundle in place of the tilt's.
+        said: more of the manifest.
+    """
     settings = read_settings({}, workspace=folder)
     trial = _record_trial(folder)
     signer = tilt_signer(folder / "keys")
@@ -101,9 +114,11 @@ def promoted_workspace(folder: Path, *, schedule: str = "month_end") -> Settings
             _verdict("spa", True, 0.008),
             _verdict("dsr", False, 0.73),
         ),
+        **said,
     )
-    files = tilt_files(SYMBOLS) | {"notebook.ipynb": json.dumps(NOTEBOOK).encode()}
-    bundle = tilt_bundle(settings.bundles, signer, manifest=manifest, files=files)
+    notebook = {"notebook.ipynb": json.dumps(NOTEBOOK).encode()}
+    content = tilt_files(SYMBOLS) | dict(files or {}) | notebook
+    bundle = tilt_bundle(settings.bundles, signer, manifest=manifest, files=content)
     Registry(open_database(settings.database_url)).activate(
         Promoted(study="tilt", bundle=bundle.name, version=1, stage="staging"),
         by="alice",
@@ -155,9 +170,11 @@ def traded_workspace(
     start: date = date(2017, 1, 3),
     end: date = date(2017, 6, 30),
     schedule: str = "month_end",
+    files: Mapping[str, bytes] | None = None,
+    **said: object,
 ) -> tuple[Settings, ReplayResult]:
     """Return a promoted workspace whose bundle has traded from `start` to `end`."""
-    settings = promoted_workspace(folder, schedule=schedule)
+    settings = promoted_workspace(folder, schedule=schedule, files=files, **said)
     return settings, trade(settings, start, end)
 
 
