@@ -14,7 +14,8 @@ from pipelines.evaluate import Trial, evaluate_trial
 from pipelines.fills import fills
 from pipelines.gates.policy import default_policy
 from pipelines.judge import judge_study
-from pipelines.lint import lint
+from pipelines.lint import LintReport
+from pipelines.lint import lint as lint_trial
 from pipelines.models.counting import LedgerCounter
 from pipelines.models.declared import Barriers, Confidence, ForwardReturn, Trained
 from pipelines.models.export import export_verdict
@@ -27,7 +28,7 @@ from pipelines.study import Parameter, Period, Study
 from pipelines.vectorbt_check import comparison, cross_check, statistics
 from pipelines.workspace import Workspace, open_workspace
 from runtime.bundles.inference import DecisionSession
-from runtime.bundles.inputs import CurrentWeights, Latest, Window, gather
+from runtime.bundles.inputs import Array, CurrentWeights, Latest, Window, gather
 from runtime.execution.stops import Stops
 
 __all__ = [
@@ -122,6 +123,26 @@ def training_rows(
     """Collect what a declared model learns from: all of it known before the first decision."""
     place = workspace or _here()
     return training_set(model, strategy, place.research_reader(study), study)
+
+
+def lint(
+    trial: Trial,
+    *,
+    capital: float = 1_000_000.0,
+    daily_notional: Array | None = None,
+    workspace: Workspace | None = None,
+) -> LintReport:
+    """Check a recorded trial for what usually turns a fine backtest into a bad surprise.
+
+    Args:
+        trial: as `submit` returned it.
+        capital: quote currency that is meant to be run with it.
+        daily_notional: shape (n,), quote currency that trades in each symbol a day, if known.
+        workspace: whose ledger says how often the question was tried; None = the one this kernel
+            stands in.
+    """
+    charge = (workspace or _here()).ledger().charge(trial.definition.study.name)
+    return lint_trial(trial, capital=capital, daily_notional=daily_notional, charge=charge)
 
 
 def count_tries(

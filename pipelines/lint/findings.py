@@ -25,6 +25,21 @@ class Finding:
     advice: str = ""  # what to do; empty when fine
 
 
+def alarm(rule: str, seen: str, advice: str) -> Finding:
+    """Return a rule's answer that the figures are not to be believed."""
+    return Finding(rule=rule, level="alarm", seen=seen, advice=advice)
+
+
+def note(rule: str, seen: str, advice: str) -> Finding:
+    """Return a rule's answer that is worth reading."""
+    return Finding(rule=rule, level="note", seen=seen, advice=advice)
+
+
+def fine(rule: str, seen: str) -> Finding:
+    """Return a rule's answer that nothing is amiss."""
+    return Finding(rule=rule, level="fine", seen=seen)
+
+
 @dataclass(frozen=True, slots=True)
 class LintReport:
     """Every rule's answer, alarms first."""

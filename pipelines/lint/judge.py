@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from featurestore.universes import Universe, universe
 from pipelines.backtest import Backtest
 from pipelines.evaluate import Trial
+from pipelines.ledger import Charge
 from pipelines.lint import rules
 from pipelines.lint.findings import LintReport
 from pipelines.study import Study
@@ -24,6 +25,7 @@ class Context:
     survivors: bool  # the universe was drawn up with knowledge of who survived
     capital: float  # quote currency that is meant to be run
     daily_notional: Array | None = None  # (n,), quote currency traded a day; None = unknown
+    charge: Charge | None = None  # how often the question was tried; None = no ledger at hand
 
     @classmethod
     def of(
@@ -33,6 +35,7 @@ class Context:
         *,
         capital: float = 1_000_000.0,
         daily_notional: Array | None = None,
+        charge: Charge | None = None,
     ) -> "Context":
         """Return the context of a study's trials."""
         return cls(
@@ -43,6 +46,7 @@ class Context:
             survivors=members.survivors,
             capital=capital,
             daily_notional=daily_notional,
+            charge=charge,
         )
 
 
@@ -57,7 +61,10 @@ def lint_backtest(result: Backtest, context: Context) -> LintReport:
         rules.few_days(result),
         rules.too_good(result),
         rules.too_many_parameters(
-            result, parameters=context.parameters, configurations=context.configurations
+            result,
+            parameters=context.parameters,
+            configurations=context.configurations,
+            charge=context.charge,
         ),
         rules.capacity(
             result,
@@ -72,7 +79,11 @@ def lint_backtest(result: Backtest, context: Context) -> LintReport:
 
 
 def lint(
-    trial: Trial, *, capital: float = 1_000_000.0, daily_notional: Array | None = None
+    trial: Trial,
+    *,
+    capital: float = 1_000_000.0,
+    daily_notional: Array | None = None,
+    charge: Charge | None = None,
 ) -> LintReport:
     """Check a recorded trial for what usually turns a fine backtest into a bad surprise.
 
@@ -80,9 +91,14 @@ def lint(
         trial: as `submit` returned it.
         capital: quote currency that is meant to be run with it.
         daily_notional: shape (n,), quote currency that trades in each symbol a day, if known.
+        charge: from `Ledger.charge`; None = only the declared search space is known.
     """
     study = trial.definition.study
     context = Context.of(
-        study, universe(study.universe), capital=capital, daily_notional=daily_notional
+        study,
+        universe(study.universe),
+        capital=capital,
+        daily_notional=daily_notional,
+        charge=charge,
     )
     return lint_backtest(trial.backtest, context)

@@ -11,7 +11,8 @@ import numpy as np
 from pipelines.backtest import Backtest
 from pipelines.books import keep_books
 from pipelines.errors import StrategyInvalid
-from pipelines.lint.findings import Finding
+from pipelines.ledger.scopes import Charge
+from pipelines.lint.findings import Finding, alarm, fine, note
 from pipelines.performance import SESSIONS_PER_YEAR, sharpe
 from runtime.bundles.contract import SizingPolicy
 from runtime.bundles.inputs import Array
@@ -38,27 +39,24 @@ def zero_trades(result: Backtest) -> Finding:
     idle = int((result.books.traded == 0.0).sum())
     count = f"{traded} orders at {len(result.decided_at)} decisions"
     if traded == 0:
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"Nothing was ever traded: {count}.",
-            advice="Look at one decision with preview(): are all weights zero, or the inputs flat?",
+        return alarm(
+            rule,
+            f"Nothing was ever traded: {count}.",
+            "Look at one decision with preview(): are all weights zero, or the inputs flat?",
         )
     if traded < FEW_TRADES:
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"Only {count}; below {FEW_TRADES} bets the mean return is chance.",
-            advice="Use a denser schedule, a longer window or a wider universe.",
+        return alarm(
+            rule,
+            f"Only {count}; below {FEW_TRADES} bets the mean return is chance.",
+            "Use a denser schedule, a longer window or a wider universe.",
         )
     if idle > len(result.decided_at) // 2:
-        return Finding(
-            rule=rule,
-            level="note",
-            seen=f"{idle} of {len(result.decided_at)} decisions traded nothing.",
-            advice="If that is not meant, compare the condition with the range of its input.",
+        return note(
+            rule,
+            f"{idle} of {len(result.decided_at)} decisions traded nothing.",
+            "If that is not meant, compare the condition with the range of its input.",
         )
-    return Finding(rule=rule, level="fine", seen=f"{count}.")
+    return fine(rule, f"{count}.")
 
 
 def flat_equity(result: Backtest) -> Finding:
@@ -67,14 +65,13 @@ def flat_equity(result: Backtest) -> Finding:
     run, end = _longest_run(result.net == 0.0)
     if run >= FLAT_RUN:
         first, last = result.dates[end - run + 1], result.dates[end]
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"Equity does not move for {run} sessions, {first} to {last}.",
-            advice="Check whether prices stood still then, or no position was held; "
+        return alarm(
+            rule,
+            f"Equity does not move for {run} sessions, {first} to {last}.",
+            "Check whether prices stood still then, or no position was held; "
             "a Sharpe ratio over idle months flatters the strategy's risk.",
         )
-    return Finding(rule=rule, level="fine", seen=f"Longest standstill: {run} sessions.")
+    return fine(rule, f"Longest standstill: {run} sessions.")
 
 
 def same_bar_fills(result: Backtest) -> Finding:
@@ -85,14 +82,13 @@ def same_bar_fills(result: Backtest) -> Finding:
         at.date() for at, day in zip(result.decided_at, filled_on, strict=True) if day <= at.date()
     ]
     if early:
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"{len(early)} of {len(filled_on)} decisions are filled at or before the close "
+        return alarm(
+            rule,
+            f"{len(early)} of {len(filled_on)} decisions are filled at or before the close "
             f"they were made from, first {early[0]}.",
-            advice="Fill on the next bar: a close that decides cannot be traded at as well.",
+            "Fill on the next bar: a close that decides cannot be traded at as well.",
         )
-    return Finding(rule=rule, level="fine", seen="Every fill is later than its decision.")
+    return fine(rule, "Every fill is later than its decision.")
 
 
 def stale_fills(result: Backtest) -> Finding:
@@ -109,14 +105,13 @@ def stale_fills(result: Backtest) -> Finding:
     seen = f"{share:.1%} of traded notional met a close that was unchanged for {STALE_RUN} sessions"
     if share > STALE_SHARE:
         worst = result.symbols[int(np.where(stale, flows, 0.0).sum(axis=0).argmax())]
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"{seen}, most of it in {worst}.",
-            advice="A price that does not move is often a price nobody traded at: find out whether "
+        return alarm(
+            rule,
+            f"{seen}, most of it in {worst}.",
+            "A price that does not move is often a price nobody traded at: find out whether "
             "the feed was filled forward, and drop the name for those sessions.",
         )
-    return Finding(rule=rule, level="fine", seen=f"{seen}.")
+    return fine(rule, f"{seen}.")
 
 
 def late_fills(result: Backtest, *, cost_rate: float, invested: float) -> Finding:
@@ -124,20 +119,19 @@ def late_fills(result: Backtest, *, cost_rate: float, invested: float) -> Findin
     rule = "late fills"
     excess = float(result.excess.mean()) * SESSIONS_PER_YEAR
     if excess <= 0.0 or len(result.fill_rows) < 2:
-        return Finding(rule=rule, level="fine", seen="There is no excess return to lose by delay.")
+        return fine(rule, "There is no excess return to lose by delay.")
     late = _delayed(result, cost_rate=cost_rate, invested=invested)
     base = result.benchmark[1:]
     left = float((late - base).mean()) * SESSIONS_PER_YEAR
     seen = f"One session later the yearly excess is {left:.2%} instead of {excess:.2%}"
     if left < (1.0 - LOST_BY_DELAY) * excess:
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"{seen}.",
-            advice="The gain sits in the first session after the decision: look for a feature that "
+        return alarm(
+            rule,
+            f"{seen}.",
+            "The gain sits in the first session after the decision: look for a feature that "
             "is known later than it claims, or for a bounce between bid and ask.",
         )
-    return Finding(rule=rule, level="fine", seen=f"{seen}.")
+    return fine(rule, f"{seen}.")
 
 
 def few_days(result: Backtest) -> Finding:
@@ -147,21 +141,20 @@ def few_days(result: Backtest) -> Finding:
     total = float(excess.sum())
     days = excess.size
     if total <= 0.0:
-        return Finding(rule=rule, level="fine", seen="There is no excess return to depend on.")
+        return fine(rule, "There is no excess return to depend on.")
     best = np.sort(excess)[::-1]
     needed = int(np.searchsorted(np.cumsum(best), total)) + 1
     bound = max(FEW_DAYS_AT_LEAST, round(FEW_DAYS * days))
     seen = f"Without its best {needed} of {days} days nothing is left of the excess return"
     if needed <= bound:
         when = ", ".join(str(result.dates[i]) for i in np.argsort(-excess)[: min(needed, 3)])
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"{seen}; the largest: {when}.",
-            advice="Look at those days one by one: an unadjusted split, a bad print or one event "
+        return alarm(
+            rule,
+            f"{seen}; the largest: {when}.",
+            "Look at those days one by one: an unadjusted split, a bad print or one event "
             "makes the result. What the rule earned on all other days is what it can repeat.",
         )
-    return Finding(rule=rule, level="fine", seen=f"{seen}.")
+    return fine(rule, f"{seen}.")
 
 
 def too_good(result: Backtest) -> Finding:
@@ -170,21 +163,23 @@ def too_good(result: Backtest) -> Finding:
     ratio = sharpe(result.excess)
     seen = f"Sharpe ratio in excess of the benchmark: {ratio:.2f} a year"
     if ratio > TOO_GOOD:
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"{seen}, above {TOO_GOOD:g}.",
-            advice="Suspect the future first: check each feature's known_at, the fill's bar, and "
+        return alarm(
+            rule,
+            f"{seen}, above {TOO_GOOD:g}.",
+            "Suspect the future first: check each feature's known_at, the fill's bar, and "
             "prices that were adjusted with later knowledge.",
         )
-    return Finding(rule=rule, level="fine", seen=f"{seen}.")
+    return fine(rule, f"{seen}.")
 
 
-def too_many_parameters(result: Backtest, *, parameters: int, configurations: int) -> Finding:
-    """Judge the width of the search against the length of the history.
+def too_many_parameters(
+    result: Backtest, *, parameters: int, configurations: int, charge: Charge | None = None
+) -> Finding:
+    """Judge how wide is searched, and how often was tried, against the length of the history.
 
     The luckiest of N worthless configurations is expected to show, over Y years, an annual Sharpe
-    ratio of ((1 - gamma) z(1 - 1/N) + gamma z(1 - 1/(N e))) / sqrt(Y).
+    ratio of ((1 - gamma) z(1 - 1/N) + gamma z(1 - 1/(N e))) / sqrt(Y). N is what the ledger charges
+    the question with, at its upper end, or the declared search space while that is wider.
 
     Source: Bailey, Borwein, Lopez de Prado & Zhu (2014), "Pseudo-Mathematics and Financial
         Charlatanism", Notices of the AMS 61(5), 458-471, proposition 1 and theorem 2.
@@ -192,25 +187,27 @@ def too_many_parameters(result: Backtest, *, parameters: int, configurations: in
     rule = "too many parameters"
     decisions = len(result.decided_at)
     years = len(result.dates) / SESSIONS_PER_YEAR
-    luck = luckiest_sharpe(configurations) / math.sqrt(years)
+    tries = configurations if charge is None else max(configurations, charge.at_most)
+    luck = luckiest_sharpe(tries) / math.sqrt(years)
     ratio = sharpe(result.excess)
     size = f"{parameters} parameters, {configurations} configurations, {decisions} decisions"
-    if configurations > decisions or parameters > MANY_PARAMETERS:
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"{size}: luck alone would show a Sharpe ratio of {luck:.2f}.",
-            advice="Fix what theory or convention can fix; let data choose among a few points.",
+    if charge is not None:
+        size = f"{parameters} parameters, {configurations} configurations, {_tried(charge)}, "
+        size += f"{decisions} decisions"
+    if tries > decisions or parameters > MANY_PARAMETERS:
+        return alarm(
+            rule,
+            f"{size}: luck alone would show a Sharpe ratio of {luck:.2f}.",
+            "Fix what theory or convention can fix; let data choose among a few points.",
         )
     seen = f"{size}. Luck alone would show {luck:.2f} in {years:.0f} years, this trial {ratio:.2f}."
-    if ratio < luck:
-        return Finding(
-            rule=rule,
-            level="note",
-            seen=seen,
-            advice=_hurdle_advice(configurations, ratio),
-        )
-    return Finding(rule=rule, level="fine", seen=seen)
+    return note(rule, seen, _hurdle_advice(tries, ratio)) if ratio < luck else fine(rule, seen)
+
+
+def _tried(charge: Charge) -> str:
+    """Say how often the question was tried; a range where reads left no trial."""
+    least = "" if charge.at_least == charge.at_most else f"{charge.at_least} to "
+    return f"{least}{charge.at_most} {'try' if charge.at_most == 1 else 'tries'} on record"
 
 
 def luckiest_sharpe(configurations: int) -> float:
@@ -242,36 +239,32 @@ def capacity(
     even = break_even_cost(result)
     seen = f"The excess ends at costs of {1e4 * even:.0f} bp; {1e4 * cost_rate:g} bp are charged"
     if even == 0.0:
-        return Finding(
-            rule=rule,
-            level="note",
-            seen="There is no excess return even before costs.",
-            advice="Nothing is left for costs to take; the idea, not its execution, needs work.",
+        return note(
+            rule,
+            "There is no excess return even before costs.",
+            "Nothing is left for costs to take; the idea, not its execution, needs work.",
         )
     if even < BREAK_EVEN * cost_rate:
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"{seen}.",
-            advice="Trade less: a slower schedule, a band around the held weights, fewer switches.",
+        return alarm(
+            rule,
+            f"{seen}.",
+            "Trade less: a slower schedule, a band around the held weights, fewer switches.",
         )
     if daily_notional is None:
-        return Finding(
-            rule=rule,
-            level="note",
-            seen=f"{seen}; no traded volume is known, so impact was not judged.",
-            advice="Pass daily_notional (quote currency that trades in each symbol a day).",
+        return note(
+            rule,
+            f"{seen}; no traded volume is known, so impact was not judged.",
+            "Pass daily_notional (quote currency that trades in each symbol a day).",
         )
     most = capital_at_half(result, daily_notional)
     said = f"{seen}; at a capital of {most:,.0f} impact takes half of the excess"
     if most < capital:
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"{said}, and {capital:,.0f} is meant to be run.",
-            advice="Run less, spread orders over sessions, or leave out the thin names.",
+        return alarm(
+            rule,
+            f"{said}, and {capital:,.0f} is meant to be run.",
+            "Run less, spread orders over sessions, or leave out the thin names.",
         )
-    return Finding(rule=rule, level="fine", seen=f"{said}.")
+    return fine(rule, f"{said}.")
 
 
 def break_even_cost(result: Backtest) -> float:
@@ -310,28 +303,26 @@ def overdrawn(result: Backtest) -> Finding:
     seen = f"Lowest cash after a fill: {low:.1%} of equity"
     if low < OVERDRAWN:
         day = result.dates[int(result.fill_rows[int(share.argmin())])]
-        return Finding(
-            rule=rule,
-            level="alarm",
-            seen=f"{seen}, on {day}.",
-            advice="That is borrowed money without interest: lower `invested`, or keep the gross "
+        return alarm(
+            rule,
+            f"{seen}, on {day}.",
+            "That is borrowed money without interest: lower `invested`, or keep the gross "
             "weight below one.",
         )
-    return Finding(rule=rule, level="fine", seen=f"{seen}.")
+    return fine(rule, f"{seen}.")
 
 
 def survivors(known: bool) -> Finding:
     """Say when the universe was drawn up with knowledge of who survived."""
     rule = "survivors"
     if known:
-        return Finding(
-            rule=rule,
-            level="note",
-            seen="The universe is a list of survivors: names that failed are not in it.",
-            advice="Believe differences to the equal-weighted universe only, never levels; "
+        return note(
+            rule,
+            "The universe is a list of survivors: names that failed are not in it.",
+            "Believe differences to the equal-weighted universe only, never levels; "
             "confirm on a universe as it stood at each date.",
         )
-    return Finding(rule=rule, level="fine", seen="The universe is as it stood at each date.")
+    return fine(rule, "The universe is as it stood at each date.")
 
 
 def _longest_run(mask: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]") -> tuple[int, int]:

@@ -11,8 +11,10 @@ from pipelines.backtest import Backtest
 from pipelines.books import keep_books
 from pipelines.definition import definition_of
 from pipelines.evaluate import evaluate_trial
-from pipelines.lint import Context, lint, lint_backtest
+from pipelines.ledger import Charge
+from pipelines.lint import Context, lint_backtest
 from pipelines.lint.rules import break_even_cost, luckiest_sharpe
+from pipelines.research import lint
 from pipelines.workspace import Workspace
 from runtime.bundles.contract import SizingPolicy
 from runtime.clock import ReplayClock
@@ -223,6 +225,22 @@ def test_a_trial_below_the_luck_of_its_search_gets_a_note_with_the_years_it_lack
     assert "fewer configurations, or " in finding.advice
 
 
+def test_what_the_ledger_charges_raises_the_hurdle_above_the_declared_space(honest):
+    rule = "too many parameters"
+    charge = Charge(studies=("s",), trials=60, runs=2, leases=3)
+    alone = lint_backtest(honest, CONTEXT).finding(rule)
+    charged = lint_backtest(honest, replace(CONTEXT, charge=charge)).finding(rule)
+    assert "8 configurations, 62 to 65 tries on record" in charged.seen
+    years = len(honest.dates) / 252
+    assert f"Luck alone would show {luckiest_sharpe(65) / np.sqrt(years):.2f}" in charged.seen
+    assert f"Luck alone would show {luckiest_sharpe(8) / np.sqrt(years):.2f}" in alone.seen
+    once = lint_backtest(honest, replace(CONTEXT, charge=replace(charge, trials=1, runs=0)))
+    assert "1 to 4 tries on record" in once.finding(rule).seen
+    assert f"show {luckiest_sharpe(8) / np.sqrt(years):.2f}" in once.finding(rule).seen
+    many = replace(CONTEXT, charge=replace(charge, leases=5000))
+    assert rule in lint_backtest(honest, many).alarms
+
+
 @pytest.mark.parametrize(("trials", "expected"), [(10, 1.57), (45, 2.21), (100, 2.53)])
 def test_the_luckiest_of_n_is_the_one_of_the_paper(trials, expected):
     """Bailey et al. (2014): E[max] of N = 10 is 1.57; five years allow 45 trials for a ratio of 1.
@@ -295,6 +313,7 @@ def test_a_recorded_trial_is_linted_with_its_own_study(tmp_path, market_lake):
         clock=ReplayClock(datetime(2024, 5, 1, tzinfo=UTC)),
     )
     trial = evaluate_trial(definition_of(small_study(), momentum(21, 3)), workspace)
-    report = lint(trial)
+    report = lint(trial, workspace=workspace)
+    assert "1 try on record" in report.finding("too many parameters").seen
     assert "survivors" in report.notes
     assert "same-bar fills" not in report.alarms
