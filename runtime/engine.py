@@ -1,8 +1,9 @@
 """One session of the runtime, step by step; the same code under a wall clock and in a replay.
 
  1. cancel what the kill switch stops           6. decide, if due, once; commit before sending
- 2. the session's bars; paper venues execute    7. send what no venue has acknowledged
-    what was working                            8. close the session in the journal
+ 2. splits and dividends in effect; the         7. send what no venue has acknowledged
+    session's bars; paper venues execute        8. close the session in the journal
+    what was working
  3. executions are polled and booked
  4. orders of earlier ticks: ask, settle
  5. mark, and compare our record with the venues'
@@ -27,6 +28,7 @@ from runtime.bundles.inputs import SharedReads
 from runtime.desk import Desk, SimulatedVenue
 from runtime.domain import Bar, Order, TimeInForce
 from runtime.errors import BundleStopped
+from runtime.execution.entitlements import Entitlements
 from runtime.execution.venues import Venues
 from runtime.history import History
 from runtime.joint.together import decide_together
@@ -80,6 +82,7 @@ class Engine:
         self.history = History.of(desk.bundle.manifest, desk.calendar, desk.journal)
         self.venues = Venues(desk)
         self.breaks = Breaks(desk.journal)
+        self.entitled = Entitlements(desk.journal, desk.brokers, desk.actions)
         self._compared: tuple[tuple[date, ...], tuple[Break, ...]] = (), ()
 
     def run_session(self, session: Session, *, final: bool = True) -> SessionOutcome:
@@ -95,7 +98,8 @@ class Engine:
         # 1. cancel what the kill switch stops, with or without bars
         venues.cancel_stopped(at, day)
 
-        # 2. the session's bars; paper venues execute what was working
+        # 2. splits and dividends in effect; the session's bars; paper venues execute
+        disputed = self._entitle(session, at)
         bars = desk.feed.bars(self._symbols(), at)
         complete = all(bar.event_time >= session.open for bar in bars)
         if final or complete:
@@ -114,7 +118,7 @@ class Engine:
 
         # 5. mark, and compare our record with the venues'
         breaks, unresolved = self._reconcile(day)
-        moment = self._moment(session, at, bars, unresolved)
+        moment = self._moment(session, at, bars, unresolved, disputed)
         valued = self._open(day) and complete
         benchmark_return = history.mark(day, moment.marks) if valued else None
 
@@ -151,6 +155,15 @@ class Engine:
         before = calendar.previous(day) if day > calendar.first else calendar.session(day)
         return before.open
 
+    def _entitle(self, session: Session, at: datetime) -> tuple[str, ...]:
+        """Take the splits and dividends in effect; return in words what is in doubt about them."""
+        if self.desk.actions is None:
+            return ()
+        last, calendar = self.history.last_day, self.desk.calendar
+        before = calendar.session(last).open if last else self._last_opening(session.day)
+        symbols = self._symbols()
+        return self.entitled.take(symbols, before=before, opened=session.open, at=at)
+
     def _symbols(self) -> tuple[str, ...]:
         """Return the universe, and what is held beside it."""
         universe = self.desk.bundle.manifest.symbols
@@ -171,7 +184,12 @@ class Engine:
         return compared[day], left
 
     def _moment(
-        self, session: Session, at: datetime, bars: Sequence[Bar], unresolved: tuple[Break, ...]
+        self,
+        session: Session,
+        at: datetime,
+        bars: Sequence[Bar],
+        unresolved: tuple[Break, ...],
+        disputed: tuple[str, ...],
     ) -> Moment:
         book = self.desk.journal.book()
         marks = {bar.symbol: bar.close for bar in bars}
@@ -181,7 +199,7 @@ class Engine:
             bars=bars,
             book=book,
             equity=book.equity(marks),
-            breaks=tuple(one.words() for one in unresolved),
+            breaks=(*disputed, *(one.words() for one in unresolved)),
             broken=frozenset(one.symbol for one in unresolved if one.kind in POSITIONS),
         )
 

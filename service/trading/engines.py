@@ -36,6 +36,7 @@ from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
 from service.records import open_journal, open_registry
 from service.settings import Settings
+from service.trading.actions import actions_of
 from service.trading.paper import venues_of
 from service.trading.seat import Seat
 
@@ -168,6 +169,7 @@ def open_desk(
         approved=approved,
         freshness=freshness,
         standing=standing,
+        actions=actions_of(reader, manifest),
     )
 
 

@@ -1,0 +1,166 @@
+"""Splits and dividends that the market data knows, taken as their session begins, each once.
+
+Paper venues take them before they match the session's bars, and so hold what a custodian would; our
+books take them as entries of their own, from our own arithmetic: the two are compared like any
+other day. What became known late is booked late, as if it had been known in time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from featurestore.series import OwnTimes
+from runtime.chain import micros
+from runtime.errors import EntryConflict, OrderInvalid
+from runtime.journal.actions import Dividend, Split
+from runtime.journal.adjustments import Adjustments
+from runtime.journal.announced import announced
+from runtime.journal.store import Journal
+from runtime.ports import Broker
+
+Key: TypeAlias = tuple[type, str, date]  # kind, symbol, day of effect
+Known: TypeAlias = Sequence[Split | Dividend]
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Actions(Protocol):
+    """Tells what is known of splits and dividends."""
+
+    def __call__(
+        self, since: Mapping[str, datetime], *, after: datetime, until: datetime, at: datetime
+    ) -> Known:
+        """Return the actions of some symbols, in order of effect.
+
+        Args:
+            since: symbol -> what took effect by then is of no interest.
+            after: what took effect and was known by then has been told before, and may be left out.
+            until: UTC, latest instant of effect.
+            at: UTC; what became known later does not exist yet.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesActions(Protocol):
+    """A paper venue, which has nobody else to tell it of splits and dividends."""
+
+    def on_actions(self, actions: Known) -> int:
+        """Take actions in effect, each once; return how many were new."""
+        ...
+
+
+class LakeActions:
+    """Splits and dividends out of one view of the lake."""
+
+    def __init__(self, table: OwnTimes) -> None:
+        """Take a view's observations; they do not change."""
+        self._table = table
+        pairs = [(name, table.series[row]) for name, row in table.rows.items()]
+        sizes = [one.events.size for _, one in pairs]
+        self._names = np.repeat(np.array([name for name, _ in pairs], dtype=object), sizes)
+        empty = [np.empty(0, dtype=np.int64)]
+        self._events = np.concatenate(empty + [one.events for _, one in pairs])
+        self._learned = np.concatenate(empty + [one.known for _, one in pairs])
+
+    def __call__(
+        self, since: Mapping[str, datetime], *, after: datetime, until: datetime, at: datetime
+    ) -> list[Split | Dividend]:
+        """Return what took effect, in order; OrderInvalid for a split that is no small ratio."""
+        news = np.maximum(self._events, self._learned) > micros(after)
+        inside = (self._events <= micros(until)) & (self._learned <= micros(at)) & news
+        names = since.keys() & set(self._names[inside].tolist())
+        if not names:
+            return []
+        first = min(since[name] for name in names)
+        found = announced(self._table, names, at=micros(at), first=first, last=until)
+        return [one for one in found if one.effective > since[one.symbol]]
+
+
+@dataclass(slots=True)
+class Entitlements:
+    """What one account is entitled to by holding something."""
+
+    journal: Journal
+    brokers: Sequence[Broker]
+    actions: Actions | None  # None = prices carry their actions already, nothing is booked
+    _booked: dict[Key, list[Split | Dividend]] = field(default_factory=dict)
+    _since: dict[str, datetime] = field(default_factory=dict)  # symbol -> when it was first traded
+    _told: datetime = BEGINNING  # what was known then has been booked
+
+    def __post_init__(self) -> None:
+        if self.actions is not None:
+            for one in self.journal.adjustments():
+                if isinstance(one, Split | Dividend):
+                    self._booked.setdefault(_key(one), []).append(one)
+            for record in self.journal.fills():
+                self._seen(record.fill.symbol, record.fill.executed_at)
+
+    def _seen(self, symbol: str, at: datetime) -> None:
+        self._since[symbol] = min(at, self._since.get(symbol, at))
+
+    def take(
+        self, symbols: Sequence[str], *, before: datetime, opened: datetime, at: datetime
+    ) -> tuple[str, ...]:
+        """Tell paper venues and book what is in effect when a session opens.
+
+        Args:
+            symbols: the universe, and what is held: orders in them may be working at a venue.
+            before: when the last session that was closed had opened.
+            opened: when this one did.
+            at: UTC; what became known later does not exist yet.
+
+        Returns:
+            In words, what contradicts what was booked before, or cannot be booked; nothing new is
+            risked until somebody has looked.
+
+        Raises:
+            VenueUnknownOutcome: a venue gave no answer; the session has to be run again.
+        """
+        if self.actions is None:
+            return ()
+        for symbol in self.journal.book().positions():
+            self._seen(symbol, before)
+        interest = dict.fromkeys(symbols, before) | self._since
+        try:
+            known = self.actions(interest, after=self._told, until=opened, at=at)
+            for broker in self.brokers:
+                if known and isinstance(broker, TakesActions):
+                    broker.on_actions(known)
+        except (OrderInvalid, EntryConflict) as error:
+            return (f"corporate actions: {error}",)
+        wrong = tuple(filter(None, [self._book(one) for one in known if one.symbol in self._since]))
+        if not wrong:
+            self._told = at
+        return wrong
+
+    def _book(self, action: Split | Dividend) -> str:
+        """Book an action unless it is booked, by us or by hand; return why it cannot be, or ""."""
+        standing = self._booked.setdefault(_key(action), [])
+        if any(_terms(one) == _terms(action) for one in standing):
+            return ""
+        name = action.action_id
+        if isinstance(action, Split) and standing:
+            return (
+                f"{name} is {action.new}:{action.old} now, but a split of that day is booked as "
+                f"{standing[0].action_id}; enter the difference as an action of its own"
+            )
+        try:
+            Adjustments(self.journal).record_action(action)
+        except (OrderInvalid, EntryConflict) as error:
+            return f"corporate action {name}: {error}"
+        standing.append(action)
+        return ""
+
+
+def _key(action: Split | Dividend) -> Key:
+    return type(action), action.symbol, action.effective.date()
+
+
+def _terms(action: Split | Dividend) -> tuple[Decimal, ...]:
+    if isinstance(action, Split):
+        return Decimal(action.new), Decimal(action.old)
+    return (action.per_unit,)

@@ -1,0 +1,177 @@
+"""Splits and dividends that the lake knows are booked as they take effect, once, without a hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
+from pathlib import Path
+
+from runtime.engine import Engine, fund
+from runtime.errors import DatabaseUnavailable
+from runtime.execution.entitlements import LakeActions
+from runtime.journal.actions import Dividend, Split
+from runtime.journal.adjustments import Adjustments
+from tests.fakes.graphs import tilt_manifest
+from tests.fakes.market import CAPITAL, SyntheticMarket, open_bench
+from tests.featurestore.test_actions import SESSIONS, action, store_of
+
+DAYS = 16
+# A split, a dividend and a split of one morning, one of a name held by nobody, one known late.
+KNOWN = (
+    action("AAA", 5, split=2.0),
+    action("BBB", 7, split=1.5, dividend=0.731),
+    action("CCC", 8, dividend=0.25, known=SESSIONS[10].open),
+    action("AAA", 11, split=0.25, dividend=0.4),
+    action("ZZZ", 6, split=2.0),
+)
+
+
+def open_world(folder: Path, *actions):
+    """A bench over prices as they were traded, and the actions that explain their jumps."""
+    market = SyntheticMarket()
+    places = [one.day for one in market.sessions]
+    for one in actions:
+        row = market._rows.get(one["entity"])
+        if row is not None and one["split"] != 1.0:
+            first = places.index(one["event_time"].date())
+            market.closes[row, first:] = (market.closes[row, first:] / one["split"]).round(2)
+    bench = open_bench(folder, market=market, manifest=tilt_manifest(schedule="daily"))
+    store = store_of(folder / "lake", {"AAA": [1.0]}, *actions)
+    table = store.reader(store.snapshot()).table("actions")
+    bench.desk = replace(bench.desk, actions=LakeActions(table))
+    fund(bench.desk.journal, CAPITAL, datetime(2020, 1, 1, tzinfo=UTC))
+    return bench
+
+
+def run(bench, *, first: int = 0, days: int = DAYS) -> list:
+    engine, told = bench.engine(), []
+    for session in SESSIONS[first:days]:
+        bench.desk.clock.advance(session.close)
+        told.append(engine.run_session(session))
+    return told
+
+
+def cents(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def reference(journal) -> tuple[dict[str, Decimal], Decimal]:
+    """Positions and cash by a model of ten lines: fills and actions in the order of time."""
+    held: dict[str, Decimal] = {}
+    cash = CAPITAL
+    events = [(one.fill.executed_at, 1, one.fill) for one in journal.fills()]
+    for number, one in enumerate(KNOWN):
+        events.append((one["event_time"], 0, (number, one)))
+    for _, fill, event in sorted(events, key=lambda one: one[:2]):
+        if fill:
+            signed = event.side.sign * event.quantity
+            cash += cents(-signed * event.price - event.fee)
+            held[event.symbol] = held.get(event.symbol, Decimal(0)) + signed
+        else:
+            units = held.get(event[1]["entity"], Decimal(0))
+            cash += cents(units * Decimal(repr(event[1]["dividend"])))
+            held[event[1]["entity"]] = units * Decimal(repr(event[1]["split"]))
+    return {symbol: units for symbol, units in sorted(held.items()) if units}, cash
+
+
+def test_books_and_venues_stay_right_over_splits_and_dividends_without_an_operator(tmp_path):
+    bench = open_world(tmp_path, *KNOWN)
+    told = run(bench)
+    journal = bench.desk.journal
+    assert all(one.breaks == () and one.refusal is None for one in told)
+    held = {symbol: one.quantity for symbol, one in journal.book().positions().items()}
+    assert (held, journal.book().cash) == reference(journal)
+    booked = [(type(one), one.symbol) for one in journal.adjustments()]
+    assert booked == [
+        (Split, "AAA"),
+        (Dividend, "BBB"),
+        (Split, "BBB"),
+        (Dividend, "CCC"),
+        (Dividend, "AAA"),
+        (Split, "AAA"),
+    ]
+    day = SESSIONS[DAYS - 1].day
+    parts = [broker.statement(day).positions for broker in bench.desk.brokers]
+    assert {name: sum(part.get(name, Decimal(0)) for part in parts) for name in held} == held
+    moved = [float(b.equity / a.equity) - 1 for a, b in pairwise(told)]
+    assert max(map(abs, moved)) < 0.04, "no session gains or loses what a split seems to"
+    for broker in bench.desk.brokers:
+        broker.prove()
+    journal.verify()
+    bench.close()
+
+
+def test_without_what_the_lake_knows_equity_jumps_and_nothing_else_would_notice(tmp_path):
+    bench = open_world(tmp_path, *KNOWN)
+    bench.desk = replace(bench.desk, actions=None)
+    told = run(bench, days=13)
+    moved = [float(b.equity / a.equity) - 1 for a, b in pairwise(told)]
+    assert max(map(abs, moved)) > 0.10
+    assert bench.desk.journal.adjustments() == ()
+    bench.close()
+
+
+def test_an_action_is_booked_once_over_restarts_and_over_a_failure_between_venue_and_books(
+    tmp_path, monkeypatch
+):
+    whole, broken = open_world(tmp_path / "a", *KNOWN), open_world(tmp_path / "b", *KNOWN)
+    run(whole)
+    record, failures = Adjustments.record_action, iter([True, False, False, True])
+
+    def fails_at_first(self, event):
+        if next(failures, False):
+            raise DatabaseUnavailable("gone for a moment")
+        return record(self, event)
+
+    monkeypatch.setattr(Adjustments, "record_action", fails_at_first)
+    failed = 0
+    for session in SESSIONS[:DAYS]:
+        broken.desk.clock.advance(session.close)
+        for _ in range(3):
+            try:
+                Engine(broken.desk).run_session(session)
+            except DatabaseUnavailable:
+                failed += 1
+    assert failed == 2
+    assert broken.desk.journal.head() == whole.desk.journal.head()
+    heads = [[venue.head() for venue in one.desk.brokers] for one in (whole, broken)]
+    assert heads[0] == heads[1]
+    whole.close()
+    broken.close()
+
+
+def test_what_an_operator_booked_by_hand_is_not_booked_again_and_another_ratio_stops_new_risk(
+    tmp_path,
+):
+    bench = open_world(tmp_path / "same", action("AAA", 5, split=2.0))
+    run(bench, days=5)
+    by_hand = Split(action_id="aapl-2020", symbol="AAA", effective=SESSIONS[5].open, new=2, old=1)
+    Adjustments(bench.desk.journal).record_action(by_hand)
+    told = run(bench, first=5, days=8)
+    assert bench.desk.journal.adjustments() == (by_hand,)
+    assert all(one.breaks == () for one in told)
+    bench.close()
+
+    bench = open_world(tmp_path / "other", action("AAA", 5, split=2.0))
+    run(bench, days=5)
+    Adjustments(bench.desk.journal).record_action(replace(by_hand, new=3))
+    (told,) = run(bench, first=5, days=6)
+    assert [one.kind for one in told.breaks] != []
+    verdicts = [one for line in told.decision.plan for one in line.verdicts if not one.passed]
+    assert any(
+        "enter the difference as an action of its own" in one.observed + one.reason
+        for one in verdicts
+    ), verdicts
+    bench.close()
+
+
+def test_a_ratio_that_is_none_stops_new_risk_and_not_the_session(tmp_path):
+    bench = open_world(tmp_path, action("AAA", 5, split=1.41421356))
+    told = run(bench, days=7)
+    assert told[-1].equity is not None
+    assert bench.desk.journal.adjustments() == ()
+    denied = [line for one in told[5:] for line in one.decision.plan if line.denied]
+    assert denied
+    bench.close()
