@@ -174,7 +174,7 @@ def _record(
         study=desk.bundle.manifest.study,
         tick=moment.tick,
         decided_at=moment.at,
-        known_at=max(known, *features),
+        known_at=max([known, *features]),
         snapshot_hash=wanted.snapshot,
         policy_hash=policy_hash,
         symbols=wanted.symbols,
