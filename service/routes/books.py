@@ -1,11 +1,9 @@
 """The journal's own answers: breaks and their resolution, attribution, decisions of any year."""
 
-import asyncio
 from datetime import date
 from typing import Annotated, TypeAlias
 
-import msgspec
-from litestar import Response, get, post
+from litestar import Response, get
 from litestar.params import JSONBody, QueryParameter
 
 from runtime.clock import WallClock
@@ -15,8 +13,7 @@ from service.books.views import attributed, break_line, breaks_of, found_decisio
 from service.databases import open_runtime
 from service.live import Live
 from service.records import open_journal
-from service.routes.common import Limit, Service, described, encoded
-from service.web.guards import requires_operator
+from service.routes.common import Limit, Service, answered, described, encoded, operated
 
 First: TypeAlias = Annotated[date | None, QueryParameter(description="First day.")]
 Last: TypeAlias = Annotated[date | None, QueryParameter(description="Last day, inclusive.")]
@@ -29,16 +26,13 @@ async def breaks(
 ) -> Response[bytes]:
     """Differences between our books and a venue's, with class, age and the amount in suspense."""
     today = WallClock().now().date()
-    answer = await asyncio.to_thread(breaks_of, live.journal, today, every=resolved)
-    return encoded(msgspec.json.encode(answer))
+    return await answered(breaks_of, live.journal, today, every=resolved)
 
 
-@post(
-    "/breaks/resolve", status_code=200, guards=[requires_operator], responses=described(BreakLine)
-)
+@operated("/breaks/resolve", BreakLine)
 async def break_resolve(data: JSONBody[ResolveRequest], live: Service) -> Response[bytes]:
     """Close an open break in somebody's name; the amount leaves suspense."""
-    return encoded(msgspec.json.encode(await asyncio.to_thread(_resolved, live, data)))
+    return await answered(_resolved, live, data)
 
 
 def _resolved(live: Live, asked: ResolveRequest) -> BreakLine:

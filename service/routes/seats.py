@@ -1,11 +1,9 @@
 """Who sits where with how much capital, who is better, and the one write: rolling back."""
 
-import asyncio
 from datetime import UTC, datetime, time
 from typing import Annotated
 
-import msgspec
-from litestar import Response, get, post
+from litestar import Response, get
 from litestar.params import JSONBody, QueryParameter
 
 from service.live import Live
@@ -18,8 +16,7 @@ from service.operator.seats import (
     RolledBack,
     SharesAnswer,
 )
-from service.routes.common import Day, Limit, Service, described, encoded
-from service.web.guards import requires_operator
+from service.routes.common import Day, Limit, Service, answered, described, encoded, operated
 
 
 @get("/registry", responses=described(RegistryAnswer))
@@ -63,15 +60,10 @@ async def registry_arms(live: Service) -> Response[bytes]:
     return encoded(await live.snapshots.answer(("registry/arms",), live.registrar.arms))
 
 
-@post(
-    "/registry/rollback",
-    status_code=200,
-    guards=[requires_operator],
-    responses=described(RolledBack),
-)
+@operated("/registry/rollback", RolledBack)
 async def registry_rollback(data: JSONBody[RollbackSeat], live: Service) -> Response[bytes]:
     """Put the bundle back that sat in a seat before; no request that is under way notices."""
-    return encoded(msgspec.json.encode(await asyncio.to_thread(_rollback, live, data)))
+    return await answered(_rollback, live, data)
 
 
 def _rollback(live: Live, asked: RollbackSeat) -> RolledBack:

@@ -13,6 +13,7 @@ from runtime.clock import Clock
 from runtime.errors import DatabaseUnavailable
 from runtime.once import Asked, DatabaseKeys, FileKeys, Kept
 from service.web.answers import Problem
+from service.web.apart import apart
 from service.web.guards import accepts
 
 HEADER = b"idempotency-key"
@@ -57,9 +58,10 @@ class Once:
             return
         body = await self._body(receive)
         asked = Asked.of(key, "POST", path, body)
-        keys = self._files if path.startswith(IN_FILES) else self._database
+        in_files = path.startswith(IN_FILES)
+        keys, on_thread = (self._files, apart) if in_files else (self._database, asyncio.to_thread)
         try:
-            kept = await asyncio.to_thread(keys.find, key)
+            kept = await on_thread(keys.find, key)
         except DatabaseUnavailable as error:
             remedy = "send it again with the same key once the database answers"
             await _refuse(send, path, HTTPStatus.SERVICE_UNAVAILABLE, str(error), remedy)
@@ -72,7 +74,7 @@ class Once:
             await app(scope, _again(body), answer.take)
         if answer.status < HTTPStatus.BAD_REQUEST:
             try:
-                await asyncio.to_thread(keys.keep, asked, answer.status, answer.body, at)
+                await on_thread(keys.keep, asked, answer.status, answer.body, at)
             except (DatabaseUnavailable, OSError) as error:
                 answer.remark(f"this answer could not be kept: {error}")
         for message in answer.messages:

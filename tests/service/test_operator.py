@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import msgspec
 import pytest
@@ -163,6 +167,27 @@ def test_the_kill_switch_works_while_the_database_is_down(live, monkeypatch):
         assert client.get("/policy").status_code == 503
         assert engage(client).complete
         assert get(client, "/kill-switch", KillAnswer).engaged
+
+
+def test_the_kill_switch_answers_at_once_while_every_question_hangs_on_a_frozen_database(live):
+    hanging = threading.Event()
+    live.snapshots.head = lambda: hanging.wait(60)
+    with TestClient(create_app(live)) as client, ThreadPoolExecutor(60) as threads:
+        asked = [threads.submit(client.get, f"/equity?from=2017-01-{n:02}") for n in range(1, 31)]
+        while len(live.snapshots._looking) < min(32, (os.cpu_count() or 1) + 4):
+            time.sleep(0.01)  # until they hold every thread that the framework has
+        try:
+            for path, body in (
+                ("/kill-switch", {"by": "ada", "reason": "frozen"}),
+                ("/alerts", None),
+            ):
+                ask = partial(client.post, json=body) if body else client.get
+                done = threads.submit(ask, path, headers=SHOWN).result(timeout=20)
+                assert done.status_code == 200, done.text
+            assert live.killing.state().engaged
+            assert not any(one.done() for one in asked)
+        finally:
+            hanging.set()
 
 
 def test_a_full_disk_is_told_with_what_to_do_by_hand(client, live):

@@ -10,7 +10,7 @@ import pytest
 from runtime.errors import DatabaseUnavailable
 from service.web.answers import Health
 from service.web.health import Looking
-from service.web.snapshots import CAPACITY, FRESH, STALE, Aged, Snapshots
+from service.web.snapshots import CAPACITY, FRESH, STALE, STILL, Aged, Snapshots
 
 
 class World:
@@ -107,6 +107,8 @@ def test_when_the_database_answers_again_so_does_the_service(snapshots, world):
     snapshots.head, world.now = fails, 40.0
     ask(snapshots, world)
     snapshots.head, world.head = world.read_head, 2
+    assert isinstance(ask(snapshots, world), Aged)  # it is left alone for a moment
+    world.now += 1
     fresh = ask(snapshots, world)
     assert fresh == b'{"head":2}'
     assert not isinstance(fresh, Aged)
@@ -135,6 +137,55 @@ def test_while_the_database_stands_still_many_questions_take_one_thread_and_nobo
     first, *rest = asyncio.run(many())
     assert len(looks) == 2
     assert all(isinstance(one, Aged) and one == first for one in rest)
+
+
+def test_a_database_that_fails_is_asked_less_and_less_and_by_one_question_at_a_time(
+    snapshots, world
+):
+    for key in ("a", "b", "c"):
+        ask(snapshots, world, key)
+    failures = []
+
+    def head() -> int:
+        failures.append(world.now)
+        raise DatabaseUnavailable("runtime.db does not answer")
+
+    snapshots.head = head
+    for tenth in range(400, 700):
+        world.now = tenth / 10
+        for key in ("a", "b", "c"):
+            assert isinstance(ask(snapshots, world, key), Aged)
+    assert failures == pytest.approx(
+        [40.0, 40.5, 41.5, 43.5, 47.5, 52.5, 57.5, 62.5, 67.5], abs=0.2
+    )
+    with pytest.raises(DatabaseUnavailable, match="asked again every few seconds"):
+        ask(snapshots, world, "never asked")
+
+
+def test_once_the_head_hangs_no_other_question_takes_a_thread(world):
+    hanging, looks = threading.Event(), []
+
+    def head() -> int:
+        looks.append(None)
+        if world.now > 0:
+            hanging.wait(30)
+        return world.read_head()
+
+    snapshots = Snapshots(head, lambda: world.now, hurry=0.01)
+
+    async def many() -> None:
+        await snapshots.answer(("a",), world.build)
+        await snapshots.answer(("b",), world.build)
+        world.now = 40.0
+        assert isinstance(await snapshots.answer(("a",), world.build), Aged)
+        world.now += STILL + 0.1
+        assert isinstance(await snapshots.answer(("b",), world.build), Aged)
+        with pytest.raises(DatabaseUnavailable):
+            await snapshots.answer(("c",), world.build)
+        hanging.set()
+
+    asyncio.run(many())
+    assert len(looks) == 3
 
 
 def test_a_defect_is_not_covered_up_by_an_old_answer(snapshots, world):
