@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from runtime.bundles.contract import canonical
 from runtime.chain import ChainedLog, Head
 from runtime.database import transaction
+from runtime.scheduling.fence import Fence
 
 TABLE, _KIND = "joints", "joint"
 
@@ -59,15 +60,26 @@ class Joint(msgspec.Struct, frozen=True, kw_only=True):
 class JointLog:
     """What every joint hash stands for; append-only and hash-chained."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Open the log, making its table if needed."""
-        self._log = ChainedLog(engine, TABLE)
+    def __init__(self, engine: Engine, fence: Fence | None = None) -> None:
+        """Open the log, making its table if needed.
+
+        Args:
+            engine: from `runtime.database.open_database`.
+            fence: the right of a trading process to write; None for who only reads.
+        """
+        self._log, self._fence = ChainedLog(engine, TABLE), fence
         self._known: dict[str, Joint | None] = {}
 
     def record(self, joint: Joint, at: datetime) -> None:
-        """Write down what a hash stands for, once."""
+        """Write down what a hash stands for, once.
+
+        Raises:
+            Superseded: another process trades the account now; nothing was written.
+        """
         if self.find(joint.hash) is None:
             with transaction(self._log.engine) as connection:
+                if self._fence is not None:
+                    self._fence.check(connection)
                 self._log.append(connection, _KIND, joint.hash, at, canonical(joint))
             self._known[joint.hash] = joint
 

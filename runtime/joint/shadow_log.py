@@ -14,6 +14,7 @@ from runtime.chain import ChainedLog, Draft, Head
 from runtime.database import transaction
 from runtime.registry import Comparison
 from runtime.registry.betting import Evidence, weigh
+from runtime.scheduling.fence import Fence
 
 TABLE = "shadows"
 _DECISION, _DAY = "shadow decision", "shadow day"
@@ -68,18 +69,29 @@ class Compared:
 class ShadowLog:
     """The record of all shadows; append-only and hash-chained."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Open the log, making its table if needed."""
-        self._log = ChainedLog(engine, TABLE)
+    def __init__(self, engine: Engine, fence: Fence | None = None) -> None:
+        """Open the log, making its table if needed.
+
+        Args:
+            engine: from `runtime.database.open_database`.
+            fence: the right of a trading process to write; None for who only reads.
+        """
+        self._log, self._fence = ChainedLog(engine, TABLE), fence
 
     def record(self, day: ShadowDay, decisions: Sequence[ShadowDecision], at: datetime) -> None:
-        """Append a close and its decisions in one transaction."""
+        """Append a close and its decisions in one transaction.
+
+        Raises:
+            Superseded: another process trades the account now; nothing was written.
+        """
         drafts = [
             Draft(_DECISION, f"{one.account}/{one.bundle}/{one.tick}", at, canonical(one))
             for one in decisions
         ]
         drafts.append(Draft(_DAY, f"{day.account}/{day.day}", at, canonical(day)))
         with transaction(self._log.engine) as connection:
+            if self._fence is not None:
+                self._fence.check(connection)
             self._log.append_many(connection, drafts)
 
     def last(self, account: str, calendar: Calendar, before: date) -> ShadowDay | None:

@@ -23,6 +23,7 @@ from runtime.registry.changes import (
     check_fractions,
     check_test,
 )
+from runtime.scheduling.fence import Fence
 
 _SEAT, _ALLOCATION = "seat", "allocation"
 
@@ -104,7 +105,14 @@ class Registry:
             )
 
     def stop(
-        self, *, role: str = CHAMPION, bundle: str, by: str, why: str, at: datetime
+        self,
+        *,
+        role: str = CHAMPION,
+        bundle: str,
+        by: str,
+        why: str,
+        at: datetime,
+        fence: Fence | None = None,
     ) -> Change | None:
         """Take a bundle out of a seat because it left its stop bands.
 
@@ -117,11 +125,18 @@ class Registry:
             by: who or what noticed.
             why: in words, with the figures.
             at: UTC.
+            fence: of a process that stops what it trades; one that was superseded stops nothing,
+                since what it saw is no longer what is held.
 
         Returns:
             The change, None if there was nothing to change.
+
+        Raises:
+            Superseded: another process trades the account now; nothing was changed.
         """
         with self._writing() as connection:
+            if fence is not None:
+                fence.check(connection)
             history = self._changes(connection)
             stack = changes.stack(history, role)
             if not stack or stack[-1].bundle != bundle or stack[-1].stopped:

@@ -135,7 +135,7 @@ class _Trading:
             fence=fence,
             standing=stopping.standing(fence),
         )
-        desk = crew.man(desk, clock=self.clock, freshness=freshness)
+        desk = crew.man(desk, clock=self.clock, freshness=freshness, fence=fence)
         log_on(desk.brokers, fence)
         if desk.journal.book().flows == 0:
             fund(desk.journal, CAPITAL, self.clock.now())

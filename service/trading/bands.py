@@ -14,6 +14,7 @@ from runtime.journal import wire
 from runtime.journal.store import Journal
 from runtime.registry import CHAMPION, Change, Registry
 from runtime.registry.bands import DayReturn, breached
+from runtime.scheduling.fence import Fence
 
 BY = "stop bands"
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class Watch:
     clock: Clock
     joint: Joint | None = None
     shares: Shares | None = None
+    fence: Fence | None = None  # the right to take somebody out; None = no other process trades
 
     def look(
         self,
@@ -43,6 +45,9 @@ class Watch:
             equity: of the account at its close, USD.
             benchmark_return: of the session, fraction.
             marks: closes, USD per unit.
+
+        Raises:
+            Superseded: another process trades the account now; nobody was taken out.
         """
         told = []
         for role, change in self._seated().items():
@@ -54,7 +59,12 @@ class Watch:
             if breach is None:
                 continue
             done = self.registry.stop(
-                role=role, bundle=change.bundle, by=BY, why=str(breach), at=self.clock.now()
+                role=role,
+                bundle=change.bundle,
+                by=BY,
+                why=str(breach),
+                at=self.clock.now(),
+                fence=self.fence,
             )
             if done is not None:
                 after = "is sold" if done.stopped else f"makes way for version {done.version}"

@@ -22,6 +22,7 @@ from runtime.joint.shadow_log import ShadowLog
 from runtime.joint.shares import Shares
 from runtime.journal.queries import JournalQueries
 from runtime.registry import CHALLENGER, CHAMPION, Change, Registry
+from runtime.scheduling.fence import Fence
 from service.databases import open_runtime
 from service.records import open_registry
 from service.settings import Settings
@@ -61,12 +62,26 @@ class Crew:
             for one in self.members
         )
 
-    def man(self, desk: Desk, *, clock: Clock, freshness: Mapping[str, timedelta]) -> Desk:
-        """Return the desk with everybody at it; what was just rolled back to decides at once."""
+    def man(
+        self,
+        desk: Desk,
+        *,
+        clock: Clock,
+        freshness: Mapping[str, timedelta],
+        fence: Fence | None = None,
+    ) -> Desk:
+        """Return the desk with everybody at it; what was just rolled back to decides at once.
+
+        Args:
+            desk: of the account.
+            clock: wall or replay.
+            freshness: view name -> age allowed.
+            fence: the right to write for the account; None where no other process trades it.
+        """
         engine, journal = desk.journal.engine, desk.journal
-        watch = Watch(registry=self.registry, journal=journal, clock=clock)
+        watch = Watch(registry=self.registry, journal=journal, clock=clock, fence=fence)
         if self.members and self.joint is not None:
-            shares = Shares(journal, JointLog(engine))
+            shares = Shares(journal, JointLog(engine, fence))
             seats = self.registry.seats()
             members = tuple(
                 replace(one, urgent=_urgent(seats.get(one.role), journal)) for one in self.members
@@ -83,7 +98,7 @@ class Crew:
             desk = replace(desk, urgent=_urgent(self.registry.active(), journal))
         if self.challengers and self.champion is not None:
             shadows = Shadows(
-                record=ShadowLog(engine),
+                record=ShadowLog(engine, fence),
                 account=journal.account,
                 calendar=desk.calendar,
                 champion=self.champion,
