@@ -163,7 +163,10 @@ def _stays(weight: float, held: Decimal, price: Decimal, equity: float, lot: int
     if not 1.0 <= abs(lots) < 1e8:
         return False
     whole = int(lots)
-    return 1e-6 < abs(lots - whole) < 1 - 1e-6 and abs(whole * lot - held) < lot
+    if not 1e-6 < abs(lots - whole) < 1 - 1e-6:
+        return False
+    target = whole * lot
+    return held == target or abs(target - held) < lot
 
 
 def _change(

@@ -80,6 +80,9 @@ class DecisionSession:
             raise BundleRefused(
                 f"graph.onnx: onnxruntime does not load it ({_said(error)})"
             ) from error
+        # `InferenceSession.run` looks at names, GPUs and foreign values first, which are checked
+        # here or cannot be, and tries what failed again on another provider: another computation.
+        self._run = self._session._sess.run
         self.input_names = tuple(value.name for value in self._session.get_inputs())
         self._names = frozenset(self.input_names)
         outputs = tuple(value.name for value in self._session.get_outputs())
@@ -110,26 +113,29 @@ class DecisionSession:
         """
         symbols = self._check_inputs(inputs)
         try:
-            score, weight, *sure = self._session.run(self._outputs, inputs)
+            outputs = self._run(self._outputs, inputs, None)
         except _ORT_FAULTS as error:
             raise DecisionInvalid(f"the graph failed on these inputs: {_said(error)}") from error
-        for name, value in (("score", score), ("weight", weight)):
-            if value.shape != (symbols,) or value.dtype is not _FLOAT64:
-                raise DecisionInvalid(
-                    f"output {name} must be float64 of shape ({symbols},), "
-                    f"was {value.dtype} {value.shape}"
-                )
+        score, weight = outputs[0], outputs[1]
+        shape = (symbols,)
+        if (
+            score.shape != shape
+            or weight.shape != shape
+            or score.dtype is not _FLOAT64
+            or weight.dtype is not _FLOAT64
+        ):
+            raise _misshapen(score, weight, symbols)
         # A sum is finite only if every term is, and a product of vectors is the cheapest sum.
-        squares, gross = score.dot(score), np.abs(weight).dot(_ones(symbols))
-        if not (isfinite(squares) and gross <= GROSS_LIMIT):
+        gross = np.abs(weight).dot(_ones(symbols))
+        if not (gross <= GROSS_LIMIT and isfinite(score.dot(score))):
             _check_finite("score", score)
             _check_finite("weight", weight)
             if gross > GROSS_LIMIT:
                 raise DecisionInvalid(f"weights add up to {gross:.9f} gross, at most 1 is allowed")
-        if not sure:
+        if not self.confident:
             return Decided(score=score, weight=weight)
-        _check_confidence(sure[0], weight, self._floor)
-        return Decided(score=score, weight=weight, confidence=sure[0])
+        _check_confidence(outputs[2], weight, self._floor)
+        return Decided(score=score, weight=weight, confidence=outputs[2])
 
     def _check_inputs(self, inputs: Mapping[str, Array]) -> int:
         if inputs.keys() != self._names:
@@ -148,6 +154,16 @@ class DecisionSession:
                 raise DecisionInvalid(f"input {name} has {rows} rows, others have {symbols}")
             symbols = rows
         return symbols
+
+
+def _misshapen(score: Array, weight: Array, symbols: int) -> DecisionInvalid:
+    """Say which output is not what it must be."""
+    name, value = ("score", score)
+    if value.shape == (symbols,) and value.dtype is _FLOAT64:
+        name, value = ("weight", weight)
+    return DecisionInvalid(
+        f"output {name} must be float64 of shape ({symbols},), was {value.dtype} {value.shape}"
+    )
 
 
 def _said(error: Exception) -> str:
