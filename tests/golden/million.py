@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -26,7 +27,7 @@ from runtime.database import open_database
 from runtime.journal.queries import JournalQueries
 from runtime.journal.redecide import redecide
 from runtime.journal.store import Journal
-from tests.golden.lives import KINDS, live
+from tests.golden.lives import KINDS, Kind, live
 
 LONGEST = 2000  # sessions of one account
 
@@ -64,13 +65,19 @@ def make(place: tuple[Path, int, int]) -> tuple[bytes, float]:
     return b"".join(hashes), time.process_time() - start
 
 
+@cache
+def by_hash() -> dict[str, Kind]:
+    """Return the bundles by hash; each is loaded anew wherever it is asked for."""
+    return {kind.load().hash: kind for kind in KINDS}
+
+
 def prove(place: tuple[Path, int, int]) -> tuple[int, int, int, list[str], float]:
     """Take an account's decisions again, in pieces and threads as its seed has it."""
     path, seed, _ = place
     start, chance = time.process_time(), Random(f"prove {seed}")
     pieces, threads = chance.choice([(1, 1), (1, 1), (2, 1), (2, 2), (3, 2), (3, 3)])
     engine = open_database(f"sqlite:///{path}")
-    kinds = {kind.load().hash: kind for kind in KINDS}
+    kinds = by_hash()
 
     def piece(number: int):
         journal = JournalQueries(engine, "paper")
