@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.golden.million --decisions 1000000 --processes 2
 
-Accounts of lengths from one session to two thousand are made in processes that end; others, fewer
-or more, then prove each from its journal in one to three pieces, on one to three threads, with
-graphs loaded anew. Ends with 1 if a byte differs.
+Accounts of lengths from one session to two thousand are made in processes that end; others then
+prove each from its journal in one to three pieces, on one to three threads, with graphs loaded
+anew. Ends with 1 if a byte differs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from runtime.journal.store import Journal
 from tests.golden.lives import KINDS, Kind, live
 
 LONGEST = 2000  # sessions of one account
+BATCH = 150  # accounts that are made before they are proved, by processes that then end
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,24 +111,21 @@ def run(folder: Path, *, decisions: int, processes: int, seed: int) -> Answer:
     places = [(folder / f"{n}.db", seed * 1_000_003 + n, size) for n, size in enumerate(sizes)]
     seen, totals, differences = [], [0, 0, 0], list[str]()
     making = proving = 0.0
-    with (
-        ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=50) as makers,
-        ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=70) as provers,
-    ):
-        for begin in range(0, len(places), 200):
-            batch = places[begin : begin + 200]
+    for begin in range(0, len(places), BATCH):
+        batch = places[begin : begin + BATCH]
+        with ProcessPoolExecutor(processes, mp_context=context) as makers:
             for hashes, cpu in makers.map(make, batch):
                 seen.append(np.frombuffer(hashes, dtype="<u8"))
                 making += cpu
+        with ProcessPoolExecutor(processes, mp_context=context) as provers:
             for *counts, told, cpu in provers.map(prove, batch):
                 totals = [a + b for a, b in zip(totals, counts, strict=True)]
                 differences += told
                 proving += cpu
-            for path, _, _ in batch:
-                for file in path.parent.glob(f"{path.name}*"):
-                    file.unlink()
-            sys.stderr.write(f"\r{sum(totals[:2]):,} of {decisions:,}, {len(differences)} differ ")
-    sys.stderr.write("\n")
+        for path, _, _ in batch:
+            for file in path.parent.glob(f"{path.name}*"):
+                file.unlink()
+        sys.stderr.write(f"{sum(totals[:2]):,} of {decisions:,}, {len(differences)} differ\n")
     return Answer(
         accounts=len(places),
         decisions=totals[0],
