@@ -119,20 +119,8 @@ def statistics(result: Backtest, check: CrossCheck) -> Table:
 
 def comparison(result: Backtest) -> Picture:
     """Draw vectorbt's cumulative returns by month: plotly where it is shown, a PNG elsewhere."""
-    import vectorbt as vbt
-
     months = [_monthly(_series(result, r)) for r in (result.net, result.benchmark)]
-    before = vbt.settings.plotting["use_widgets"]
-    vbt.settings.plotting["use_widgets"] = False
-    try:
-        figure = (
-            months[0]
-            .vbt.returns(freq="30D")
-            .plot_cumulative(benchmark_rets=months[1], start_value=1.0)
-        )
-    finally:
-        vbt.settings.plotting["use_widgets"] = before
-    figure.update_layout(title="vectorbt: cumulative returns by month", yaxis_type="log")
+    plotly = _plotted(*months)
     ends = days(months[0].index.to_numpy())
     ours, base = (np.cumprod(1.0 + month.to_numpy()) for month in months)
 
@@ -151,10 +139,28 @@ def comparison(result: Backtest) -> Picture:
         f"vectorbt's cumulative returns by month end at {ours[-1]:.1f} for the strategy "
         f"and {base[-1]:.1f} for the benchmark."
     )
-    plotly = json.loads(figure.to_json())
     return picture(
         paint, words=words, size=(8.6, 2.6), extra={"application/vnd.plotly.v1+json": plotly}
     )
+
+
+def _plotted(ours: Any, base: Any) -> dict[str, Any]:
+    """Return vectorbt's own figure as plotly's JSON.
+
+    The template is put in at the end: inside, plotly would copy and check it again and again.
+    """
+    import plotly.graph_objects as go
+    import plotly.io as pio
+    import vectorbt as vbt
+
+    layout = dict(vbt.settings.plotting["layout"])
+    template = pio.templates[layout.pop("template")].to_plotly_json()
+    layout |= {"title": "vectorbt: cumulative returns by month", "yaxis": {"type": "log"}}
+    figure = go.Figure(layout=layout | {"template": "none"})
+    ours.vbt.returns(freq="30D").plot_cumulative(benchmark_rets=base, start_value=1.0, fig=figure)
+    plotly: dict[str, Any] = json.loads(figure.to_json())
+    plotly["layout"]["template"] = template
+    return plotly
 
 
 def _series(result: Backtest, returns: Array) -> Any:

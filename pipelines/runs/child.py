@@ -57,15 +57,17 @@ def main() -> int:
 
 def _execute(spec: ChildSpec, tell: Callable[[Event], None]) -> int:
     """Run papermill with an engine that reports; papermill stays in charge of execution."""
-    import papermill
+    import papermill.execute
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillExecutionError
 
+    # papermill's own writer copies the notebook and encodes it in Python, half of its process.
+    papermill.execute.write_ipynb = _write
     kernels: list[Any] = []
     papermill_engines.register("sluice", _engine(tell, kernels))
     try:
-        papermill.execute_notebook(
+        papermill.execute.execute_notebook(
             spec.notebook,
             spec.output,
             engine_name="sluice",
@@ -161,9 +163,12 @@ class _Saver:
 
     def save(self) -> None:
         """Write the notebook as it stands."""
-        from papermill.iorw import write_ipynb
+        _write(self._nb_man.nb, self._path)
 
-        write_ipynb(self._nb_man.nb, self._path)
+
+def _write(notebook: Any, path: str) -> None:
+    """Write a notebook; who reads it afterwards brings it into its final form."""
+    Path(path).write_bytes(msgspec.json.encode(notebook))
 
 
 class _Reporter:

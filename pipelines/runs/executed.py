@@ -35,6 +35,22 @@ def with_true_statuses(notebook: dict[str, Any], executed: set[int], failed: int
         cell.setdefault("metadata", {}).setdefault("papermill", {})["status"] = status
 
 
+def in_lines(notebook: dict[str, Any]) -> None:
+    """Split texts into lists of lines in place, as notebook files are kept to be readable."""
+    for cell in notebook["cells"]:
+        _split(cell, ["source"])
+        for output in cell.get("outputs", ()):
+            _split(output, ["text"])
+            data = output.get("data", {})
+            _split(data, [kind for kind in data if kind.startswith("text/")])
+
+
+def _split(values: dict[str, Any], names: Sequence[str]) -> None:
+    for name in names:
+        if isinstance(values.get(name), str):
+            values[name] = values[name].splitlines(keepends=True)
+
+
 def strip_volatile(
     notebook: Mapping[str, Any] | bytes, *, paths: Sequence[Path | str] = ()
 ) -> bytes:

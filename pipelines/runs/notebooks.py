@@ -27,7 +27,7 @@ from pipelines.ledger import Ledger
 from pipelines.ledger.records import RunClosed, RunOpened, Value
 from pipelines.runs.cause import Ended, closed_by
 from pipelines.runs.child import ChildSpec, Event
-from pipelines.runs.executed import strip_volatile, with_true_statuses
+from pipelines.runs.executed import in_lines, strip_volatile, with_true_statuses
 from pipelines.runs.folder import new_folder, write_whole
 from pipelines.runs.parameters import (
     DeclaredParameter,
@@ -325,6 +325,7 @@ def _keep_executed(folder: Path, ended: Ended, closed: RunClosed) -> Path | None
     except (FileNotFoundError, msgspec.DecodeError):
         return None  # no kernel came up, or papermill died while writing
     with_true_statuses(notebook, ended.executed, closed.cell)
+    in_lines(notebook)
     pretty = msgspec.json.format(msgspec.json.encode(notebook), indent=1)
     write_whole(folder / EXECUTED, pretty + b"\n")
     partial.unlink()

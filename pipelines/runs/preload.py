@@ -10,11 +10,13 @@ import importlib
 import platform
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
 _PATIENCE = 1000  # looks at a thread that starts, a hundredth of a second apart
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_MADV_COLLAPSE, _HUGE = 25, 2 << 20  # Linux 6.1, madvise(2); bytes of a huge page
 
 LIBRARIES = (
     "numpy",
@@ -49,6 +51,10 @@ LIBRARIES = (
     "tornado.platform.asyncio",
     "IPython.core.completerlib",
     "IPython.core.oinspect",
+    "IPython.core.debugger",
+    "IPython.core.logger",
+    "pdb",
+    "zmq.utils.garbage",
     "IPython.extensions.storemagic",
     "plotly.graph_objects",
     "plotly.io",
@@ -66,6 +72,7 @@ OURS = (
     "pipelines.plots",
     "pipelines.vectorbt_check",
     "pipelines.sweeps.messages",
+    "pipelines.runs.provisioner",
 )
 
 
@@ -107,6 +114,22 @@ def keep_memory() -> None:
         library.mallopt(option, size)
 
 
+def in_huge_pages() -> None:
+    """Gather this process's own memory in huge pages, where the system can.
+
+    A fork, and the end of what was forked, cost by the page; with these, half of it. A child that
+    writes still copies no more than the small page it writes to.
+    """
+    library = ctypes.CDLL(None)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        place, rights, _offset, _device, inode, *_ = line.split()
+        first, last = (int(edge, 16) // _HUGE * _HUGE for edge in place.split("-"))
+        first += _HUGE  # the next boundary
+        if rights.startswith("rw-p") and inode == "0" and first < last:
+            length = ctypes.c_size_t(last - first)
+            library.madvise(ctypes.c_void_p(first), length, _MADV_COLLAPSE)  # or stays as it is
+
+
 def asleep(thread: int) -> bool:
     """Say whether a thread of this process waits in a futex without a deadline.
 
@@ -137,8 +160,23 @@ def warm_up() -> None:
     if "pipelines.research" in sys.modules:
         _decide_once()
         _draw_once()
+    if "ipykernel.ipkernel" in sys.modules:
+        _do_without_debugger()
     if "nbformat" in sys.modules and "nbclient" in sys.modules:
         _validate_once()
+
+
+def _do_without_debugger() -> None:
+    """Let kernels start without a debugger, which nobody attaches to a notebook that is executed.
+
+    For it a kernel asks every module for its file: four thousand of them here, and each page that
+    is only looked at has to be copied, since looking counts references.
+    """
+    ipkernel = sys.modules["ipykernel.ipkernel"]
+    seen = types.ModuleType("sys")
+    vars(seen).update(vars(sys), modules={})
+    ipkernel.sys = seen  # type: ignore[attr-defined]
+    sys.modules["ipykernel.debugger"]._is_debugpy_available = False  # type: ignore[attr-defined]
 
 
 def _simulate_once() -> None:
@@ -180,9 +218,9 @@ def _simulate_once() -> None:
     returns.beta(other)
     returns.information_ratio(other)
     returns.cumulative()
-    vectorbt.settings.plotting["use_widgets"] = False
-    returns.plot_cumulative(benchmark_rets=other, start_value=1.0).to_json()
-    vectorbt.settings.plotting["use_widgets"] = True
+    figure = sys.modules["plotly.graph_objects"].Figure(layout={"template": "none"})
+    returns.plot_cumulative(benchmark_rets=other, start_value=1.0, fig=figure).to_json()
+    sys.modules["plotly.io"].templates["vbt_light"].to_plotly_json()
 
 
 def _decide_once() -> None:
@@ -226,9 +264,8 @@ def _draw_once() -> None:
         scale = charts.Scale.of(x + 1.0, log=True)
         panel = charts.Panel(canvas=canvas, box=charts.boxes(canvas)[0], x=scale, y=scale)
         panel.frame("", x=charts.years(scale, 5), y=charts.steps(scale), size=7.0)
-        panel.line(x, x + 1.0, "#000000")
-        panel.area(x, x + 1.0, "#000000", base=1.0)
-        panel.bars(x + 2.0, x + 1.0, "#000000", width=0.5)
+        panel.line(x + 1.0, x + 1.0, "#000000")
+        panel.area(x + 1.0, x + 1.0, "#000000", base=1.0)
 
     def figure_of(figure: Any) -> None:
         axes = figure.subplots()

@@ -27,7 +27,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.runs.preload import asleep, keep_memory, preload, threads, warm_up
+from pipelines.runs.preload import (
+    asleep,
+    in_huge_pages,
+    keep_memory,
+    preload,
+    threads,
+    warm_up,
+)
 
 MESSAGE_BYTES = 1 << 18  # a request with its environment fits
 _FILES = 16  # descriptors a request may carry
@@ -202,6 +209,7 @@ def main(address: str) -> int:
     warm_up()
     gc.collect()
     gc.freeze()
+    in_huge_pages()
     count = len(threads() - sleepers)
     verdict = {
         "threads": count,
