@@ -16,6 +16,7 @@ Every split is by `runtime.joint.splitting`: parts add up, whatever the order bu
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
@@ -79,44 +80,31 @@ def join(
     Returns:
         Orders and crosses. Of one bundle alone they are its own plan, word for word.
     """
-    wanted: dict[str, list[tuple[Asked, PlannedOrder]]] = {}
-    for plan in sorted(plans, key=lambda one: one.role):
-        for order in plan.orders:
-            wanted.setdefault(order.symbol, []).append((plan, order))
+    in_order = sorted(plans, key=lambda one: one.role)
+    wished = _wished(in_order, alone=alone)
     left_out = [
         one if alone else LeftOut(symbol=one.symbol, reason=f"{plan.role}: {one.reason}")
-        for plan in sorted(plans, key=lambda one: one.role)
+        for plan in in_order
         for one in plan.left_out
     ]
-    if not alone:
-        wanted = {symbol: [_for_a_day(one) for one in asking] for symbol, asking in wanted.items()}
     joined: list[JointOrder] = []
     crossed: dict[str, Mapping[str, Decimal]] = {}
     leaving = frozenset(exits)
     for symbol in symbols:
-        if symbol not in wanted:
+        wishes = wished.get(symbol)
+        if wishes is None:
             continue
-        asking = wanted[symbol]
-        if len(asking) == 1:
-            plan, order = asking[0]
-            change = order.quantity * order.side.sign
-            if not alone:
-                order = msgspec.structs.replace(order, reason=_words(asking))
-            joined.append(JointOrder(order=order, left={plan.role: change}))
+        if len(wishes) == 1:
+            joined.append(_own(wishes[0], alone=alone))
             continue
-        netted = net_changes({p.role: o.quantity * o.side.sign for p, o in asking})
+        netted = net_changes({wish.role: wish.change for wish in wishes})
         if netted.crossed:
             crossed[symbol] = netted.crossed
-        if not netted.net:
-            left_out.append(LeftOut(symbol=symbol, reason=f"{_words(asking)}: all crosses inside"))
-            continue
-        one = _joint_order(asking, netted)
-        least = min(plan.minimum for plan, _ in asking)
-        if one.order.notional < least and symbol not in leaving:
-            text = f"{_words(asking)}: net {one.order.notional:.2f} USD is below {least} USD"
-            left_out.append(LeftOut(symbol=symbol, reason=text))
-            continue
-        joined.append(one)
+        one = _of_several(wishes, netted, leaves=symbol in leaving)
+        if isinstance(one, JointOrder):
+            joined.append(one)
+        else:
+            left_out.append(one)
     if max_turnover is not None:
         joined = _scaled(joined, equity, max_turnover, lot, left_out)
     sells = [one for one in joined if one.order.side is Side.SELL]
@@ -124,27 +112,68 @@ def join(
     return JointPlan(orders=(*sells, *buys), crossed=crossed, left_out=tuple(left_out))
 
 
-def _for_a_day(asking: tuple[Asked, PlannedOrder]) -> tuple[Asked, PlannedOrder]:
-    """Return what one bundle asks for, ending with its session."""
-    plan, order = asking
-    if order.time_in_force is TimeInForce.GTC:
-        order = msgspec.structs.replace(order, time_in_force=TimeInForce.DAY)
-    return plan, order
+class _Wish(NamedTuple):
+    """What one bundle wants of one symbol."""
+
+    role: str
+    study: str
+    order: PlannedOrder
+    change: Decimal  # units, signed
+    minimum: Decimal  # USD, smallest order it would send
 
 
-def _joint_order(asking: Sequence[tuple[Asked, PlannedOrder]], netted: Netted) -> JointOrder:
+def _wished(plans: Sequence[Asked], *, alone: bool) -> dict[str, list[_Wish]]:
+    """Return what is wanted of each symbol; what is shared ends with its session."""
+    found: dict[str, list[_Wish]] = {}
+    for plan in plans:
+        for order in plan.orders:
+            if order.time_in_force is TimeInForce.GTC and not alone:
+                order = msgspec.structs.replace(order, time_in_force=TimeInForce.DAY)
+            change = order.quantity if order.side is Side.BUY else -order.quantity
+            wish = _Wish(plan.role, plan.study, order, change, plan.minimum)
+            found.setdefault(order.symbol, []).append(wish)
+    return found
+
+
+def _own(wish: _Wish, *, alone: bool) -> JointOrder:
+    """Return the order of the only one who wants anything of a symbol."""
+    order = wish.order
+    if not alone:
+        order = msgspec.structs.replace(order, reason=_words([wish]))
+    return JointOrder(order=order, left={wish.role: wish.change})
+
+
+def _of_several(wishes: Sequence[_Wish], netted: Netted, *, leaves: bool) -> JointOrder | LeftOut:
+    """Return the one order for what several want; LeftOut if none is left or it is too small.
+
+    Args:
+        wishes: of one symbol, at least two.
+        netted: what they come to.
+        leaves: the account leaves the symbol completely, so that no order is too small.
+    """
+    words, symbol = _words(wishes), wishes[0].order.symbol
+    if not netted.net:
+        return LeftOut(symbol=symbol, reason=f"{words}: all crosses inside")
+    one = _joint_order(wishes, netted, words)
+    least = min(wish.minimum for wish in wishes)
+    if one.order.notional < least and not leaves:
+        text = f"{words}: net {one.order.notional:.2f} USD is below {least} USD"
+        return LeftOut(symbol=symbol, reason=text)
+    return one
+
+
+def _joint_order(wishes: Sequence[_Wish], netted: Netted, words: str) -> JointOrder:
     """Return the one order for what is left; its price is the most careful of those that ask."""
     side = Side.BUY if netted.net > 0 else Side.SELL
-    same = [order for _, order in asking if order.side is side]
+    same = [wish.order for wish in wishes if wish.order.side is side]
     limits = [order.limit_price for order in same]
     kinds = {(order.order_type, order.time_in_force, order.stop_price) for order in same}
     kind, time, stop = kinds.pop() if len(kinds) == 1 else _AT_MARKET
     inside = sum((part for part in netted.crossed.values() if part > 0), ZERO)
-    words = _words(asking)
     if inside:
         words = f"{words}; {inside.normalize():f} cross inside, net {netted.net.normalize():+f}"
     order = msgspec.structs.replace(
-        asking[0][1],
+        wishes[0].order,
         side=side,
         quantity=abs(netted.net),
         limit_price=min(limits) if side is Side.BUY else max(limits),
@@ -156,11 +185,10 @@ def _joint_order(asking: Sequence[tuple[Asked, PlannedOrder]], netted: Netted) -
     return JointOrder(order=order, left=netted.left)
 
 
-def _words(asking: Sequence[tuple[Asked, PlannedOrder]]) -> str:
+def _words(wishes: Sequence[_Wish]) -> str:
     """Say which bundle asks for how much, and why."""
     return ", ".join(
-        f"{plan.role} ({plan.study}) asks {order.quantity * order.side.sign:+f} {order.reason}"
-        for plan, order in asking
+        [f"{wish.role} ({wish.study}) asks {wish.change:+f} {wish.order.reason}" for wish in wishes]
     )
 
 
