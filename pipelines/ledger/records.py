@@ -165,13 +165,13 @@ class StudyEvidence:
 
 
 class RunOpened(msgspec.Struct, frozen=True, kw_only=True):
-    """A notebook about to run, a sweep about to start, or a kernel before its first cell."""
+    """A notebook, a sweep or a gate about to run, or a kernel before its first cell."""
 
     run: str
-    notebook: str  # empty if a kernel does not know its own
+    notebook: str  # empty for a gate, and if a kernel does not know its own
     notebook_hash: str  # empty likewise
     parameters: dict[str, Value]
-    kind: Literal["notebook", "sweep", "kernel"] = "notebook"
+    kind: Literal["notebook", "sweep", "gate", "kernel"] = "notebook"
     by: str = ""  # who works in the kernel
     kernel: str = ""  # Jupyter's id of it
     schedule: str = ""  # "JOB@SLOT" if a schedule started it

@@ -32,6 +32,7 @@ from pipelines.ledger.records import Value
 from runtime.bundles.contract import canonical
 from runtime.database import transaction
 
+Step: TypeAlias = Literal["notebook", "sweep", "gate"]
 Outcome: TypeAlias = Literal["running", "complete", "failed", "missed", "crashed"]
 
 _META = MetaData()
@@ -51,6 +52,7 @@ _SLOTS = Table(
     Column("beat", Float, nullable=False),  # POSIX seconds at which its worker was last alive
     Column("run", Text, nullable=False),  # of the ledger; empty before it is opened
     Column("reason", Text, nullable=False),
+    Column("result", Text, nullable=False),
 )
 Index(
     "schedule_slots_one_at_a_time",
@@ -62,15 +64,18 @@ Index(
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A notebook that runs on a schedule."""
+    """What is done on a schedule: a notebook run or swept, a study judged, one after the other."""
 
     name: str
-    notebook: str  # absolute path
+    notebook: str  # absolute path; empty if a study is only judged
+    does: tuple[Step, ...] = ("notebook",)  # in this order; what fails ends the slot
+    study: str = ""  # that is judged; empty = the one that the steps before have tried
+    trials: int | None = None  # of a sweep: drawn at random; None = the whole declared space
     cron: str  # minute hour day month weekday
     zone: str = "UTC"  # IANA name; what the cron expression means
     parameters: dict[str, Value] = {}  # a subset of the declared ones
     grace_s: float = 3600.0  # a slot that is later than this is missed, not run
-    timeout_s: float = 900.0  # after which a run is ended
+    timeout_s: float = 900.0  # after which a notebook's run, or one trial of a sweep, is ended
     added_at: datetime  # UTC; slots up to here never were
 
 
@@ -83,6 +88,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     holder: str = ""
     run: str = ""  # empty if none was opened
     reason: str = ""  # empty when complete
+    result: str = ""  # in words: how many trials, which verdict
 
 
 class ScheduleBook:
@@ -141,9 +147,12 @@ class ScheduleBook:
         """Record that a slot is not run; False if it is on record already."""
         return self._write(job, slot, "missed", holder=holder, at=at, reason=reason)
 
-    def end(self, job: str, slot: datetime, outcome: Outcome, *, run: str, reason: str) -> bool:
+    def end(
+        self, job: str, slot: datetime, outcome: Outcome, *, run: str, reason: str, result: str = ""
+    ) -> bool:
         """End a slot that runs; False if it does not, e.g. was given up as crashed."""
-        return self._change(job, slot, {"outcome": outcome, "run": run, "reason": reason})
+        ended = {"outcome": outcome, "run": run, "reason": reason, "result": result}
+        return self._change(job, slot, ended)
 
     def beat(self, job: str, slot: datetime, *, at: datetime) -> bool:
         """Say that the worker of a running slot lives; False if the slot was given up."""
@@ -174,6 +183,7 @@ class ScheduleBook:
             "beat": at.timestamp(),
             "run": "",
             "reason": reason,
+            "result": "",
         }
         try:
             with transaction(self._engine) as connection:
@@ -202,4 +212,5 @@ def _slot(row: RowMapping) -> Slot:
         holder=row["holder"],
         run=row["run"],
         reason=row["reason"],
+        result=row["result"],
     )

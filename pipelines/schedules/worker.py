@@ -3,7 +3,7 @@
 1. slots whose workers went away are ended as crashed; their runs stay open, which reads the same
 2. of the slots since the last one on record, the newest is run if it is not too late
 3. all others are recorded as missed, with the reason; nothing is made up for silently
-4. a claimed slot is an ordinary recorded run that names its schedule
+4. what a claimed slot does are ordinary recorded runs that name its schedule
 """
 
 import threading
@@ -16,7 +16,6 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from featurestore.errors import PlatformError
-from pipelines.runs.notebooks import RunRecord
 from pipelines.schedules.book import Job, Outcome, ScheduleBook
 from pipelines.schedules.cron import cron, slots
 from runtime.clock import Clock
@@ -25,7 +24,18 @@ LOOK_S = 5.0  # between two looks at what is due
 PAUSE_S = 0.2  # between two looks at what still runs, before an end
 ALIVE = timedelta(seconds=120)  # a worker that has not been heard of for so long is gone
 
-Execute = Callable[[Job, str], RunRecord]  # job, "NAME@SLOT"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """How a slot's work ended."""
+
+    run: str  # of the last step; empty if none was opened
+    complete: bool = True
+    reason: str = ""  # empty when complete
+    result: str = ""  # in words
+
+
+Execute = Callable[[Job, str], Done]  # job, "NAME@SLOT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,25 +87,28 @@ class Worker:
 
     def run(self, due: Due) -> None:
         """Execute a claimed slot and record how it ended."""
-        outcome: Outcome = "failed"
-        reason = run = ""
+        done = Done(run="", complete=False)
         try:
-            record = self.execute(due.job, due.schedule)
-            run = record.run
-            if record.complete:
-                outcome = "complete"
-            else:
-                reason = f"{record.closed.cause}: {record.closed.message}"
-        except PlatformError as error:  # nothing was started
-            reason = str(error)
+            done = self.execute(due.job, due.schedule)
+        except PlatformError as error:  # a step was not started
+            done = Done(run="", complete=False, reason=str(error))
         except BaseException as error:
             reason = f"the worker was interrupted by {type(error).__name__}"
+            done = Done(run="", complete=False, reason=reason)
             raise
         finally:
             with self._guard:
                 self._running.pop(due.job.name, None)
-            self.book.end(due.job.name, due.slot, outcome, run=run, reason=reason)
-            self.on_end(due, outcome, reason)
+            outcome: Outcome = "complete" if done.complete else "failed"
+            self.book.end(
+                due.job.name,
+                due.slot,
+                outcome,
+                run=done.run,
+                reason=done.reason,
+                result=done.result,
+            )
+            self.on_end(due, outcome, done.reason or done.result)
 
     def _look_at(self, job: Job, now: datetime) -> Due | None:
         """Claim the newest slot of a job that is due; what lies before it was missed."""

@@ -10,16 +10,11 @@ import hashlib
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from featurestore.errors import PlatformError
-from pipelines.ledger import Ledger
-from pipelines.ledger.records import RunClosed, RunOpened, TrialOpened, Value
+from pipelines.ledger.records import RunOpened, TrialOpened, Value
 from pipelines.runs.folder import new_folder
 from pipelines.runs.parameters import (
     DeclaredParameter,
@@ -28,6 +23,7 @@ from pipelines.runs.parameters import (
     validated,
 )
 from pipelines.runs.processes import child_environment
+from pipelines.runs.record import recorded
 from pipelines.sweeps.book import SweepBook, SweepProgress, SweepTrial, best_of
 from pipelines.sweeps.messages import Ready, Start, Task
 from pipelines.sweeps.pool import WorkerPool
@@ -70,6 +66,7 @@ def sweep(
     trial_timeout_s: float = 300.0,
     on_trial: Callable[[SweepProgress], None] = lambda _: None,
     environ: Mapping[str, str] = os.environ,
+    schedule: str = "",
 ) -> SweepReport:
     """Try a study's declared configurations and record every one of them.
 
@@ -87,6 +84,7 @@ def sweep(
         trial_timeout_s: seconds after which one evaluation is stopped and recorded as failed.
         on_trial: called after each trial has been recorded.
         environ: what workers may inherit from, by allow-list.
+        schedule: "JOB@SLOT" if a schedule starts it; goes on record.
 
     Returns:
         All trials in order of proposal; the same for any number of workers.
@@ -102,7 +100,7 @@ def sweep(
     folder = new_folder(workspace.path / "runs", named)
     frozen = Path(shutil.copyfile(notebook, folder / notebook.name))
     with (
-        _recorded(workspace.ledger(), clock, folder.name, notebook, frozen),
+        recorded(workspace.ledger(), clock, _opening(folder.name, notebook, frozen, schedule)),
         WorkerPool(
             _start(workspace, frozen, folder.name),
             workers=workers,
@@ -167,31 +165,16 @@ def _book(
     )
 
 
-@contextmanager
-def _recorded(
-    ledger: Ledger, clock: Clock, run: str, notebook: Path, frozen: Path
-) -> Iterator[None]:
-    """Record the run before its first trial, and at its end what became of it."""
-    started_at = clock.now()
-    ledger.open_run(
-        RunOpened(
-            run=run,
-            notebook=str(notebook),
-            notebook_hash=hashlib.sha256(frozen.read_bytes()).hexdigest(),
-            parameters={},
-            kind="sweep",
-        )
+def _opening(run: str, notebook: Path, frozen: Path, schedule: str) -> RunOpened:
+    """Return the ledger entry that precedes the first trial."""
+    return RunOpened(
+        run=run,
+        notebook=str(notebook),
+        notebook_hash=hashlib.sha256(frozen.read_bytes()).hexdigest(),
+        parameters={},
+        kind="sweep",
+        schedule=schedule,
     )
-    closed = RunClosed(status="failed", cause="killed", message="the sweep was interrupted")
-    try:
-        yield
-        closed = RunClosed(status="complete")
-    except PlatformError as error:
-        closed = RunClosed(status="failed", message=str(error))
-        raise
-    finally:
-        seconds = (clock.now() - started_at).total_seconds()
-        ledger.close_run(run, msgspec.structs.replace(closed, seconds=seconds))
 
 
 def _start(workspace: Workspace, frozen: Path, run: str) -> Start:

@@ -1,6 +1,5 @@
-"""`sluice schedule add|list|remove|run`: notebooks that run by cron, each fire a recorded run."""
+"""`sluice schedule add|list|remove|run`: notebooks, sweeps and gates by cron, all on record."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ import typer
 from service.commands.options import Json, Workspace, finish, workspace_settings
 from service.console import Output, reported
 
-PANEL = "Notebooks on a schedule"
+PANEL = "Notebooks, sweeps and gates on a schedule"
 
 
 def attach(app: typer.Typer) -> None:
@@ -16,7 +15,7 @@ def attach(app: typer.Typer) -> None:
     app.command(
         rich_help_panel=PANEL,
         epilog="Example: [bold]sluice schedule add notebooks/strategies/momentum.ipynb"
-        " --cron '0 7 * * 1-5' --zone America/New_York -p lookback=252 --name weekdays[/bold]",
+        " --sweep --gate --cron '0 2 * * 2-6' --zone America/New_York --name nightly[/bold]",
     )(add)
     app.command(
         name="list", rich_help_panel=PANEL, epilog="Example: [bold]sluice schedule list[/bold]"
@@ -30,7 +29,14 @@ def attach(app: typer.Typer) -> None:
 
 
 def add(
-    notebook: Annotated[Path, typer.Argument(help="The notebook.", show_default=False)],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="NOTEBOOK|STUDY",
+            help="The notebook; or a study that is only judged, with --gate.",
+            show_default=False,
+        ),
+    ],
     cron: Annotated[
         str,
         typer.Option(
@@ -43,6 +49,16 @@ def add(
         list[str] | None,
         typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="May be repeated."),
     ] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Sweep its declared space instead of running it once.")
+    ] = False,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the sweep, drawn at random; the whole space if left out."),
+    ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Judge the study afterwards, and record the verdict.")
+    ] = False,
     name: Annotated[str, typer.Option(help="Of the job; the notebook's own if left out.")] = "",
     zone: Annotated[
         str,
@@ -52,12 +68,12 @@ def add(
         int, typer.Option(min=1, help="Seconds after which a slot is missed instead of run.")
     ] = 3600,
     timeout: Annotated[
-        int, typer.Option(min=1, help="Seconds until a run that hangs is ended.")
+        int, typer.Option(min=1, help="Seconds until a run, or a sweep's trial, is ended.")
     ] = 900,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Schedule a notebook: parameters and cron expression are checked now.
+    """Schedule a notebook, its sweep, or the gates: everything is checked now.
 
     It runs while `sluice schedule run` is up. A job never overlaps itself, and a slot that nobody
     ran is on record as missed, with the reason.
@@ -70,11 +86,14 @@ def add(
         status = add_job(
             workspace_settings(workspace),
             output,
-            notebook,
+            subject,
             parameter or [],
             expression=cron,
             zone=zone,
             name=name,
+            swept=sweep,
+            trials=trials,
+            judged=gate,
             grace_seconds=grace,
             timeout_seconds=timeout,
             clock=WallClock(),
@@ -87,7 +106,7 @@ def list_(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """List the scheduled notebooks, when each is due next and what its last slots became."""
+    """List the scheduled jobs, when each is due next and what its last slots became."""
     output = Output(as_json=json)
     with reported(output):
         from runtime.clock import WallClock
@@ -102,7 +121,7 @@ def remove(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Take a notebook off the schedule; its runs and slots stay on record."""
+    """Take a job off the schedule; its runs and slots stay on record."""
     output = Output(as_json=json)
     with reported(output):
         from service.research.schedule import remove_job
@@ -122,7 +141,7 @@ def run(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Run scheduled notebooks as they come due, until Ctrl-C.
+    """Run scheduled jobs as they come due, until Ctrl-C.
 
     Several of these may share a workspace: each slot is claimed by one of them before any work.
     Runs under way come to their end before the worker does.

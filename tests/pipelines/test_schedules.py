@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.errors import NotebookInvalid, ScheduleInvalid
 from pipelines.schedules.book import Job, ScheduleBook
 from pipelines.schedules.cron import cron, next_slot, slots
-from pipelines.schedules.worker import ALIVE, Worker, serve
+from pipelines.schedules.worker import ALIVE, Done, Worker, serve
 from runtime.clock import ReplayClock, WallClock
 from runtime.database import open_database
 
@@ -47,8 +46,8 @@ class Runs:
 
     def __call__(self, job, schedule):
         self.seen.append(schedule)
-        closed = SimpleNamespace(cause="cell error", message="ZeroDivisionError")
-        return SimpleNamespace(run=f"run-{len(self.seen)}", complete=self.complete, closed=closed)
+        reason = "" if self.complete else "cell error: ZeroDivisionError"
+        return Done(run=f"run-{len(self.seen)}", complete=self.complete, reason=reason)
 
 
 def worker(book, clock, runs=None, holder="a"):
