@@ -277,7 +277,11 @@ def replay(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Trade the active bundle on paper over past sessions; goes on where a killed one stopped."""
+    """Trade past sessions on paper; goes on where a killed one stopped.
+
+    The champion trades; where the registry gives several bundles capital, all of them in one
+    account, over the days that are sealed for every one.
+    """
     output = Output(as_json=json)
     with reported(output):
         from service.commands.replay import replay_sessions

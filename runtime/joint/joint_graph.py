@@ -45,8 +45,7 @@ class JointGraph:
         for role, (graph, declared) in sorted(self.graphs.items()):
             if f"weight {role}" not in inputs:
                 continue  # it was not due, or could not decide
-            given = {name: _found(inputs, source, role) for name, source in declared.items()}
-            decided = graph.run(given)
+            decided = graph.run(given_to(role, declared, inputs))
             for name, values in answers(decided):
                 known = inputs.get(f"{name} {role}")
                 if known is None or values.tobytes() != known.tobytes():
@@ -55,6 +54,17 @@ class JointGraph:
                 total, decided.weight, float(inputs[f"share {role}"][0]), inputs.get(f"rows {role}")
             )
         return Decided(score=total, weight=total)
+
+
+def given_to(
+    role: str, declared: Mapping[str, Input], inputs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return what one member's graph was given, from what the joint decision keeps.
+
+    Raises:
+        DecisionInvalid: something is missing.
+    """
+    return {name: _found(inputs, source, role) for name, source in declared.items()}
 
 
 def answers(decided: Decided) -> Iterator[tuple[str, Array]]:

@@ -11,7 +11,8 @@ from service.books.reading import Reading
 from service.console import OK, REFUSED, Output
 from service.faults import QueryInvalid
 from service.settings import Settings, require_records
-from service.trading.engines import Replayed, active_bundle, progress_note, replay_bundle
+from service.trading.crew import replay_crew
+from service.trading.engines import Replayed, progress_note
 from service.web.answers import CurveSummary
 
 if TYPE_CHECKING:
@@ -43,12 +44,11 @@ class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):
 def replay_sessions(
     settings: Settings, output: Output, *, first: str | None, last: str | None
 ) -> int:
-    """Replay the active bundle and report; returns 1 if the books and a venue differ."""
+    """Replay whoever has capital and report; returns 1 if the books and a venue differ."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     require_records(settings)
     start, end = _day("--from", first), _day("--to", last)
-    bundle = active_bundle(settings)
     columns = (
         TextColumn("[bold]replay"),
         BarColumn(),
@@ -62,9 +62,8 @@ def replay_sessions(
         def show(outcome: SessionOutcome) -> None:
             progress.update(task, advance=1, day=progress_note(outcome))
 
-        replayed = replay_bundle(
+        replayed = replay_crew(
             settings,
-            bundle,
             first=start,
             last=end,
             on_start=lambda total: progress.update(task, total=total),

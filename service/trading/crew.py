@@ -7,13 +7,14 @@ share of the capital holds from the next session on without a restart.
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 from featurestore.errors import PlatformError
 from runtime.bundles.bundle import LoadedBundle, VerifiedBundle
 from runtime.clock import Clock
 from runtime.desk import Desk
+from runtime.engine import SessionOutcome
 from runtime.errors import BundleRefused
 from runtime.joint.identity import Joint, JointLog, JointSeat
 from runtime.joint.members import Member, joint_bundle, joint_of
@@ -27,7 +28,13 @@ from service.databases import open_runtime
 from service.records import open_registry
 from service.settings import Settings
 from service.trading.bands import Watch
-from service.trading.engines import active_bundle, load_seated, verify_seated
+from service.trading.engines import (
+    Replayed,
+    active_bundle,
+    load_seated,
+    replay_bundle,
+    verify_seated,
+)
 from service.trading.seat import Seat
 
 log = logging.getLogger(__name__)
@@ -107,6 +114,47 @@ class Crew:
             )
             desk = replace(desk, shadows=shadows)
         return replace(desk, watch=watch.look)
+
+
+def replay_crew(
+    settings: Settings,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_session: Callable[[SessionOutcome], None] | None = None,
+) -> Replayed:
+    """Replay whoever the registry gives capital to: the champion, or several in one account.
+
+    Stop bands take nobody out of a replay and nobody decides early in it: the registry is read,
+    and left as it is. See `service.trading.engines.replay_bundle`.
+
+    Raises:
+        QueryInvalid: as `replay_bundle`; the days lie in the sealed years of all of them.
+    """
+    crew = live_crew(settings)
+
+    def man(desk: Desk) -> Desk:
+        if not crew.members:
+            return desk
+        return replace(
+            desk,
+            members=crew.members,
+            joint=crew.joint,
+            shares=Shares(desk.journal, JointLog(desk.journal.engine)),
+            approved=approve_joint(settings),
+        )
+
+    return replay_bundle(
+        settings,
+        crew.bundle,
+        first=first,
+        last=last,
+        on_start=on_start,
+        on_session=on_session,
+        members=[member.bundle for member in crew.members],
+        man=man,
+    )
 
 
 def live_crew(settings: Settings) -> Crew:

@@ -185,6 +185,8 @@ def replay_bundle(
     last: date | None = None,
     on_start: Callable[[int], None] = lambda _: None,
     on_session: Callable[[SessionOutcome], None] | None = None,
+    members: Sequence[LoadedBundle] = (),
+    man: Callable[[Desk], Desk] = lambda desk: desk,
 ) -> Replayed:
     """Trade a bundle on paper over past sessions, for an account that only its replays use.
 
@@ -198,13 +200,19 @@ def replay_bundle(
         last: last session; None = the last day of the holdout.
         on_start: told how many sessions are still to run.
         on_session: told after each session.
+        members: where `bundle` stands for several, these; the days are sealed for all of them.
+        man: sits them at the desk.
 
     Raises:
         QueryInvalid: the days are not in order, hold no session, lie in the research window, or
             begin before the first one that the account has closed.
     """
-    manifest = bundle.manifest
-    sealed = tuple(date.fromisoformat(day) for day in manifest.holdout_window)
+    manifest, bundles = bundle.manifest, members or (bundle,)
+    windows = [one.manifest.holdout_window for one in bundles]
+    sealed = (
+        max(date.fromisoformat(begins) for begins, _ in windows),
+        min(date.fromisoformat(ends) for _, ends in windows),
+    )
     start, end = first or sealed[0], last or sealed[1]
     if start > end:
         raise QueryInvalid(f"the first day {start} lies after the last, {end}", "exchange them")
@@ -218,11 +226,13 @@ def replay_bundle(
     if not days:
         raise QueryInvalid(f"{calendar.name} has no session from {start} to {end}", "ask for more")
     clock = ReplayClock(days[0].open)
-    reader = market_reader(settings, bundle)
-    views = {view for feature in _features(bundle) for view in view_names(feature)}
+    reader = market_reader(settings, bundle, *members)
+    features = {name for one in bundles for name in _features(one)}
+    views = {view for feature in features for view in view_names(feature)}
     freshness = {name: reader.view(name).freshness for name in views}
     account = replay_account(bundle.hash)
     desk = open_desk(settings, bundle, reader, account=account, clock=clock, freshness=freshness)
+    desk = man(desk)
     left = _left_to_run(desk.journal, [session.day for session in days])
     on_start(left)
     result = replay(Engine(desk), calendar, start, end, on_session)

@@ -23,7 +23,7 @@ from runtime.bundles.signing import load_signer, load_trusted
 from runtime.clock import ReplayClock
 from runtime.database import open_database
 from runtime.engine import Engine
-from runtime.registry import Promoted, Registry
+from runtime.registry import CHAMPION, Promoted, Registry
 from runtime.replay import ReplayResult, replay
 from service.books.accounts import replay_account
 from service.settings import Settings, read_settings
@@ -135,6 +135,7 @@ def promote_over_lake(
     version: int,
     study: str = "tilt",
     schedule: str = "week_end",
+    role: str = CHAMPION,
     at: datetime = datetime(2017, 2, 1, 12, tzinfo=UTC),
 ) -> str:
     """Activate a bundle that trades three names of the embedded history; return its hash."""
@@ -154,6 +155,7 @@ def promote_over_lake(
     )
     Registry(open_database(settings.database_url)).activate(
         Promoted(study=study, bundle=folder.name, version=version, stage="staging"),
+        role=role,
         by="alice",
         why="real prices",
         at=at,
