@@ -5,6 +5,7 @@ What decides and what it is told are real; only the market is made up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -13,6 +14,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from featurestore.calendars import Session
 from runtime.bundles.contract import SizingPolicy
 from runtime.domain import OrderType, TimeInForce
 from runtime.engine import Engine, fund
@@ -141,11 +143,16 @@ def happen(bench: Bench, engine: Engine, day: date) -> None:
         )
 
 
-def trade(bench: Bench, *, restarts: frozenset[date] = frozenset()) -> Bench:
+def trade(
+    bench: Bench,
+    *,
+    restarts: frozenset[date] = frozenset(),
+    sessions: Sequence[Session] = SESSIONS,
+) -> Bench:
     """Run every session; begin anew, with everything reopened, before some."""
     fund(bench.desk.journal, CAPITAL, datetime(2016, 11, 30, tzinfo=UTC))
     engine = bench.engine()
-    for session in SESSIONS:
+    for session in sessions:
         if session.day in restarts:
             engine = Engine(bench.desk)
         happen(bench, engine, session.day)
