@@ -41,6 +41,54 @@ from service.web.once import Once
 
 VERSION = "0.1.0"
 MAX_BODY = 64 * 1024  # bytes; no route takes a large body
+ROUTES = (
+    desk.page,
+    desk.file,
+    health.health,
+    health.alive,
+    metrics.metrics,
+    signals.signals,
+    plan.plan,
+    positions.positions,
+    equity.equity,
+    sessions.sessions,
+    decisions.decisions,
+    books.decisions_find,
+    decisions.decision,
+    decisions.decision_origin,
+    books.breaks,
+    books.break_resolve,
+    books.attribution,
+    orders.order,
+    orders.order_origin,
+    bundles.bundles,
+    seats.registry,
+    seats.registry_history,
+    seats.registry_comparison,
+    seats.registry_shares,
+    seats.registry_arms,
+    seats.registry_rollback,
+    alerts.alerts,
+    alerts.acknowledge,
+    kill_switch.kill_state,
+    kill_switch.kill_engage,
+    kill_switch.kill_release,
+    policy.policy,
+    policy.policy_diff,
+    policy.policy_reload,
+    policy.policy_rollback,
+    policy.override_ask,
+    policy.override_approve,
+    policy.override_revoke,
+)
+_OPENAPI = OpenAPIConfig(
+    title="Sluice",
+    version=VERSION,
+    description="Signals, plan, positions and decisions of one account, and their origin.",
+    use_handler_docstrings=True,
+    # The other plugins load their scripts from a CDN; this page must work without one.
+    render_plugins=[JsonRenderPlugin(path=["/openapi.json", "/"])],
+)
 
 
 def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -> Litestar:
@@ -54,13 +102,6 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
     observed = Observed(registry, monotonic)
     registry.register(JournalMetrics(live))
     register_flows(registry, live)
-    once = Once(
-        DatabaseKeys(live.policies.log.engine),
-        FileKeys(live.settings.workspace / "kill.keys"),
-        live.policies.clock,
-        live.operator_tokens,
-        MAX_BODY,
-    )
 
     def provide_live() -> Live:
         return live
@@ -69,46 +110,7 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
         return registry
 
     return Litestar(
-        route_handlers=[
-            desk.page,
-            desk.file,
-            health.health,
-            health.alive,
-            metrics.metrics,
-            signals.signals,
-            plan.plan,
-            positions.positions,
-            equity.equity,
-            sessions.sessions,
-            decisions.decisions,
-            books.decisions_find,
-            decisions.decision,
-            decisions.decision_origin,
-            books.breaks,
-            books.break_resolve,
-            books.attribution,
-            orders.order,
-            orders.order_origin,
-            bundles.bundles,
-            seats.registry,
-            seats.registry_history,
-            seats.registry_comparison,
-            seats.registry_shares,
-            seats.registry_arms,
-            seats.registry_rollback,
-            alerts.alerts,
-            alerts.acknowledge,
-            kill_switch.kill_state,
-            kill_switch.kill_engage,
-            kill_switch.kill_release,
-            policy.policy,
-            policy.policy_diff,
-            policy.policy_reload,
-            policy.policy_rollback,
-            policy.override_ask,
-            policy.override_approve,
-            policy.override_revoke,
-        ],
+        route_handlers=ROUTES,
         dependencies={
             "live": Provide(provide_live, sync_to_thread=False),
             "metrics_registry": Provide(provide_registry, sync_to_thread=False),
@@ -117,18 +119,22 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
         before_send=[secured],
         exception_handlers=HANDLERS,
         lifespan=[_proving(live)],
-        middleware=[observed, once],
-        openapi_config=OpenAPIConfig(
-            title="Sluice",
-            version=VERSION,
-            description="Signals, plan, positions and decisions of one account, and their origin.",
-            use_handler_docstrings=True,
-            # The other plugins load their scripts from a CDN; this page must work without one.
-            render_plugins=[JsonRenderPlugin(path=["/openapi.json", "/"])],
-        ),
+        middleware=[observed, _once(live)],
+        openapi_config=_OPENAPI,
         request_max_body_size=MAX_BODY,
         debug=False,
         logging_config=None,
+    )
+
+
+def _once(live: Live) -> Once:
+    """Return what answers a repeated POST with the first one's answer."""
+    return Once(
+        DatabaseKeys(live.policies.log.engine),
+        FileKeys(live.settings.workspace / "kill.keys"),
+        live.policies.clock,
+        live.operator_tokens,
+        MAX_BODY,
     )
 
 

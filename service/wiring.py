@@ -5,6 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sqlalchemy import Engine
+
 from runtime.bundles.inputs import Input
 from runtime.bundles.signing import TrustedKeys, load_trusted
 from runtime.chain import ChainedLog
@@ -13,6 +15,7 @@ from runtime.database import open_database
 from runtime.errors import BundleRefused, KeyUnusable
 from runtime.joint.identity import JointLog
 from runtime.joint.shadow_log import TABLE as SHADOWS
+from runtime.registry import Registry
 from service.books.accounts import LIVE, Accounts
 from service.books.index import Index
 from service.books.origins import Origins
@@ -58,28 +61,10 @@ def open_live(
     shelf = Shelf(settings.bundles, trusted, prove)
     seat = Seat(registry, shelf.seated, monotonic=monotonic)
 
-    def inputs_of(bundle: str) -> Mapping[str, Input]:
-        try:
-            declared = shelf.bundle(bundle).manifest.inputs
-        except (BundleRefused, KeyUnusable):
-            return {}
-        return {one.name: one.source for one in declared}
-
-    def books(account: str) -> Reading:
-        kept = open_journal(settings, engine, account)
-        return Reading(journal=kept, index=Index(kept), inputs_of=inputs_of)
-
-    def warm() -> None:
-        """Prove what a roll-back would seat, so that rolling back waits for no proof."""
-        before = registry.before()
-        if before is not None:
-            with suppress(BundleRefused, KeyUnusable):
-                shelf.seated(before)
-
     policies = open_policies(settings, engine)
     policies.begin()
-    accounts = Accounts(books, journal, registry, settings.account)
-    health = HealthChecks(accounts, seat, warm)
+    accounts = _accounts(settings, engine, shelf)
+    health = HealthChecks(accounts, seat, lambda: _warm(registry, shelf))
     shadows = ChainedLog(engine, SHADOWS)
     return Live(
         settings=settings,
@@ -102,6 +87,32 @@ def open_live(
         alerts=open_book(settings),
         operator_tokens=_operator_tokens(settings),
     )
+
+
+def _accounts(settings: Settings, engine: Engine, shelf: Shelf) -> Accounts:
+    """Return every account's books, as they are shown."""
+
+    def inputs_of(bundle: str) -> Mapping[str, Input]:
+        try:
+            declared = shelf.bundle(bundle).manifest.inputs
+        except (BundleRefused, KeyUnusable):
+            return {}
+        return {one.name: one.source for one in declared}
+
+    def books(account: str) -> Reading:
+        kept = open_journal(settings, engine, account)
+        return Reading(journal=kept, index=Index(kept), inputs_of=inputs_of)
+
+    live, registry = open_journal(settings, engine, LIVE), open_registry(settings, engine)
+    return Accounts(books, live, registry, settings.account)
+
+
+def _warm(registry: Registry, shelf: Shelf) -> None:
+    """Prove what a roll-back would seat, so that rolling back waits for no proof."""
+    before = registry.before()
+    if before is not None:
+        with suppress(BundleRefused, KeyUnusable):
+            shelf.seated(before)
 
 
 def _operator_tokens(settings: Settings) -> Callable[[], tuple[str, ...]]:
