@@ -8,13 +8,13 @@
 import traceback
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from types import FunctionType
 from typing import Any
 
 from pipelines.errors import ResearchError, StrategyInvalid
 from pipelines.purity import check_purity
 from pipelines.strategy import Strategy
+from pipelines.tracing import folded
 from runtime.bundles.inference import CONFIDENCE, OUTPUTS
 from runtime.bundles.inputs import Array, Window
 
@@ -65,17 +65,6 @@ def compile_strategy(strategy: Strategy, n_symbols: int) -> bytes:
     model = ndx.build(symbols, named)
     graph: bytes = model.SerializeToString(deterministic=True)
     return graph
-
-
-def folded() -> AbstractContextManager[None]:
-    """Fold constants by ONNX's reference in NumPy while something is traced.
-
-    The same bytes as by an onnxruntime session per constant, which is ndonnx's default, in half
-    the time.
-    """
-    from spox import _future as tracing
-
-    return tracing.value_prop_backend(tracing.ValuePropBackend.REFERENCE)
 
 
 def decide_with_numpy(strategy: Strategy, gathered: Mapping[str, Array]) -> tuple[Array, ...]:

@@ -38,6 +38,24 @@ def refused(decide, **parameters):
     return str(caught.value)
 
 
+def test_constants_that_tell_their_own_type_give_the_bytes_that_inferred_ones_give(monkeypatch):
+    from spox.opset.ai.onnx import v21
+
+    def decide(xp, inputs):
+        top = xp.asarray([True, True, False, True, True, False])
+        score = inputs.prices[:, -1] / inputs.prices[:, 0] - 1
+        rank = xp.argsort(xp.argsort(-score, stable=True), stable=True)
+        held = xp.where(top & (rank < 2**40), xp.astype(rank < 2, xp.float64), 0.25)
+        return score, held / xp.sum(held)
+
+    kinds = [momentum(21, 3), strategy(decide)]
+    told = [compile_strategy(kind, N) for kind in kinds]
+    for name in ("infer_output_types", "propagate_values"):
+        assert name in vars(v21._Constant), "it is not known without being inferred"
+        monkeypatch.delattr(v21._Constant, name)
+    assert [compile_strategy(kind, N) for kind in kinds] == told
+
+
 def test_the_same_strategy_gives_the_same_bytes_in_another_process():
     script = (
         "import hashlib\nfrom tests.fakes.studies import momentum\n"
