@@ -9,7 +9,7 @@ from featurestore.views import FeatureView, split_feature
 from runtime.bundles.contract import Manifest
 from runtime.bundles.inputs import CurrentWeights, MarketReader
 from runtime.errors import BundleRefused
-from runtime.execution.entitlements import LakeActions
+from runtime.execution.lake_actions import LakeActions
 
 ADJUSTED = "adjusted"  # in the unit of a price that carries its splits and dividends already
 

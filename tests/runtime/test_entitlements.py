@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runtime.engine import Engine, fund
 from runtime.errors import DatabaseUnavailable
-from runtime.execution.entitlements import LakeActions
+from runtime.execution.lake_actions import LakeActions
 from runtime.journal.actions import Dividend, Split
 from runtime.journal.adjustments import Adjustments
 from tests.fakes.graphs import tilt_manifest
