@@ -81,23 +81,21 @@ def add(
     output = Output(as_json=json)
     with reported(output):
         from runtime.clock import WallClock
-        from service.research.schedule import add_job
+        from service.research.schedule import Asked, add_job
 
-        status = add_job(
-            workspace_settings(workspace),
-            output,
-            subject,
-            parameter or [],
-            expression=cron,
+        asked = Asked(
+            subject=subject,
+            parameters=parameter or [],
+            cron=cron,
             zone=zone,
             name=name,
-            swept=sweep,
+            sweep=sweep,
             trials=trials,
-            judged=gate,
-            grace_seconds=grace,
-            timeout_seconds=timeout,
-            clock=WallClock(),
+            gate=gate,
+            grace_s=grace,
+            timeout_s=timeout,
         )
+        status = add_job(workspace_settings(workspace), output, asked, clock=WallClock())
     finish(status)
 
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import msgspec
 
 from pipelines.errors import ScheduleInvalid
 from pipelines.gates.policy import default_policy
+from pipelines.ledger import Ledger
 from pipelines.ledger.records import Value
 from pipelines.runs.notebooks import declared, parameters_from_text
 from pipelines.runs.parameters import validated
@@ -39,84 +41,77 @@ class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
     slots: tuple[Slot, ...]  # newest first
 
 
-def add_job(
-    settings: Settings,
-    output: Output,
-    subject: str,
-    parameters: list[str],
-    *,
-    expression: str,
-    zone: str,
-    name: str,
-    swept: bool,
-    trials: int | None,
-    judged: bool,
-    grace_seconds: float,
-    timeout_seconds: float,
-    clock: Clock,
-) -> int:
-    """Keep a job, all of it checked now, not at its first slot.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A job as it was typed; nothing of it is checked yet."""
 
-    Args:
-        settings: name the workspace.
-        output: where the job is shown.
-        subject: a notebook's path; or a study's name, if it is only to be judged.
-        parameters: NAME=VALUE, of the notebook's run.
-        expression: cron's five fields.
-        zone: IANA name of the time zone that they mean.
-        name: of the job; empty = after its subject.
-        swept: whether the notebook's declared space is swept instead of one run.
-        trials: of the sweep, drawn at random; None = the whole space.
-        judged: whether the gates judge the study afterwards.
-        grace_seconds: after which a slot is missed.
-        timeout_seconds: after which a run, or a trial of a sweep, is ended.
-        clock: says from when on slots count.
+    subject: str  # a notebook's path; or a study's name, if it is only to be judged
+    parameters: list[str]  # NAME=VALUE, of the notebook's run
+    cron: str  # minute hour day month weekday
+    zone: str  # IANA name; what the cron expression means
+    name: str  # of the job; empty = after its subject
+    sweep: bool  # the notebook's declared space instead of one run
+    trials: int | None  # of the sweep, drawn at random; None = the whole space
+    gate: bool  # the gates judge the study afterwards
+    grace_s: float  # after which a slot is missed
+    timeout_s: float  # after which a run, or a trial of a sweep, is ended
 
-    Raises:
-        ScheduleInvalid: the expression, the time zone, the name, or steps that make no sense.
-        StudyUnknown: nobody has declared the study that is to be judged.
-        NotebookInvalid: the file is no notebook.
-        ParameterInvalid: a parameter is not declared or has another type.
-    """
-    trigger = cron(expression, zone)
+    @property
+    def only_judged(self) -> bool:
+        """Say whether the subject is a study."""
+        return self.gate and not self.sweep and Path(self.subject).suffix != ".ipynb"
+
+    def job(self, ledger: Ledger, added_at: datetime) -> Job:
+        """Return the job, all of it checked now, not at its first slot.
+
+        Raises:
+            ScheduleInvalid: options that a job of its kind would pass over silently.
+            StudyUnknown: nobody has declared the study that is to be judged.
+            NotebookInvalid: the file is no notebook.
+            ParameterInvalid: a parameter is not declared or has another type.
+        """
+        self._require_sense()
+        notebook, values = Path(self.subject), dict[str, Value]()
+        first: tuple[Step, ...] = ()
+        if self.only_judged:
+            ledger.study(self.subject)
+        else:
+            first = ("sweep",) if self.sweep else ("notebook",)
+            known = declared(notebook)
+            given = parameters_from_text(known, self.parameters, notebook.name)
+            values = validated(known, given, notebook.name)
+        return Job(
+            name=self.name or notebook.stem,
+            notebook=str(notebook.resolve()) if first else "",
+            does=(*first, "gate") if self.gate else first,
+            study="" if first else self.subject,
+            trials=self.trials,
+            cron=self.cron,
+            zone=self.zone,
+            parameters=values,
+            grace_s=self.grace_s,
+            timeout_s=self.timeout_s,
+            added_at=added_at,
+        )
+
+    def _require_sense(self) -> None:
+        if self.only_judged and (self.parameters or self.trials is not None):
+            raise ScheduleInvalid("a study that is only judged takes neither -p nor --trials")
+        if self.trials is not None and not self.sweep:
+            raise ScheduleInvalid("--trials is of a sweep; add --sweep")
+        if self.parameters and self.sweep:
+            raise ScheduleInvalid("a sweep takes its parameters from the declared space; drop -p")
+
+
+def add_job(settings: Settings, output: Output, asked: Asked, *, clock: Clock) -> int:
+    """Keep a job from now on; ScheduleInvalid and others say what cannot be done."""
+    trigger = cron(asked.cron, asked.zone)
     workspace, book = _open(settings)
-    asked = judged and not swept and Path(subject).suffix != ".ipynb"  # a study, only judged
-    _require_sense(parameters, trials, swept=swept, asked=asked)
-    notebook, values = Path(subject), dict[str, Value]()
-    if asked:
-        workspace.ledger().study(subject)
-    else:
-        known = declared(notebook)
-        given = parameters_from_text(known, parameters, notebook.name)
-        values = validated(known, given, notebook.name)
-    first: tuple[Step, ...] = () if asked else ("sweep" if swept else "notebook",)
-    job = Job(
-        name=name or notebook.stem,
-        notebook="" if asked else str(notebook.resolve()),
-        does=(*first, "gate") if judged else first,
-        study=subject if asked else "",
-        trials=trials,
-        cron=expression,
-        zone=zone,
-        parameters=values,
-        grace_s=grace_seconds,
-        timeout_s=timeout_seconds,
-        added_at=clock.now(),
-    )
+    job = asked.job(workspace.ledger(), clock.now())
     book.add(job)
     answer = Scheduled(job=job, next_slot=next_slot(trigger, job.added_at), slots=())
     output.answer(answer, lambda console: _show(console, [answer]))
     return OK
-
-
-def _require_sense(parameters: list[str], trials: int | None, *, swept: bool, asked: bool) -> None:
-    """Refuse what a job of its kind would pass over silently."""
-    if asked and (parameters or trials is not None):
-        raise ScheduleInvalid("a study that is only judged takes neither -p nor --trials")
-    if trials is not None and not swept:
-        raise ScheduleInvalid("--trials is of a sweep; add --sweep")
-    if parameters and swept:
-        raise ScheduleInvalid("a sweep takes its parameters from the declared space; drop -p")
 
 
 def list_jobs(settings: Settings, output: Output, *, limit: int, clock: Clock) -> int:
