@@ -14,9 +14,19 @@ from decimal import Decimal
 from pathlib import Path
 from statistics import median
 
-from benchmarks.bench_tick import BARE, RUNS, Bare, Few, Timed, committed, p99, row, wide_policy
+from benchmarks.bench_tick import (
+    BARE,
+    RUNS,
+    Bare,
+    Few,
+    Timed,
+    committed,
+    p99,
+    row,
+    run_live,
+    wide_policy,
+)
 from runtime.engine import fund
-from runtime.memory import undisturbed
 from tests.fakes.graphs import WINDOW, tilt_graph
 from tests.fakes.market import XNYS, SyntheticMarket, open_bench
 from tests.fakes.several import joint_desk, members, tilted
@@ -86,8 +96,7 @@ def _measured(folder: Path, count: int, *, apart: bool) -> _Run:
     for session in SESSIONS:
         for engine in (together, *others):
             engine.desk.clock.advance(session.close)  # type: ignore[attr-defined]
-            with undisturbed():  # as the live driver runs a session
-                engine.run_session(session)
+            run_live(engine, session)
         read, payload = committed(together)
         prices = read[f"{WINDOW} of prices.close"]
         bare.tick(

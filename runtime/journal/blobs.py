@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
+from threading import get_ident
 
 import msgspec
 import numpy as np
@@ -51,7 +53,12 @@ def decode_arrays(data: bytes) -> dict[str, Array]:
 
 def compress(data: bytes) -> bytes:
     """Return the bytes as a zstd frame; the name is of the bytes, not of the frame."""
-    return zstandard.ZstdCompressor(level=1).compress(data)
+    return _compressor(get_ident()).compress(data)
+
+
+@lru_cache(maxsize=8)  # making one costs as much as a small frame; no two threads may share one
+def _compressor(thread: int) -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(level=1)
 
 
 def restore(name: str, stored: bytes, what: str = "inputs") -> bytes:

@@ -35,6 +35,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from featurestore.calendars import Calendar, Session
 from featurestore.errors import PlatformError
+from runtime.checkpoint import empty_log
 from runtime.clock import Clock
 from runtime.engine import Engine, SessionOutcome
 from runtime.errors import HandedOver, Superseded
@@ -173,6 +174,7 @@ class LiveDriver:
         if last is not None and session.day <= last:
             self._ended(session, began)
             return None
+        empty_log(engine.desk.journal.engine)
         with self.undisturbed():
             outcome = engine.run_session(session, final=final)
         if not outcome.unpriced:

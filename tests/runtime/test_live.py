@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import shutil
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -77,6 +80,24 @@ def test_a_session_runs_with_libraries_set_aside_and_without_collecting_garbage(
     assert frozen > 10_000
     assert not collecting
     assert gc.isenabled()
+
+
+def test_a_session_begins_with_the_log_of_the_database_emptied(bench, tmp_path, monkeypatch):
+    whole, run = [], Engine.run_session
+
+    def seen(engine, *args, **more):
+        copy = shutil.copy(bench.folder / "runtime.db", tmp_path / "copy.db")
+        with closing(sqlite3.connect(copy)) as alone:
+            (there,) = alone.execute("SELECT count(*) FROM journal").fetchone()
+        whole.append(there == engine.desk.journal.head().seq)
+        return run(engine, *args, **more)
+
+    monkeypatch.setattr(Engine, "run_session", seen)
+    driver = driver_of(bench)
+    for session in (FRIDAY, MONDAY):
+        at(bench, session.close + DELAY)
+        driver.run_due()
+    assert whole == [True, True]
 
 
 def test_a_decision_missed_by_an_hour_is_on_record_and_sends_nothing(bench):
