@@ -19,6 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,9 +30,8 @@ from runtime.bundles.inference import OUTPUTS, Decided, DecisionSession
 from runtime.bundles.inputs import Array
 from runtime.checkpoint import empty_log
 from runtime.desk import Desk
-from runtime.domain import Bar, Order
+from runtime.domain import Order
 from runtime.engine import Engine, fund
-from runtime.journal.reconcile import Break
 from runtime.journal.records import DecisionRecord
 from runtime.memory import undisturbed
 from runtime.policies.policy import Policy, default_policy
@@ -97,11 +97,9 @@ class Timed(Engine):
         self.record: DecisionRecord | None = None
         self._start = 0.0
 
-    def _moment(
-        self, session: Session, at: datetime, bars: Sequence[Bar], unresolved: tuple[Break, ...]
-    ) -> Moment:
+    def _moment(self, *found: Any, **named: Any) -> Moment:
         self._start = perf_counter()
-        return super()._moment(session, at, bars, unresolved)
+        return super()._moment(*found, **named)
 
     def _decide(self, moment: Moment) -> tuple[DecisionRecord | None, tuple[Order, ...]]:
         record, orders = super()._decide(moment)
