@@ -292,10 +292,15 @@ class Fill:
     executed_at: datetime  # UTC
 
     def __post_init__(self) -> None:
-        _require(self.quantity > 0, f"{self.symbol}: fill quantity must be positive")
-        _require(self.price > 0, f"{self.symbol}: fill price must be positive")
-        _require(self.fee >= 0, f"{self.symbol}: fee must not be negative")
-        _require(self.executed_at.tzinfo is not None, "executed_at must carry a time zone")
+        if not (self.quantity > 0 and self.price > 0):
+            raise OrderInvalid(
+                f"{self.symbol}: fill quantity and price must be positive, were {self.quantity} "
+                f"and {self.price}"
+            )
+        if self.fee < 0:
+            raise OrderInvalid(f"{self.symbol}: fee must not be negative, was {self.fee}")
+        if self.executed_at.tzinfo is None:
+            raise OrderInvalid(f"{self.symbol}: executed_at must carry a time zone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
