@@ -123,6 +123,7 @@ def test_every_decision_of_the_replay_is_reached_again_from_the_journal_alone(de
     assert ended.returncode == 0, ended.stdout + ended.stderr
     told = json.loads(ended.stdout)
     assert (told["decisions"] + told["refusals"], told["differences"]) == (71, [])
+    assert told["whole"] == 71
     assert told["evaluations"] == 2000
 
 
