@@ -1,8 +1,9 @@
 """Recorded notebook runs: warm kernels beside stock papermill, two at a time; and a plain sweep.
 
-Seconds and CPU seconds per run of the momentum notebook with all its pictures. A sample of runs is
-measured on both sides in turns and scaled to 200; the warm side carries the start of its parent as
-one of 200 runs would.
+Seconds and CPU seconds per run of the momentum notebook with all its pictures, on both sides. A
+sample of runs is measured in turns and scaled to 200; either side carries its start as one of 200
+runs would: ours the warm parent, the peer two processes that import papermill once and execute
+notebook after notebook by its own call, a cold kernel each.
 """
 
 import json
@@ -12,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -29,12 +30,17 @@ from runtime.clock import WallClock
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "strategies" / "momentum.ipynb"
-ROUNDS, STOCK, WARM, SWEPT, WHOLE = 2, 2, 18, 40, 200  # STOCK and WARM in each round
+ROUNDS, STOCK, WARM, SWEPT, WHOLE = 3, 2, 12, 40, 200  # STOCK and WARM in each round
 WORKERS = 2
 _STOCK = """
-import papermill, sys
-papermill.execute_notebook(sys.argv[1], sys.argv[2], parameters=eval(sys.argv[3]),
-                           kernel_name="python3", progress_bar=False, cwd=sys.argv[4])
+import json, sys
+import papermill
+print("ready", flush=True)
+for line in sys.stdin:
+    source, target, parameters, folder = json.loads(line)
+    papermill.execute_notebook(source, target, parameters=parameters, kernel_name="python3",
+                               progress_bar=False, cwd=folder)
+    print("done", flush=True)
 """
 
 
@@ -56,40 +62,46 @@ class _Spent:
 
 
 def _measured(workspace: Workspace) -> list[dict[str, object]]:
-    points = [
+    points: list[dict[str, object]] = [
         {"lookback": lookback, "skip": skip, "top": top, "weighting": weighting}
         for lookback in (63, 126, 189, 252)
         for top in (3, 5, 7)
         for weighting in ("equal", "inverse_volatility", "score_rank")
         for skip in (0, 21)
     ]
-    _stock(workspace, points[:1])  # caches of files, for either side
     stock: list[_Spent] = []
     warm: list[_Spent] = []
-    began = time.monotonic()
-    with WarmKernels(environ=os.environ | {"PYTHONPATH": str(ROOT)}) as kernels:
-        start = _Spent(wall=time.monotonic() - began, cpu=_cpu_of_process(kernels.process.pid))
-        for number in range(ROUNDS):
-            stock.append(_stock(workspace, points[:STOCK]))
-            warm.append(_warm(workspace, points[number * WARM : (number + 1) * WARM], kernels))
+    with _stock_workers(workspace) as (workers, peer_start):
+        _stock(workspace, points[:1], workers)  # caches of files, for either side
+        began = time.monotonic()
+        with WarmKernels(environ=os.environ | {"PYTHONPATH": str(ROOT)}) as kernels:
+            start = _Spent(wall=time.monotonic() - began, cpu=_cpu_of_process(kernels.process.pid))
+            for number in range(ROUNDS):
+                stock.append(_stock(workspace, points[number * STOCK :][:STOCK], workers))
+                warm.append(_warm(workspace, points[number * WARM :][:WARM], kernels))
     assert workspace.ledger().study("momentum").trials >= ROUNDS * WARM
     swept = _cpu(lambda: sweep(NOTEBOOK, workspace, clock=WallClock(), n_trials=SWEPT))
-    ours = {
-        unit: (getattr(start, unit) + WHOLE / WARM * median(getattr(s, unit) for s in warm)) / WHOLE
-        for unit in ("wall", "cpu")
-    }
-    peer = {unit: median(getattr(s, unit) for s in stock) / STOCK for unit in ("wall", "cpu")}
-    name = f"One of {WHOLE} recorded runs of the momentum notebook with its pictures"
+    ours, peer = _scaled(start, warm, WARM), _scaled(peer_start, stock, STOCK)
+    name = (
+        f"One of {WHOLE} recorded runs of the momentum notebook with its pictures, "
+        f"{ROUNDS * WARM} timed and scaled"
+    )
     return [
-        _row(f"{name}, {WORKERS} at a time: warm kernels", ours["wall"], peer["wall"], "s"),
-        _row(f"{name}: warm kernels", ours["cpu"], peer["cpu"], "CPU s"),
+        _row(f"{name}, {WORKERS} at a time: warm kernels", ours.wall, peer.wall, "s"),
+        _row(f"{name}: warm kernels", ours.cpu, peer.cpu, "CPU s"),
         _row(
             f"One recorded trial of a sweep, no pictures, {SWEPT} trials",
             swept / SWEPT,
-            peer["cpu"],
+            peer.cpu,
             "CPU s",
         ),
     ]
+
+
+def _scaled(start: _Spent, rounds: Sequence[_Spent], runs: int) -> _Spent:
+    """Return what one of WHOLE runs takes, its share of the start included."""
+    wall, cpu = (median(getattr(one, unit) for one in rounds) / runs for unit in ("wall", "cpu"))
+    return _Spent(wall=wall + start.wall / WHOLE, cpu=cpu + start.cpu / WHOLE)
 
 
 def _warm(
@@ -112,25 +124,62 @@ def _warm(
     return _Spent(wall=wall, cpu=_cpu_of_process(kernels.process.pid) + _own() - before)
 
 
-def _stock(workspace: Workspace, points: Sequence[dict[str, object]]) -> _Spent:
-    """Run the notebook by stock papermill, a process and a kernel for each."""
+@contextmanager
+def _stock_workers(
+    workspace: Workspace,
+) -> Iterator[tuple[list["subprocess.Popen[str]"], _Spent]]:
+    """Start processes that execute notebooks by papermill; say what their start took."""
     environ = os.environ | {
         "SLUICE_WORKSPACE": str(workspace.path),
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
-
-    def one(number: int) -> None:
-        out = str(workspace.path / f"stock-{number}.ipynb")
-        command = [sys.executable, "-c", _STOCK, str(NOTEBOOK), out, repr(points[number])]
-        subprocess.run(
-            [*command, str(NOTEBOOK.parent)], env=environ, check=True, stderr=subprocess.DEVNULL
+    began = time.monotonic()
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _STOCK],
+            env=environ,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
+        for _ in range(WORKERS)
+    ]
+    try:
+        for worker in workers:
+            _hear(worker, "ready")
+        wall = time.monotonic() - began
+        yield workers, _Spent(wall=wall, cpu=sum(_cpu_of_process(w.pid) for w in workers))
+    finally:
+        for worker in workers:
+            worker.communicate()
 
-    before, began = _own(), time.monotonic()
-    with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(one, range(len(points))))
-    return _Spent(wall=time.monotonic() - began, cpu=_own() - before)
+
+def _stock(
+    workspace: Workspace,
+    points: Sequence[dict[str, object]],
+    workers: Sequence["subprocess.Popen[str]"],
+) -> _Spent:
+    """Run the notebook by stock papermill, a cold kernel each; as many points as workers."""
+    busy = list(zip(workers, points, strict=False))
+    assert len(busy) == len(points)
+    before, began = sum(_cpu_of_process(w.pid) for w in workers), time.monotonic()
+    for number, (worker, point) in enumerate(busy):
+        out = str(workspace.path / f"stock-{number}.ipynb")
+        assert worker.stdin is not None
+        worker.stdin.write(json.dumps([str(NOTEBOOK), out, point, str(NOTEBOOK.parent)]) + "\n")
+        worker.stdin.flush()
+    for worker, _ in busy:
+        _hear(worker, "done")
+    wall = time.monotonic() - began
+    return _Spent(wall=wall, cpu=sum(_cpu_of_process(w.pid) for w in workers) - before)
+
+
+def _hear(worker: "subprocess.Popen[str]", word: str) -> None:
+    assert worker.stdout is not None
+    while (line := worker.stdout.readline().strip()) != word:
+        assert line or worker.poll() is None, "stock papermill has ended"
 
 
 def _cpu(task: Callable[[], object]) -> float:
@@ -160,7 +209,7 @@ def _row(name: str, ours: float, peer: float, unit: str) -> dict[str, object]:
         "name": name,
         "ours": ours,
         "peer": peer,
-        "peer_name": f"stock papermill, a cold kernel each, {ROUNDS * STOCK} measured",
+        "peer_name": f"stock papermill, a cold kernel each, {ROUNDS * STOCK} timed and scaled",
         "ratio": peer / ours,
         "unit": unit,
     }

@@ -98,6 +98,8 @@ def _engine(tell: Callable[[Event], None], kernels: list[Any]) -> Any:
     from papermill.log import logger
     from traitlets.config import Config
 
+    from pipelines.runs.prompt import PromptManager
+
     class Client(PapermillNotebookClient):  # type: ignore[misc]
         def start_new_kernel(self, **kwargs: Any) -> Any:
             started = super().start_new_kernel(**kwargs)
@@ -123,6 +125,7 @@ def _engine(tell: Callable[[Event], None], kernels: list[Any]) -> Any:
                 kernel_name=kernel_name,
                 startup_timeout=start_timeout,
                 log=logger,
+                kernel_manager_class=PromptManager,
                 extra_arguments=["--HistoryManager.enabled=False"],
                 config=Config({"KernelManager": {"transport_encryption": "auto"}}),
                 on_cell_start=reporter.started,

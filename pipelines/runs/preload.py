@@ -72,6 +72,7 @@ OURS = (
     "pipelines.plots",
     "pipelines.vectorbt_check",
     "pipelines.sweeps.messages",
+    "pipelines.runs.prompt",
     "pipelines.runs.provisioner",
 )
 

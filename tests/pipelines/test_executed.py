@@ -4,7 +4,9 @@ import copy
 import json
 from typing import Any
 
-from pipelines.runs.executed import strip_volatile, with_true_statuses
+import nbformat
+
+from pipelines.runs.executed import in_lines, strip_volatile, with_true_statuses
 
 
 def executed(run: int) -> dict[str, Any]:
@@ -92,3 +94,27 @@ def test_cells_that_never_ran_are_not_called_completed() -> None:
         "failed",
         "not run",
     ]
+
+
+def test_texts_are_kept_in_lines_as_nbformat_keeps_them() -> None:
+    text = {"text/plain": "a\nb", "text/html": "<p>\n", "image/png": "AAAA\nBBBB"}
+    outputs = [
+        {"output_type": "stream", "name": "stdout", "text": "one\ntwo\n"},
+        {"output_type": "display_data", "metadata": {}, "data": dict(text)},
+        {"output_type": "error", "ename": "E", "evalue": "x\ny", "traceback": ["a\nb"]},
+    ]
+    cells: list[dict[str, Any]] = [
+        {"cell_type": "markdown", "id": "m", "metadata": {}, "source": "# A\n\nb"},
+        {
+            "cell_type": "code",
+            "id": "c",
+            "metadata": {},
+            "source": "x = 1\nx",
+            "execution_count": 1,
+            "outputs": outputs,
+        },
+    ]
+    notebook: dict[str, Any] = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    stock = json.loads(nbformat.writes(nbformat.from_dict(copy.deepcopy(notebook))))
+    in_lines(notebook)
+    assert notebook == stock
