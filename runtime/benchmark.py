@@ -1,6 +1,6 @@
 """The equal-weighted universe beside the account: same dates, same costs, fills on the next bar."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from runtime.bundles.contract import SizingPolicy
 from runtime.bundles.inputs import Array
+from runtime.journal.actions import Dividend, Split
 from runtime.plan import sized
 
 
@@ -15,8 +16,9 @@ from runtime.plan import sized
 class EqualWeighted:
     """What an account would have earned by holding everything alike; fractional units.
 
-    Steps of a session: 1. trade what the last decision asked for, costs included; 2. mark;
-    3. on a decision date ask for equal weights, sized like the account's.
+    Steps of a session: 0. take splits and dividends in effect, where prices are as traded;
+    1. trade what the last decision asked for, costs included; 2. mark; 3. on a decision date ask
+    for equal weights, sized like the account's.
     """
 
     symbols: Sequence[str]
@@ -29,6 +31,20 @@ class EqualWeighted:
 
     def __post_init__(self) -> None:
         self._units = np.zeros(len(self.symbols))
+
+    def entitle(self, actions: Iterable[Split | Dividend]) -> None:
+        """Scale and pay what is held for actions in effect, in their order; before `step`."""
+        places = {symbol: place for place, symbol in enumerate(self.symbols)}
+        for one in actions:
+            place = places.get(one.symbol)
+            if place is None:
+                continue
+            if isinstance(one, Split):
+                for units in (self._units, self._wanted):
+                    if units is not None:
+                        units[place] *= one.new / one.old
+            else:
+                self._cash += float(self._units[place]) * float(one.per_unit)
 
     def step(self, marks: Mapping[str, Decimal], *, decides: bool) -> float:
         """Return the session's return, fraction.

@@ -79,7 +79,7 @@ class Engine:
         bind(desk.journal, simulated=desk.simulated)
         self.desk = desk
         self._recorder = Recorder(desk)
-        self.history = History.of(desk.bundle.manifest, desk.calendar, desk.journal)
+        self.history = History.of(desk.bundle.manifest, desk.calendar, desk.journal, desk.actions)
         self.venues = Venues(desk)
         self.breaks = Breaks(desk.journal)
         self.entitled = Entitlements(desk.journal, desk.brokers, desk.actions)

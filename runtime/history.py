@@ -14,6 +14,8 @@ from featurestore.calendars import Calendar
 from runtime.benchmark import EqualWeighted
 from runtime.bundles.contract import Manifest
 from runtime.domain import Side
+from runtime.errors import OrderInvalid
+from runtime.execution.entitlements import BEGINNING, Actions, Known
 from runtime.guardrails.protections import REMEMBERED as CLOSES
 from runtime.guardrails.protections import Close
 from runtime.journal.records import DecisionRecord, SessionRecord
@@ -31,6 +33,7 @@ class History:
 
     manifest: Manifest
     calendar: Calendar
+    actions: Actions | None = None  # splits and dividends of prices as traded
     benchmark: EqualWeighted = field(init=False)
     marks: Mapping[str, Decimal] = field(default_factory=dict)  # of the last session
     equity: Decimal | None = None  # USD at the last close
@@ -48,9 +51,15 @@ class History:
         self.benchmark = EqualWeighted(self.manifest.symbols, self.manifest.sizing)
 
     @classmethod
-    def of(cls, manifest: Manifest, calendar: Calendar, journal: Journal) -> "History":
+    def of(
+        cls,
+        manifest: Manifest,
+        calendar: Calendar,
+        journal: Journal,
+        actions: Actions | None = None,
+    ) -> "History":
         """Fold everything the journal holds of this account."""
-        history = cls(manifest, calendar)
+        history = cls(manifest, calendar, actions)
         for record in journal.sessions():
             history.mark(record.day, record.marks)
             history.close(record)
@@ -63,9 +72,21 @@ class History:
         if any(symbol not in marks for symbol in self.manifest.symbols):
             return None
         if self._marked is None or self._marked[0] != day:
+            self.benchmark.entitle(self._effective(day))
             due = is_due(self.manifest.schedule, self.calendar, day)
             self._marked = day, self.benchmark.step(marks, decides=due)
         return self._marked[1]
+
+    def _effective(self, day: date) -> Known:
+        """Return what took effect since the session before, as known at this one's close."""
+        if self.actions is None or self._marked is None:
+            return ()
+        before, session = self.calendar.session(self._marked[0]).open, self.calendar.session(day)
+        since = dict.fromkeys(self.manifest.symbols, before)
+        try:
+            return self.actions(since, after=BEGINNING, until=session.open, at=session.close)
+        except OrderInvalid:
+            return ()  # what cannot be booked stops new risk already; the benchmark goes on
 
     def decided(self, record: DecisionRecord) -> None:
         """Remember what a decision sent, and forget the one that is too long ago."""

@@ -46,11 +46,17 @@ def open_world(folder: Path, *actions):
 
 
 def run(bench, *, first: int = 0, days: int = DAYS) -> list:
+    """What each session brought."""
+    return run_by(bench, first=first, days=days)[1]
+
+
+def run_by(bench, *, first: int = 0, days: int = DAYS) -> tuple[Engine, list]:
+    """The engine that ran some sessions, and what each brought."""
     engine, told = bench.engine(), []
     for session in SESSIONS[first:days]:
         bench.desk.clock.advance(session.close)
         told.append(engine.run_session(session))
-    return told
+    return engine, told
 
 
 def cents(amount: Decimal) -> Decimal:
@@ -78,7 +84,7 @@ def reference(journal) -> tuple[dict[str, Decimal], Decimal]:
 
 def test_books_and_venues_stay_right_over_splits_and_dividends_without_an_operator(tmp_path):
     bench = open_world(tmp_path, *KNOWN)
-    told = run(bench)
+    told_by, told = run_by(bench)
     journal = bench.desk.journal
     assert all(one.breaks == () and one.refusal is None for one in told)
     held = {symbol: one.quantity for symbol, one in journal.book().positions().items()}
@@ -97,6 +103,11 @@ def test_books_and_venues_stay_right_over_splits_and_dividends_without_an_operat
     assert {name: sum(part.get(name, Decimal(0)) for part in parts) for name in held} == held
     moved = [float(b.equity / a.equity) - 1 for a, b in pairwise(told)]
     assert max(map(abs, moved)) < 0.04, "no session gains or loses what a split seems to"
+    beside = [one.benchmark_return for one in told]
+    assert max(map(abs, beside)) < 0.04, "nor does the universe beside the account"
+    again, before = bench.engine().history.benchmark, told_by.history.benchmark
+    assert (again.equity, again._cash) == (before.equity, before._cash), "a restart goes on there"
+    assert again._units.tolist() == before._units.tolist()
     for broker in bench.desk.brokers:
         broker.prove()
     journal.verify()
