@@ -3,6 +3,11 @@
 Both sides write the same columns in the same batches, in turn on the same disk or server, so a busy
 neighbour slows both; figures are medians over batches. The peer writes prepared rows: it computes
 no hash, no key and no double entry.
+
+A fill is more than a row: it leaves its entry on the chain, its row with four indexes, a posting
+for every account it touches and the new state of its order. The peer writes those very rows into
+tables with the same keys and indexes. Ours alone takes the writer's lock, looks for executions that
+are booked already, reads the orders, books FIFO and average cost in integers, encodes and hashes.
 """
 
 import contextlib
@@ -21,6 +26,7 @@ from runtime.chain import ChainedLog, Draft, micros
 from runtime.database import open_database, transaction
 from runtime.domain import Fill
 from runtime.journal.store import Journal
+from runtime.journal.tables import FILL, POSTING, Sql
 from tests.runtime.journal.trading import make_decision, make_fill, make_order
 from tests.servers import private_postgres
 
@@ -28,6 +34,8 @@ AT = datetime(2017, 1, 31, 21, tzinfo=UTC)
 PAYLOAD = b'{"account":"paper","fill":{"price":"10.123456","quantity":"100","fee":"0.25"}}' * 2
 BATCHES = {1: 200, 100: 60, 1000: 15}  # rows a commit -> commits timed on each side
 FILLS, FILL_BATCH = 20_000, 100
+ENTRY = "seq, kind, key, at, payload, hash"
+AMOUNTS = ("quantity", "price", "fee", "amount", "filled")
 LIMIT = 10.0  # seconds for a million rows
 
 Run = Callable[[str, list[tuple[Any, ...]]], None]
@@ -128,62 +136,68 @@ def _orders(journal: Journal, count: int) -> list[Fill]:
 
 
 def _fills(engine: Engine, url: str, name: str, count: int) -> list[dict[str, object]]:
-    """Fills booked in double entry beside the bare driver writing the rows that result."""
+    """Fills booked in double entry beside the bare driver writing the rows that resulted."""
     journal = Journal(engine)
     fills = _orders(journal, count)
-    mine, theirs = [], []
-    numeric = "NUMERIC" if engine.dialect.name == "postgresql" else "TEXT"
-    blob = "BYTEA" if engine.dialect.name == "postgresql" else "BLOB"
+    ChainedLog(engine, "bare")
+    sql = Sql(engine.dialect.name)
     with transaction(engine) as connection:
-        for statement in (
-            f"CREATE TABLE bare_chain (seq BIGINT PRIMARY KEY, key TEXT NOT NULL UNIQUE, "
-            f"payload {blob} NOT NULL, hash {blob} NOT NULL)",
-            "CREATE TABLE bare_fills (seq BIGINT PRIMARY KEY, venue TEXT, execution_id TEXT, "
-            f"order_id TEXT, symbol TEXT, quantity {numeric}, price {numeric}, fee {numeric}, "
-            "at BIGINT, UNIQUE (venue, execution_id))",
-            "CREATE TABLE bare_postings (seq BIGINT, line INTEGER, ledger TEXT, symbol TEXT, "
-            f"amount {numeric}, PRIMARY KEY (seq, line))",
-            f"CREATE TABLE bare_orders (order_id TEXT PRIMARY KEY, filled {numeric})",
-        ):
-            connection.exec_driver_sql(statement)
+        sql.create(connection, prefix="bare_")  # the same tables, keys and indexes
+        connection.exec_driver_sql("INSERT INTO bare_orders SELECT * FROM journal_orders")
+    mine, theirs, written = [], [], 0
     with _driver(url) as (begin, many, commit):
-        begin()
-        names = sorted({fill.order_id for fill in fills})
-        many("INSERT INTO bare_orders VALUES (?, ?)", [(one, "0") for one in names])
-        commit()
         for start in range(0, len(fills), FILL_BATCH):
-            part = fills[start : start + FILL_BATCH]
+            part, before = fills[start : start + FILL_BATCH], journal.head().seq
             mine.append(seconds(lambda part=part: journal.record_fills(part)))  # type: ignore[misc]
-            chain = [
-                (start + n, f"p/{f.execution_id}", PAYLOAD, b"0" * 32) for n, f in enumerate(part)
-            ]
-            rows = [
-                (start + n, f.venue, f.execution_id, f.order_id, f.symbol, "40", "10.00", "0.35", 0)
-                for n, f in enumerate(part)
-            ]
-            sides = [
-                (start + n, line, ledger, f.symbol, "400.00")
-                for n, f in enumerate(part)
-                for line, ledger in enumerate(("cash", "securities", "fees in basis"))
-            ]
-            filled = [("40", one) for one in sorted({f.order_id for f in part})]
+            entries = _written(engine, sql, "journal", ENTRY, before)
+            rows = _written(engine, sql, "journal_fills", FILL, before)
+            sides = _written(engine, sql, "journal_postings", POSTING, before)
+            orders = _changed(engine, sql, {fill.order_id for fill in part})
+            written += len(entries) + len(rows) + len(sides) + len(orders)
 
             def peer(
-                chain: list[Any] = chain,
+                entries: list[Any] = entries,
                 rows: list[Any] = rows,
                 sides: list[Any] = sides,
-                filled: list[Any] = filled,
+                orders: list[Any] = orders,
             ) -> None:
                 begin()
-                many("INSERT INTO bare_chain VALUES (?, ?, ?, ?)", chain)
-                many("INSERT INTO bare_fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-                many("INSERT INTO bare_postings VALUES (?, ?, ?, ?, ?)", sides)
-                many("UPDATE bare_orders SET filled = ? WHERE order_id = ?", filled)
+                many(_insertion("bare", ENTRY), entries)
+                many(_insertion("bare_fills", FILL), rows)
+                many(_insertion("bare_postings", POSTING), sides)
+                many(
+                    "UPDATE bare_orders SET state = ?, filled = ?, updated_at = ? "
+                    "WHERE order_id = ?",
+                    orders,
+                )
                 commit()
 
             theirs.append(seconds(peer))
+    each = written / len(fills)
     title = f"fills booked in double entry on {name}, {FILL_BATCH} a commit"
-    return [_rates(title, FILL_BATCH, mine, theirs), *_proof(journal, name)]
+    said = f"bare driver, the same {each:.1f} prepared rows a fill into the same tables"
+    return [{**_rates(title, FILL_BATCH, mine, theirs), "peer_name": said}, *_proof(journal, name)]
+
+
+def _insertion(table: str, columns: str) -> str:
+    marks = ", ".join("?" * (columns.count(",") + 1))
+    return f"INSERT INTO {table} ({columns}) VALUES ({marks})"
+
+
+def _written(engine: Engine, sql: Sql, table: str, columns: str, after: int) -> list[Any]:
+    """Return the rows that a table has of entries above `after`, as the driver takes them."""
+    query = f"SELECT {sql.texts(columns, AMOUNTS)} FROM {table} WHERE seq > ? ORDER BY seq"
+    with engine.connect() as connection:
+        return sql.tuples(connection, query, (after,))
+
+
+def _changed(engine: Engine, sql: Sql, names: set[str]) -> list[Any]:
+    """Return what orders were changed to, and which."""
+    marks = ", ".join("?" * len(names))
+    columns = sql.texts("state, filled, updated_at, order_id", AMOUNTS)
+    query = f"SELECT {columns} FROM journal_orders WHERE order_id IN ({marks}) ORDER BY order_id"
+    with engine.connect() as connection:
+        return sql.tuples(connection, query, sorted(names))
 
 
 def _proof(journal: Journal, name: str) -> list[dict[str, object]]:

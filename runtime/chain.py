@@ -7,6 +7,7 @@ payload preceded by its length. Sequence numbers start at 1 and have no gap.
 import hashlib
 import os
 import struct
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,11 +20,15 @@ from sqlalchemy.exc import IntegrityError
 
 from runtime.database import WRITES, reading, transaction
 from runtime.errors import DatabaseUnavailable, EntryConflict, JournalBroken
+from runtime.statements import Insert, Query, Rows, Write, run_all, tuples, write_all
 
 _PAGE = 20_000  # entries read at a time
 _HEADER = struct.Struct(">QqIII")  # seq, at, length of kind, key and payload
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+_COLUMNS = "seq, kind, key, at, payload, hash"
+_HEADS = "sluice_heads"  # of a connection's info: its transaction, and the heads read in it
 
 
 class Draft(NamedTuple):  # a tuple: made once per row on the journal's hottest path
@@ -79,12 +84,15 @@ def link(previous: bytes, seq: int, at: int, kind: str, key: str, payload: bytes
     return hashlib.sha256(b"".join((previous, header, kind_bytes, key_bytes, payload))).digest()
 
 
-def tuples(
-    connection: Connection, statement: str, arguments: Sequence[Any] = ()
-) -> list[tuple[Any, ...]]:
-    """Return a query's rows as the driver's own tuples: a third cheaper where there are many."""
-    cursor = connection.exec_driver_sql(statement, tuple(arguments)).cursor
-    return [] if cursor is None else list(cursor.fetchall())
+def _heads(connection: Connection) -> dict[str, tuple[int, bytes]]:
+    """Return the heads of the logs that a connection's transaction has locked, by table."""
+    now, held = connection.get_transaction(), connection.info.get(_HEADS)
+    if now is None:
+        return {}
+    if held is None or held[0]() is not now:
+        held = connection.info[_HEADS] = (weakref.ref(now), {})
+    heads: dict[str, tuple[int, bytes]] = held[1]
+    return heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +150,8 @@ class ChainedLog:
         self.engine, self.table = engine, table
         self._genesis = genesis(table)
         self._postgres = engine.dialect.name == "postgresql"
-        mark = "%s" if self._postgres else "?"
-        columns = "seq, kind, key, at, payload, hash"
-        self._columns = f"SELECT {columns} FROM {table}"
-        self._mark = mark
-        self._insert = f"INSERT INTO {table} ({columns}) VALUES ({', '.join([mark] * 6)})"
+        self._mark = "%s" if self._postgres else "?"
+        self._columns = f"SELECT {_COLUMNS} FROM {table}"
         self._last = f"SELECT seq, hash FROM {table} ORDER BY seq DESC LIMIT 1"
         # A 63-bit name for PostgreSQL's advisory lock: one writer at a time per log.
         self._lock = int.from_bytes(self._genesis[:8], "big") >> 1
@@ -155,15 +160,25 @@ class ChainedLog:
     def _create(self) -> None:
         whole, blob = ("BIGINT", "BYTEA") if self._postgres else ("INTEGER", "BLOB")
         with transaction(self.engine) as connection:
-            self.lock(connection)
+            if self._postgres:
+                connection.exec_driver_sql(_LOCK, (self._lock,))
             connection.exec_driver_sql(
                 f"CREATE TABLE IF NOT EXISTS {self.table} (seq {whole} PRIMARY KEY, "
                 "kind TEXT NOT NULL, key TEXT NOT NULL, at BIGINT NOT NULL, "
                 f"payload {blob} NOT NULL, hash {blob} NOT NULL, UNIQUE (kind, key))"
             )
 
-    def lock(self, connection: Connection) -> None:
+    def lock(self, connection: Connection, beside: Sequence[Query] = ()) -> list[Rows]:
         """Become the only writer of this log until the caller's transaction ends.
+
+        Where the log stands is read with it, once a transaction: nobody else can move it then.
+
+        Args:
+            connection: inside `runtime.database.transaction`.
+            beside: further statements in the same round trip, run once the lock is held.
+
+        Returns:
+            The rows of each of `beside`.
 
         Raises:
             JournalBroken: the connection is not inside `runtime.database.transaction`.
@@ -172,8 +187,20 @@ class ChainedLog:
             raise JournalBroken(
                 f"{self.table}: an append needs a writing transaction, runtime.database.transaction"
             )
-        if self._postgres:
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._lock,))
+        heads = _heads(connection)
+        if self.table in heads:
+            return run_all(connection, beside) if beside else []
+        asked: list[Query] = [(_LOCK, (self._lock,))] if self._postgres else []
+        answers = run_all(connection, [*asked, (self._last, ()), *beside])
+        head = answers[len(asked)]
+        if not connection.in_nested_transaction():  # a lock ends with the savepoint it came after
+            heads[self.table] = (head[0][0], bytes(head[0][1])) if head else (0, self._genesis)
+        return answers[len(asked) + 1 :]
+
+    def standing(self, connection: Connection) -> int | None:
+        """Return the last sequence number in the caller's locked transaction; None = not known."""
+        head = _heads(connection).get(self.table)
+        return None if head is None else head[0]
 
     def append(
         self, connection: Connection, kind: str, key: str, at: datetime, payload: bytes
@@ -201,18 +228,20 @@ class ChainedLog:
         except IntegrityError:
             return self._write_missing(connection, drafts)
 
-    def extend(self, connection: Connection, drafts: Sequence[Draft]) -> range:
+    def extend(
+        self, connection: Connection, drafts: Sequence[Draft], beside: Sequence[Write] = ()
+    ) -> range:
         """Append entries whose keys the caller has found to be free, in its locked transaction.
 
         Returns:
-            Their sequence numbers.
+            Their sequence numbers; `beside` is written with them, in the same round trip.
 
         Raises:
             EntryConflict: a key was not free.
         """
         self.lock(connection)
         try:
-            rows = self._write(connection, drafts)
+            rows = self._write(connection, drafts, beside)
         except IntegrityError as error:
             raise EntryConflict(
                 f"{self.table}: one of {len(drafts)} entries, the first {drafts[0].kind} "
@@ -220,8 +249,12 @@ class ChainedLog:
             ) from error
         return range(rows[0][0], rows[-1][0] + 1) if rows else range(0)
 
-    def _write(self, connection: Connection, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
-        seq, previous = self._raw_head(connection)
+    def _write(
+        self, connection: Connection, drafts: Sequence[Draft], beside: Sequence[Write] = ()
+    ) -> list[tuple[Any, ...]]:
+        heads = _heads(connection)
+        seq, previous = heads.get(self.table) or self._raw_head(connection)
+        heads.pop(self.table, None)  # until what follows is written
         rows: list[tuple[Any, ...]] = []
         pack, sha256 = _HEADER.pack, hashlib.sha256  # `link`, with its lookups made once
         for kind, key, when, payload in drafts:
@@ -231,8 +264,9 @@ class ChainedLog:
             whole = b"".join((previous, header, kind_bytes, key_bytes, payload))
             previous = sha256(whole).digest()
             rows.append((seq, kind, key, at, payload, previous))
-        if rows:
-            connection.exec_driver_sql(self._insert, rows)
+        write_all(connection, [Insert(self.table, _COLUMNS, rows), *beside])
+        if not connection.in_nested_transaction():
+            heads[self.table] = (seq, previous)
         return rows
 
     def _write_missing(self, connection: Connection, drafts: Sequence[Draft]) -> list[Entry]:

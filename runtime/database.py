@@ -23,6 +23,7 @@ BUSY_TIMEOUT_MS = 30_000  # how long a writer waits for another one
 _WAL_ATTEMPTS, _WAL_PAUSE_S = 500, 0.01
 ANSWER = 40.0  # seconds; longer than the longest wait for a lock
 WRITES = "sluice_writes"  # execution option of a connection that holds the writer's lock
+READS = "sluice_reads"  # execution option of a connection that writes nothing
 _SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA synchronous=FULL",  # a commit that returned survives a power cut
@@ -100,12 +101,13 @@ def _open_postgres(url: URL, login: Callable[[], Credentials] | None, answer: fl
 
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
-        pool_pre_ping=True,
         connect_args=postgres.options(answer),
     )
     if login is not None:
         _log_in_as(engine, login)
     postgres.bound(engine, answer)
+    postgres.ask_before_use(engine)
+    postgres.begin_late(engine)
     return engine
 
 
@@ -224,7 +226,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """
     try:
         with engine.connect() as connection:
-            yield connection
+            yield connection.execution_options(**{READS: True})
     except DBAPIError as error:
         raise DatabaseUnavailable(
             f"{engine.url.render_as_string(hide_password=True)}: {_cause(error)}"

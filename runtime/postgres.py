@@ -4,20 +4,28 @@ The server's own limits stop what it works on; they are silent when the server i
 its sockets open. So every wait for an answer is bounded here, on our side, commits included.
 """
 
+from collections.abc import Sequence
+from time import monotonic
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
 from psycopg.abc import PQGen
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+
+from runtime.database import READS
+from runtime.statements import Query, Rows
 
 T = TypeVar("T")
+_BEGINS = "sluice_begins"  # of a connection's info: its transaction begins with the next statement
 
 CONNECT = 10  # seconds until a server that does not accept counts as gone
 LOCK = 30  # seconds that a statement waits for another one's lock
 IDLE = 15  # seconds after which the server ends a transaction of which nothing more comes
 KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 _POLL = 0.1  # seconds between two looks for an interrupt while waiting
+_FRESH = 1.0  # seconds since its last use for which a connection is taken without asking the server
 
 
 class Bounded(psycopg.Connection[Any]):
@@ -58,3 +66,105 @@ def bound(engine: Engine, answer: float) -> None:
         connection = Bounded.connect(*arguments, **named)
         connection.answer = answer
         return connection
+
+
+def ask_before_use(engine: Engine) -> None:
+    """Let a pooled connection that has rested ask its server whether it is still there.
+
+    A round trip per transaction is a third of a small one; a connection that was good a moment ago
+    is taken as it is. If the server went away since, the first statement says so and the pool is
+    renewed, as it is whenever a server goes away inside a transaction.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def used(_connection: object, record: Any) -> None:
+        record.info["used"] = monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: Any, record: Any, _proxy: object) -> None:
+        used_at = record.info.get("used")
+        if used_at is None or monotonic() - used_at < _FRESH:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.Error as error:
+            raise InvalidatePoolError("the database connection is gone") from error
+
+
+def begin_late(engine: Engine) -> None:
+    """Let a transaction begin with its first statement, in one round trip where that can carry it.
+
+    The driver's own BEGIN is a round trip of its own. Reads of committed data need none at all:
+    each statement sees what is committed when it begins, in a transaction as outside.
+    """
+
+    @event.listens_for(engine, "checkout")
+    def check_out(connection: Any, _record: object, _proxy: object) -> None:
+        if not connection.autocommit:
+            connection.autocommit = True  # the driver must not begin on its own
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        options = connection.get_execution_options()  # a level that is asked for begins by itself
+        connection.info[_BEGINS] = not (options.get(READS) or options.get("isolation_level"))
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def before(connection: Connection, cursor: Any, *_: object) -> None:
+        for text, _none in begin_of(connection):
+            cursor.execute(text)
+
+
+def begin_of(connection: Connection) -> list[Query]:
+    """Return what begins the transaction, once; nothing if it has begun or is none."""
+    return [("BEGIN", ())] if connection.info.pop(_BEGINS, False) else []
+
+
+def together(
+    connection: Connection, queries: Sequence[Query], *, large: bool = False
+) -> list[Rows]:
+    """Run queries in order in one round trip.
+
+    Small ones go as one text, their arguments written into it by the driver: the client's work is
+    half that of a pipeline. Large ones go as a pipeline, bytes as bytes. Each is a statement of its
+    own, so one that follows a lock sees what was committed before the lock was had.
+
+    Args:
+        connection: in a transaction.
+        queries: each with its arguments; several small ones that all return rows.
+        large: whether they carry many rows; then none returns any.
+
+    Returns:
+        The rows of each.
+
+    Raises:
+        DBAPIError: as a statement of the connection would.
+    """
+    raw: Any = connection.connection.driver_connection
+    try:
+        first = begin_of(connection)
+        if large and len(first) + len(queries) == 1:
+            raw.execute(*queries[0])
+            return [()]
+        if large:
+            with raw.pipeline():
+                for text, given in [*first, *queries]:
+                    raw.execute(text, tuple(given))
+            return [() for _ in queries]
+        with psycopg.ClientCursor(raw) as cursor:
+            given = [one for _, arguments in queries for one in arguments]
+            cursor.execute("; ".join([text for text, _ in [*first, *queries]]), given)
+            for _ in first:
+                cursor.nextset()
+            return [one.fetchall() for one in cursor.results()]
+    except psycopg.Error as error:
+        gone = bool(raw.closed or raw.broken)
+        if gone:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            queries[0][0],
+            None,
+            error,
+            psycopg.Error,
+            connection_invalidated=gone,
+            dialect=connection.dialect,
+        ) from error

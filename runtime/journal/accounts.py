@@ -34,9 +34,15 @@ class AccountBook:
         self._latest_day = ""
         self._read = 0  # the journal's head when the tables were read last
 
-    def refresh(self, connection: Connection) -> None:
-        """Apply everything of this account that is not in the book yet."""
-        head = self._sql.rows(connection, "SELECT max(seq) FROM journal")[0][0] or 0
+    def refresh(self, connection: Connection, head: int | None = None) -> None:
+        """Apply everything of this account that is not in the book yet.
+
+        Args:
+            connection: to read on.
+            head: the journal's last sequence number, where the caller knows it.
+        """
+        if head is None:
+            head = self._sql.rows(connection, "SELECT max(seq) FROM journal")[0][0] or 0
         if head == self._read:
             return
         adjusted = {
@@ -65,6 +71,11 @@ class AccountBook:
                 kept = wire.decode_adjustment(event[1], bytes(event[3]))
                 self.adjust(connection, seq, kept.event, event[2])
         self._read = head
+
+    def wrote(self, before: int | None, after: int | None) -> None:
+        """Take note that what stands between two heads was written, and counted, here."""
+        if before == self._read and after is not None:
+            self._read = after
 
     def adjust(
         self, connection: Connection, seq: int, event: Action | Correction, symbol: str

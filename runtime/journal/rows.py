@@ -9,7 +9,8 @@ from runtime.domain import Fill, Order, OrderState
 from runtime.errors import JournalBroken, OrderInvalid
 from runtime.journal.book import Book
 from runtime.journal.exact import check_units, plain, text
-from runtime.journal.records import DecisionRecord, OrderRecord, SessionRecord
+from runtime.journal.lookups import Standing
+from runtime.journal.records import DecisionRecord, SessionRecord
 
 _PENDING = OrderState.PENDING.value
 
@@ -56,21 +57,20 @@ def check_order(order: Order, record: DecisionRecord) -> None:
         )
 
 
-def check_fill(fill: Fill, record: OrderRecord, filled: Decimal, account: str) -> None:
+def check_fill(fill: Fill, order: Standing, filled: Decimal, account: str) -> None:
     """Refuse a fill that does not fit its order, of which `filled` units have executed.
 
     Raises:
         OrderInvalid: another account, symbol, side or venue, or more units than were asked for.
     """
-    order = record.order
-    if record.account != account:
+    if order.account != account:
         raise OrderInvalid(
-            f"execution {fill.execution_id} is of account {record.account}, not of {account}"
+            f"execution {fill.execution_id} is of account {order.account}, not of {account}"
         )
-    if (fill.symbol, fill.side, fill.venue) != (order.symbol, order.side, order.venue):
+    if (fill.symbol, fill.side.value, fill.venue) != (order.symbol, order.side, order.venue):
         raise OrderInvalid(
             f"execution {fill.execution_id}: {fill.side.value} {fill.symbol} at {fill.venue} does "
-            f"not fit order {order.order_id}: {order.side.value} {order.symbol} at {order.venue}"
+            f"not fit order {order.order_id}: {order.side} {order.symbol} at {order.venue}"
         )
     if filled + fill.quantity > order.quantity:
         raise OrderInvalid(

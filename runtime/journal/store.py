@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from threading import RLock
 from types import MappingProxyType
-from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
@@ -19,17 +18,16 @@ from runtime.chain import Draft, Head, HeadAnchor, micros
 from runtime.database import reading, transaction
 from runtime.domain import Fill, Order, OrderState
 from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
-from runtime.journal import audit, blobs, wire
+from runtime.journal import audit, blobs, lookups, wire
 from runtime.journal.accounts import AccountBook
 from runtime.journal.book import Book
 from runtime.journal.exact import text
 from runtime.journal.holding import Booking
-from runtime.journal.queries import JournalQueries, order_record, stored_fills
+from runtime.journal.queries import JournalQueries
 from runtime.journal.records import (
     CashFlow,
     DecisionRecord,
     OrderEvent,
-    OrderRecord,
     SessionRecord,
 )
 from runtime.journal.rows import (
@@ -45,11 +43,10 @@ from runtime.journal.rows import (
     session_row,
     state_after_fill,
 )
-from runtime.journal.tables import DECISION, DENIAL, FILL, FLOW, ORDER, POSTING, SESSION, holders
+from runtime.journal.tables import DECISION, DENIAL, FILL, FLOW, ORDER, POSTING, SESSION
 from runtime.ports import Statement
 from runtime.scheduling.fence import Fence
-
-_IN_LIST = 500  # values per IN list, below every database's limit
+from runtime.statements import Insert, Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +92,20 @@ class Journal(JournalQueries):
         with self._lock:
             try:
                 with transaction(self.engine) as connection:
-                    self.log.lock(connection)
-                    if self._fence is not None:
-                        self._fence.check(connection)
+                    fence = self._fence
+                    answers = self.log.lock(connection, fence.questions if fence else ())
+                    if fence is not None:
+                        fence.judge(answers[-1])
+                    before = self.log.standing(connection)
                     yield connection
+                    self._account.wrote(before, self.log.standing(connection))
             except BaseException:
                 self._account = AccountBook(self.sql, self.account)
                 raise
 
     def level(self, connection: Connection) -> AccountBook:
         """Return the account's book, level with the tables; to be used inside `writing`."""
-        self._account.refresh(connection)
+        self._account.refresh(connection, self.log.standing(connection))
         return self._account
 
     def book(self) -> Book:
@@ -137,7 +137,7 @@ class Journal(JournalQueries):
                         "difference under a new id"
                     )
                 return False
-            self._account.refresh(connection)
+            self.level(connection)
             postings = self._account.book.flow(flow.amount)
             payload = wire.encode_flow(self.account, flow, postings)
             (seq,) = self.log.extend(connection, [Draft("flow", key, flow.at, payload)])
@@ -233,23 +233,22 @@ class Journal(JournalQueries):
         for event in events:
             first.setdefault(f"{event.order_id}/{event.state.value}", event)
         with self.writing() as connection:
-            there = self._keys(connection, "order", list(first))
+            there = lookups.keys(self.sql, connection, "order", list(first))
             fresh = {key: event for key, event in first.items() if key not in there}
-            states = self._states(connection, {event.order_id for event in first.values()})
-            rows = []
+            names = {event.order_id for event in first.values()}
+            states = lookups.states(self.sql, connection, names)
+            rows = {}
             for event in fresh.values():
                 state = states[event.order_id] = next_state(states[event.order_id], event.state)
-                rows.append((state.value, event.note, micros(event.at), event.order_id))
+                name = event.order_id
+                rows[name] = (state.value, event.note, micros(event.at), name)
             drafts = [
                 Draft(kind="order", key=key, at=event.at, payload=wire.encode_event(event))
                 for key, event in fresh.items()
             ]
-            self.log.extend(connection, drafts)
-            self.sql.run(
-                connection,
-                "UPDATE journal_orders SET state = ?, note = ?, updated_at = ? WHERE order_id = ?",
-                rows,
-            )
+            columns = "state, note, updated_at"
+            changes = Update("journal_orders", columns, "order_id", list(rows.values()))
+            self.log.extend(connection, drafts, [changes])
         return len(fresh)
 
     def record_fills(self, fills: Sequence[Fill]) -> int:
@@ -267,9 +266,9 @@ class Journal(JournalQueries):
             return 0
         plain = [wire.plain_fill(fill) for fill in fills]
         with self.writing() as connection:
-            self._account.refresh(connection)
-            fresh = self._unbooked(connection, plain)
-            booked = self._booked(connection, fresh)
+            self.level(connection)
+            fresh, orders = lookups.unbooked(self.sql, connection, plain)
+            booked = self._booked(fresh, orders)
             drafts = [
                 Draft(
                     kind="fill",
@@ -281,26 +280,28 @@ class Journal(JournalQueries):
                 )
                 for one in booked
             ]
-            rows, postings, orders = [], [], {}
-            for seq, one in zip(self.log.extend(connection, drafts), booked, strict=True):
+            rows, postings, changed = [], [], {}
+            last = self.log.standing(connection)
+            assert last is not None  # it is locked
+            for seq, one in enumerate(booked, last + 1):
                 name, at = one.fill.order_id, micros(one.fill.executed_at)
                 rows.append(fill_row(seq, one.fill, self.account))
                 postings += posting_rows(seq, self.account, one.lines)
-                orders[name] = (one.state.value, one.filled, at, name)
+                changed[name] = (one.state.value, one.filled, at, name)
                 self._account.count_fill(one.fill, seq)
-            self.sql.insert(connection, "journal_fills", FILL, rows)
-            self.sql.insert(connection, "journal_postings", POSTING, postings)
-            self.sql.run(
-                connection,
-                "UPDATE journal_orders SET state = ?, filled = ?, updated_at = ? "
-                "WHERE order_id = ?",
-                list(orders.values()),
+            columns = "state, filled, updated_at"
+            beside = (
+                Insert("journal_fills", FILL, rows),
+                Insert("journal_postings", POSTING, postings),
+                Update("journal_orders", columns, "order_id", list(changed.values())),
             )
+            self.log.extend(connection, drafts, beside)
         return len(fresh)
 
-    def _booked(self, connection: Connection, fills: Sequence[Fill]) -> list[_Booked]:
+    def _booked(
+        self, fills: Sequence[Fill], orders: Mapping[str, lookups.Standing]
+    ) -> list[_Booked]:
         """Apply fills to the book in order and say what each did."""
-        orders = self._orders(connection, {fill.order_id for fill in fills})
         filled = {name: record.filled for name, record in orders.items()}
         states = {name: record.state for name, record in orders.items()}
         booked = []
@@ -311,7 +312,7 @@ class Journal(JournalQueries):
             if booking is None:
                 raise JournalBroken(f"execution {fill.execution_id} is booked but has no row")
             filled[name] += fill.quantity
-            states[name] = state_after_fill(states[name], filled[name], orders[name].order.quantity)
+            states[name] = state_after_fill(states[name], filled[name], orders[name].quantity)
             booked.append(_Booked(fill, booking, booking.lines, states[name], text(filled[name])))
         return booked
 
@@ -327,7 +328,7 @@ class Journal(JournalQueries):
         with self.writing() as connection:
             if self.log.find("session", key, connection) is not None:
                 return False
-            self._account.refresh(connection)
+            self.level(connection)
             check_session(record, self._account.book, self.account)
             draft = Draft("session", key, record.closed_at, payload)
             (seq,) = self.log.extend(connection, [draft])
@@ -351,59 +352,3 @@ class Journal(JournalQueries):
         if rows:
             return audit.verify_rows(self.engine, self.log, self.sql, heads)
         return self.log.verify(heads)
-
-    def _orders(self, connection: Connection, names: set[str]) -> Mapping[str, OrderRecord]:
-        """Return orders by id; JournalBroken if one was never journalled."""
-        rows = self._order_rows(connection, names, ORDER)
-        return {row[0]: order_record(row) for row in rows}
-
-    def _states(self, connection: Connection, names: set[str]) -> dict[str, OrderState]:
-        """Return where orders stand; JournalBroken if one was never journalled."""
-        rows = self._order_rows(connection, names, "order_id, state")
-        return {name: OrderState(state) for name, state in rows}
-
-    def _order_rows(self, connection: Connection, names: set[str], columns: str) -> list[Any]:
-        found: list[Any] = []
-        listed = sorted(names)
-        for start in range(0, len(listed), _IN_LIST):
-            part = listed[start : start + _IN_LIST]
-            query = f"SELECT {columns} FROM journal_orders WHERE order_id IN ({holders(len(part))})"
-            found += self.sql.rows(connection, query, part)
-        missing = names - {row[0] for row in found}
-        if missing:
-            raise JournalBroken(
-                f"order {min(missing)} was never journalled, so nothing explains it; "
-                "nothing was recorded, reconcile with the venue"
-            )
-        return found
-
-    def _keys(self, connection: Connection, kind: str, keys: Sequence[str]) -> set[str]:
-        """Return which keys the chain holds already."""
-        found: set[str] = set()
-        for start in range(0, len(keys), _IN_LIST):
-            part = keys[start : start + _IN_LIST]
-            query = f"SELECT key FROM journal WHERE kind = ? AND key IN ({holders(len(part))})"
-            found.update(row[0] for row in self.sql.rows(connection, query, (kind, *part)))
-        return found
-
-    def _unbooked(self, connection: Connection, fills: Sequence[Fill]) -> list[Fill]:
-        """Return the fills that are new, once each; EntryConflict if one contradicts the record."""
-        there: dict[tuple[str, str], Fill] = {}
-        for venue in sorted({fill.venue for fill in fills}):
-            names = sorted({fill.execution_id for fill in fills if fill.venue == venue})
-            for start in range(0, len(names), _IN_LIST):
-                part = names[start : start + _IN_LIST]
-                condition = f"venue = ? AND execution_id IN ({holders(len(part))})"
-                for fill in stored_fills(self.sql, connection, condition, (venue, *part)):
-                    there[venue, fill.execution_id] = fill
-        fresh = []
-        for fill in fills:
-            standing = there.setdefault((fill.venue, fill.execution_id), fill)
-            if standing is fill:
-                fresh.append(fill)
-            elif standing != fill:
-                raise EntryConflict(
-                    f"execution {fill.execution_id} of {fill.venue} is booked with other content; "
-                    "entries are never changed, a correction is a new execution"
-                )
-        return fresh

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from runtime.chain import tuples
+from runtime.statements import Insert, tuples, write_all
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS journal_blobs (name TEXT PRIMARY KEY, data {blob} NOT NULL);
@@ -78,12 +78,13 @@ class Sql:
 
     def __init__(self, dialect: str) -> None:
         """Take the dialect's name: "sqlite" or "postgresql"."""
-        self._postgres = dialect == "postgresql"
+        self.postgres = dialect == "postgresql"
 
-    def create(self, connection: Connection) -> None:
-        """Make the tables that are not there."""
-        number, blob = ("NUMERIC", "BYTEA") if self._postgres else ("TEXT", "BLOB")
-        for statement in _TABLES.format(number=number, blob=blob).split(";\n"):
+    def create(self, connection: Connection, prefix: str = "journal_") -> None:
+        """Make the tables that are not there; another prefix makes others like them."""
+        number, blob = ("NUMERIC", "BYTEA") if self.postgres else ("TEXT", "BLOB")
+        tables = _TABLES.format(number=number, blob=blob).replace("journal_", prefix)
+        for statement in tables.split(";\n"):
             if statement.strip():
                 connection.exec_driver_sql(statement)
 
@@ -91,35 +92,35 @@ class Sql:
         self, connection: Connection, statement: str, arguments: Sequence[Any] = ()
     ) -> Sequence[Any]:
         """Return all rows of a query."""
-        return connection.exec_driver_sql(self._marked(statement), tuple(arguments)).fetchall()
+        return connection.exec_driver_sql(self.marked(statement), tuple(arguments)).fetchall()
 
     def tuples(
         self, connection: Connection, statement: str, arguments: Sequence[Any] = ()
     ) -> list[tuple[Any, ...]]:
         """Return all rows of a large query as plain tuples."""
-        return tuples(connection, self._marked(statement), arguments)
+        return tuples(connection, self.marked(statement), arguments)
 
     def run(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement once per row of arguments."""
         if rows:
-            connection.exec_driver_sql(self._marked(statement), list(rows))
+            connection.exec_driver_sql(self.marked(statement), list(rows))
 
     def insert(
         self, connection: Connection, table: str, columns: str, rows: Sequence[tuple[Any, ...]]
     ) -> None:
         """Insert rows whose values stand in the order of `columns`."""
-        marks = ", ".join("?" * (columns.count(",") + 1))
-        self.run(connection, f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+        write_all(connection, [Insert(table, columns, rows)])
 
     def texts(self, columns: str, exact: Sequence[str]) -> str:
         """Return columns for a query whose exact amounts are to come as they are written."""
-        if not self._postgres:
+        if not self.postgres:
             return columns
         names = columns.split(", ")
         return ", ".join(f"{name}::text" if name in exact else name for name in names)
 
-    def _marked(self, statement: str) -> str:
-        return statement.replace("?", "%s") if self._postgres else statement
+    def marked(self, statement: str) -> str:
+        """Return a statement with the driver's own marks for its arguments."""
+        return statement.replace("?", "%s") if self.postgres else statement
 
 
 def holders(count: int) -> str:

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, Engine
 from runtime.chain import instant, micros
 from runtime.database import reading, transaction
 from runtime.errors import DatabaseUnavailable, Superseded
+from runtime.statements import Query, Rows, run_all
 
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS trading_epochs (account TEXT PRIMARY KEY, "
@@ -70,13 +71,20 @@ class Fence:
         Raises:
             Superseded: another process has taken over.
         """
-        postgres = connection.dialect.name == "postgresql"
-        if postgres:
-            lock = "SELECT pg_advisory_xact_lock_shared(%s)"
-            connection.exec_driver_sql(lock, (_lock_of(self.account),))
-        mark = "%s" if postgres else "?"
-        query = f"SELECT epoch, holder FROM trading_epochs WHERE account = {mark}"
-        row = connection.exec_driver_sql(query, (self.account,)).fetchone()
+        self.judge(run_all(connection, self.questions)[-1])
+
+    @property
+    def questions(self) -> list[Query]:
+        """The statements that `check` runs, for who asks other things in the same round trip."""
+        query = "SELECT epoch, holder FROM trading_epochs WHERE account ="
+        if self.engine.dialect.name != "postgresql":
+            return [(f"{query} ?", (self.account,))]
+        lock = ("SELECT pg_advisory_xact_lock_shared(%s)", (_lock_of(self.account),))
+        return [lock, (f"{query} %s", (self.account,))]
+
+    def judge(self, answer: Rows) -> None:
+        """Refuse unless the answer to the last of `questions` names this epoch; as `check`."""
+        row = answer[0] if answer else None
         if row is None or row[0] != self.epoch:
             taken = "nobody" if row is None else f"{row[1]} (epoch {row[0]})"
             raise Superseded(

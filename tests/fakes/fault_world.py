@@ -97,10 +97,10 @@ class WatchedJournal(Journal):
 
     sent_first: Callable[[object], object] | None = None  # the mistake of sending before writing
 
-    def record_decision(self, record, orders):
+    def record_decision(self, record, orders, *beside):
         for order in orders if self.sent_first is not None else ():
             self.sent_first(order)
-        return self._told("the decision", super().record_decision, record, orders)
+        return self._told("the decision", super().record_decision, record, orders, *beside)
 
     def record_order_states(self, events):
         return self._told("the acknowledgements", super().record_order_states, events)

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -67,12 +67,15 @@ def parent(pid: int) -> int | None:
 
 @contextmanager
 def frozen(pids: list[int]) -> Iterator[None]:
+    stopped = []
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        with suppress(ProcessLookupError):  # it ended since it was listed
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
     try:
         yield
     finally:
-        for pid in pids:
+        for pid in stopped:
             os.kill(pid, signal.SIGCONT)
 
 
