@@ -57,6 +57,7 @@ __all__ = [
     "preview",
     "submit",
     "submit_notebook",
+    "trained",
     "training_rows",
     "vectorbt_plot",
     "vectorbt_statistics",
@@ -143,6 +144,12 @@ def lint(
     """
     charge = (workspace or _here()).ledger().charge(trial.definition.study.name)
     return lint_trial(trial, capital=capital, daily_notional=daily_notional, charge=charge)
+
+
+def trained(study: Study, strategy: Strategy, *, workspace: Workspace | None = None) -> Strategy:
+    """Return the strategy with its declared models fitted, as every trial of it has them."""
+    place = workspace or _here()
+    return fitted_only(strategy, place.research_reader(study), study)
 
 
 def count_tries(

@@ -4,12 +4,16 @@ A try that is no candidate (an inner score, a subset of features) is recorded as
 score as the reason: the gates' N grows by it, and no return series is claimed for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from featurestore.errors import PlatformError
+from pipelines.door import answered_for, require_record
 from pipelines.ledger import Ledger
 from pipelines.ledger.records import TrialClosed, TrialOpened, Value
+
+Result = TypeVar("Result")
 
 
 class CountsTries(Protocol):
@@ -54,3 +58,36 @@ class LedgerCounter:
         """Close a trial that returned a score and no returns."""
         closed = TrialClosed(status="failed" if failed else "pruned", reason=reason)
         self.ledger.close_trial(key, closed)
+
+
+def counted(
+    what: str,
+    asked: Mapping[str, Value],
+    work: Callable[[], Result],
+    said: Callable[[Result], str],
+    counter: CountsTries | None,
+) -> Result:
+    """Write a try down, make it while the ledger answers for it, write down how it went.
+
+    Args:
+        what: the function that is called, for messages.
+        asked: what makes this try another one than the others.
+        work: makes it.
+        said: what the ledger is told of the result.
+        counter: who counts; None only where no study is concerned.
+
+    Raises:
+        EvaluationUnrecorded: in a kernel or at a prompt without a counter.
+    """
+    if counter is None:
+        require_record(f"{what} without counter=count_tries(study, strategy)")
+        return work()
+    key = counter.open(asked)
+    try:
+        with answered_for():
+            result = work()
+    except PlatformError as error:
+        counter.close(key, f"{what}: {error}", failed=True)
+        raise
+    counter.close(key, f"{what}: {said(result)}")
+    return result

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.door import answered_for
 from pipelines.errors import ModelInvalid
 from pipelines.models.calibration import Calibration, calibrate
 from pipelines.models.declared import Trained
@@ -36,12 +37,19 @@ def fit_rows(declared: Trained, rows: TrainingSet) -> tuple[Fitted, ExportFindin
         ExportDiffers: a graph does not say what its model says.
         ModelInvalid: the rows are too few for what is asked.
     """
-    if isinstance(declared.learner, Blend):
-        return _blend(declared, declared.learner, rows)
-    part, finding = _part(declared.learner, rows)
+    with answered_for():  # nobody is shown a score, and the trial is its declaration
+        if isinstance(declared.learner, Blend):
+            return _blend(declared, declared.learner, rows)
+        return _alone(declared, declared.learner, rows)
+
+
+def _alone(
+    declared: Trained, learner: Learner, rows: TrainingSet
+) -> tuple[FittedModel, ExportFinding]:
+    part, finding = _part(learner, rows)
     if not (declared.calibrated or declared.covered):
         return part.model, finding
-    unseen, tested = out_of_fold(declared.learner, rows.problem(declared.folds))
+    unseen, tested = out_of_fold(learner, rows.problem(declared.folds))
     calibration, conformal = _judgement(declared, rows, unseen, tested)
     model = FittedModel(
         onnx=part.model.onnx,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import ModelInvalid
+from pipelines.models.counting import CountsTries, counted
 from pipelines.models.learners import Learner
 from pipelines.models.scoring import Problem, Score, fitted_splits, information_coefficient
 
@@ -38,8 +39,12 @@ def permutation_importance(
     repeats: int = 5,
     groups: Groups | None = None,
     score: Score = information_coefficient,
+    counter: CountsTries | None = None,
 ) -> Importance:
     """Shuffle features on the test rows of every fold and see what the score loses.
+
+    What nothing is shuffled of is a score of the learner, so this counts as `cross_score` does:
+    the same learner on the same rows is one try.
 
     Args:
         learner, problem: fitted on each fold's training rows only.
@@ -47,6 +52,11 @@ def permutation_importance(
         repeats: shuffles per fold and group.
         groups: columns that are shuffled together, by the same permutation; None = each alone.
         score: larger is better.
+        counter: who counts; None only where no study is concerned, never in a kernel or at a
+            prompt.
+
+    Raises:
+        EvaluationUnrecorded: in a kernel or at a prompt without a counter.
 
     Source: Breiman (2001), "Random Forests", Machine Learning 45, 5-32; on purged folds ("mean
         decrease accuracy") Lopez de Prado (2018), section 8.3.2.
@@ -56,6 +66,23 @@ def permutation_importance(
     if any(not 0 <= c < width for group in shuffled for c in group) or repeats < 1:
         raise ModelInvalid(f"groups name columns 0 to {width - 1}, repeats >= 1")
     generator = np.random.Generator(np.random.PCG64(seed))
+    return counted(
+        "permutation_importance",
+        {"scored": learner.described, "rows": problem.rows},
+        lambda: _shuffled(learner, problem, generator, repeats, shuffled, score),
+        lambda found: f"mean score {found.baseline:.6g}",
+        counter,
+    )
+
+
+def _shuffled(
+    learner: Learner,
+    problem: Problem,
+    generator: np.random.Generator,
+    repeats: int,
+    shuffled: Groups,
+    score: Score,
+) -> Importance:
     losses, base = [], []
     for fitted, test in fitted_splits(learner, problem):
         X, y, dates = problem.X[test], problem.y[test], problem.dates[test]
@@ -117,6 +144,7 @@ def clustered_importance(
     seed: int,
     repeats: int = 5,
     score: Score = information_coefficient,
+    counter: CountsTries | None = None,
 ) -> Importance:
     """Shuffle each cluster of substitutes at once (clustered MDA), so that none hides another.
 
@@ -129,6 +157,7 @@ def clustered_importance(
         repeats=repeats,
         groups=feature_clusters(problem.X),
         score=score,
+        counter=counter,
     )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.models.importance import Importance, named
 from pipelines.models.intervals import AdaptiveIntervals
+from pipelines.models.reliability import Reliability
 from pipelines.models.scoring import Splitter
 from pipelines.pictures import ACCENT, BENCHMARK, INK, LOSS, MUTED, Picture, draw
 from pipelines.splits import LabelSpans
@@ -163,3 +164,73 @@ def coverage(found: AdaptiveIntervals, *, level: float, window: int = 240) -> Pi
 
     words = f"Intervals asked to hold {level:.0%} of the time held {found.covered.mean():.1%}."
     return draw(paint, words=words, size=(8.6, 2.5))
+
+
+def reliability_curves(found: Mapping[str, Reliability]) -> Picture:
+    """Draw what was said against what came about, one panel per set of rows."""
+
+    def paint(figure: Any) -> None:
+        panels = figure.subplots(1, len(found), squeeze=False)[0]
+        for axes, (name, one) in zip(panels, found.items(), strict=True):
+            ends = [min(0.0, *one.lower), max(1.0, *one.upper)]
+            if np.ptp(one.said) < 0.2:  # said nearly the same of all: look closer
+                ends = [one.lower.min() - 0.02, one.upper.max() + 0.02]
+            axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
+            bars = np.stack((one.happened - one.lower, one.upper - one.happened))
+            axes.errorbar(
+                one.said, one.happened, yerr=bars, fmt="o", color=ACCENT, ecolor=ACCENT, capsize=3
+            )
+            axes.set_xlim(*ends)
+            axes.set_ylim(*ends)
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+            axes.set_xlabel("said")
+            axes.set_title(f"{name}: came about")
+
+    words = "; ".join(
+        f"{name}: {int(one.inside.sum())} of {one.said.size} bins came about as said, "
+        f"from {one.said.min():.0%} to {one.said.max():.0%}"
+        for name, one in found.items()
+    )
+    return draw(paint, words=f"{words}.", size=(8.6, 3.2))
+
+
+def what_abstaining_does(
+    sure: Mapping[str, Array], inside: Mapping[str, NDArray[np.bool_]], *, level: float
+) -> Picture:
+    """Draw who is left when the unsure abstain, and how often intervals held.
+
+    Args:
+        sure: confidences by name, any shape.
+        inside: by the same names, whether each outcome lay in its interval.
+        level: how often they were to hold.
+    """
+    floors = np.linspace(0.4, 0.8, 161)
+    colours = dict(zip(sure, (BENCHMARK, ACCENT, LOSS), strict=False))
+
+    def paint(figure: Any) -> None:
+        left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
+        for name, values in sure.items():
+            kept = [(values >= floor).mean() for floor in floors]
+            left.plot(floors, kept, color=colours[name], label=name)
+        left.axvline(0.5, color=MUTED, linewidth=0.8)
+        left.set_ylim(0.0, 1.02)
+        left.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        left.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        left.set_xlabel("abstain below")
+        left.set_title("Share that still has an opinion")
+        left.legend()
+        held = {name: np.asarray(of).mean() for name, of in inside.items()}
+        right.barh(list(held), list(held.values()), color=[colours[n] for n in held], height=0.5)
+        right.axvline(level, color=INK, linewidth=0.8, linestyle="--")
+        right.set_xlim(0.0, 1.0)
+        right.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        right.grid(visible=False, axis="y")
+        right.set_title(f"Intervals that held (dashed: {level:.0%})")
+
+    words = "; ".join(
+        f"{name}: {(values >= 0.55).mean():.0%} are at least 55% sure, intervals held "
+        f"{np.asarray(inside[name]).mean():.1%}"
+        for name, values in sure.items()
+    )
+    return draw(paint, words=f"{words}.", size=(8.6, 2.8))

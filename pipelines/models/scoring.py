@@ -1,5 +1,6 @@
 """Out-of-fold predictions and scores of a learner over splits that do not leak."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -7,7 +8,9 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.door import require_record
 from pipelines.errors import ModelInvalid
+from pipelines.models.counting import CountsTries, counted
 from pipelines.models.learners import Learner
 
 Array = NDArray[np.float64]
@@ -40,6 +43,14 @@ class Problem:
             raise ModelInvalid(
                 f"{len(self.X)} feature rows, {len(self.y)} targets, {len(self.dates)} dates"
             )
+
+    @property
+    def rows(self) -> str:
+        """Return SHA-256 over features and targets, 16 hex digits: what a learner is tried on."""
+        digest = hashlib.sha256(str(self.X.shape).encode())
+        for part in (self.X, self.y):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()[:16]
 
     def columns(self, chosen: NDArray[np.int64]) -> "Problem":
         """Return the same rows with some of the features."""
@@ -105,15 +116,51 @@ def out_of_fold(learner: Learner, problem: Problem) -> tuple[Array, NDArray[np.b
 
 
 def fitted_splits(learner: Learner, problem: Problem) -> Iterator[tuple[object, Indices]]:
-    """Yield (estimator fitted on the training rows, test rows) of every split."""
+    """Yield (estimator fitted on the training rows, test rows) of every split.
+
+    Raises:
+        EvaluationUnrecorded: in a kernel or at a prompt, by anybody who has not counted the try.
+    """
+    require_record("a fit on purged folds that no cross_score, tune or select_features counted")
     for training, test in problem.splitter.split(problem.X):
         yield fit_rows(learner, problem, training), test
 
 
 def cross_score(
-    learner: Learner, problem: Problem, score: Score = information_coefficient
+    learner: Learner,
+    problem: Problem,
+    score: Score = information_coefficient,
+    *,
+    counter: CountsTries | None,
 ) -> Array:
-    """Return the score of every split's test rows, shape (splits,)."""
+    """Score a learner on every split's test rows, and count it as a try.
+
+    One learner on the same rows is one try, however they are split and however often it is asked.
+
+    Args:
+        learner: what is tried.
+        problem: rows and splitter.
+        score: larger is better.
+        counter: who counts; None only where no study is concerned, never in a kernel or at a
+            prompt.
+
+    Returns:
+        Shape (splits,).
+
+    Raises:
+        EvaluationUnrecorded: in a kernel or at a prompt without a counter.
+    """
+    return counted(
+        "cross_score",
+        {"scored": learner.described, "rows": problem.rows},
+        lambda: split_scores(learner, problem, score),
+        lambda scores: f"mean score {float(np.mean(scores)):.6g}",
+        counter,
+    )
+
+
+def split_scores(learner: Learner, problem: Problem, score: Score) -> Array:
+    """Return the score of every split's test rows, shape (splits,), for whoever counts the try."""
     return np.array(
         [
             score(problem.y[t], learner.predict(fitted, problem.X[t]), problem.dates[t])

@@ -1,15 +1,16 @@
 """Feature selection, clusters at a time, each subset a counted try."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.door import require_record
+from pipelines.door import answered_for, require_record
 from pipelines.models.counting import CountsTries
 from pipelines.models.importance import clustered_importance
 from pipelines.models.learners import Learner
-from pipelines.models.scoring import Problem, Score, cross_score, information_coefficient
+from pipelines.models.scoring import Problem, Score, information_coefficient, split_scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +54,12 @@ def select_features(
         columns = tuple(map(int, left))
         asked = {"selection": name, "columns": " ".join(map(str, columns))}
         key = counter.open(asked) if counter else ""
-        value = float(np.mean(cross_score(learner, part, score)))
+        with answered_for() if counter else nullcontext():
+            value = float(np.mean(split_scores(learner, part, score)))
+            found = clustered_importance(learner, part, seed=seed, repeats=2, score=score)
         if counter:
             counter.close(key, f"selection {name}: inner score {value:.6g}")
         tried.append((columns, value))
-        found = clustered_importance(learner, part, seed=seed, repeats=2, score=score)
         if len(found.groups) < 2:
             break
         weakest = found.groups[int(found.order[-1])]

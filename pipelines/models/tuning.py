@@ -7,16 +7,17 @@ resumed ends like one that was not.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from pipelines.door import require_record
+from pipelines.door import answered_for, require_record
 from pipelines.errors import ModelInvalid
 from pipelines.models.counting import CountsTries
 from pipelines.models.learners import Learner
-from pipelines.models.scoring import Problem, Score, cross_score, information_coefficient
+from pipelines.models.scoring import Problem, Score, information_coefficient, split_scores
 from pipelines.study import Parameter
 
 Space: TypeAlias = Mapping[str, "Sequence[Parameter] | Between"]
@@ -94,7 +95,8 @@ def tune(
         chosen = {setting: _suggest(trial, setting, of) for setting, of in space.items()}
         key = counter.open({"search": name, "try": trial.number, **chosen}) if counter else ""
         tried = replace(learner, settings={**learner.settings, **chosen})
-        value, reason = _scored(tried, problem, score)
+        with answered_for() if counter else nullcontext():
+            value, reason = _scored(tried, problem, score)
         if value is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
@@ -126,7 +128,7 @@ def _best(study: Any, learner: Learner, name: str) -> Tuned:
 def _scored(learner: Learner, problem: Problem, score: Score) -> tuple[float | None, str]:
     """Return the mean score over splits, or None, with a sentence for the ledger."""
     try:
-        value = float(np.mean(cross_score(learner, problem, score)))
+        value = float(np.mean(split_scores(learner, problem, score)))
     except ModelInvalid as error:
         return None, str(error)
     return value, f"inner score {value:.6g}"

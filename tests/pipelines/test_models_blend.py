@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import xgboost
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import cross_val_predict
@@ -21,8 +21,10 @@ from pipelines.models.fitted import FittedEnsemble, FittedModel
 from pipelines.models.fitting import BINS, fit_rows
 from pipelines.models.intervals import split_conformal
 from pipelines.models.learners import Blend, Learner
+from pipelines.models.reliability import reliability
 from pipelines.models.rows import TrainingSet
 from pipelines.models.whole import Part, prove_whole, said_by_graph
+from pipelines.models.worlds import made_rows
 from pipelines.splits import LabelSpans, PurgedKFold
 from pipelines.study import Period
 
@@ -37,12 +39,9 @@ WINDOW = Period(start=date(1996, 1, 2), end=date(2000, 12, 29))
 
 
 def world(dates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and excess returns of NAMES names: a line, a step, and much more noise."""
-    generator = np.random.default_rng(seed)
-    X = generator.normal(size=(dates * NAMES, 4))
-    signal = 0.4 * X[:, 0] + 0.5 * np.where(X[:, 1] > 0.5, 1.0, -0.4) + 0.2 * X[:, 2] * X[:, 3]
-    returns = 0.02 * (signal + 0.6 * generator.normal(size=len(X))).reshape(dates, NAMES)
-    return X, (returns - returns.mean(axis=1, keepdims=True)).ravel()
+    """Return features and excess returns of NAMES names: a line, a step, and noise."""
+    made = made_rows(dates=dates, seed=seed, names=NAMES)
+    return made.X, made.y
 
 
 def rows_of(X: np.ndarray, excess: np.ndarray, *, up: bool = False) -> TrainingSet:
@@ -95,6 +94,21 @@ def unlikely(probability: np.ndarray, happened: np.ndarray) -> list[str]:
         if binomtest(times, part.size, said).pvalue < 0.002:
             found.append(f"said {said:.3f}, happened {times / part.size:.3f} of {part.size}")
     return found
+
+
+def test_a_reliability_curve_is_counting_with_exact_binomial_intervals():
+    said = np.repeat([0.2, 0.5, 0.9], 40)
+    came = np.concatenate([np.arange(40) < times for times in (8, 33, 36)]).astype(float)
+    found = reliability(said, came, bins=3)
+    np.testing.assert_allclose(found.said, [0.2, 0.5, 0.9])
+    np.testing.assert_allclose(found.happened, [8 / 40, 33 / 40, 36 / 40])
+    for times, lower, upper in zip((8, 33, 36), found.lower, found.upper, strict=True):
+        assert lower == pytest.approx(beta.ppf(0.025, times, 41 - times))
+        assert upper == pytest.approx(beta.ppf(0.975, times + 1, 40 - times))
+    assert found.inside.tolist() == [True, False, True]
+    for bad in ([0.5, 2.0], [1.0]):
+        with pytest.raises(ModelInvalid, match="do not fit 2 bins"):
+            reliability([0.5, 0.5], bad, bins=2)
 
 
 def test_confidence_happens_as_often_as_it_says_on_rows_nobody_saw(crowd, fresh):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from sklearn.model_selection import KFold
 
 from pipelines.errors import EvaluationUnrecorded, ModelInvalid
 from pipelines.ledger import open_ledger
@@ -99,6 +100,47 @@ def test_a_search_or_selection_that_nobody_counts_is_refused_where_a_person_look
         tune(RIDGE, SPACE, problem, name="ridge", tries=1, seed=0, counter=None)
     with pytest.raises(EvaluationUnrecorded, match="count_tries"):
         select_features(RIDGE, problem, name="drop", seed=0, counter=None)
+    with pytest.raises(EvaluationUnrecorded, match="count_tries"):
+        cross_score(RIDGE, problem, counter=None)
+    with pytest.raises(EvaluationUnrecorded, match="count_tries"):
+        permutation_importance(RIDGE, problem, seed=0)
+    with pytest.raises(EvaluationUnrecorded, match="that no cross_score"):
+        out_of_fold(RIDGE, problem)
+    with pytest.raises(EvaluationUnrecorded, match="that no cross_score"):
+        next(fitted_splits(RIDGE, problem))
+
+
+@pytest.mark.parametrize("looked_at", ["in_kernel", "at_a_prompt"])
+def test_what_is_counted_may_be_seen_where_a_person_looks_on(
+    problem, counter, monkeypatch, looked_at
+):
+    monkeypatch.setattr(f"pipelines.door.{looked_at}", lambda: True)
+    tune(RIDGE, SPACE, problem, name="ridge", tries=1, seed=0, counter=counter)
+    assert len(select_features(RIDGE, problem, name="s", seed=0, counter=counter).tried) > 1
+    assert cross_score(RIDGE, problem, counter=counter).shape == (4,)
+    with pytest.raises(EvaluationUnrecorded):
+        out_of_fold(RIDGE, problem)  # being answered for ended with the try
+
+
+def test_each_scored_configuration_counts_once(problem, counter):
+    def tries():
+        return counter.ledger.trials("small")
+
+    cross_score(RIDGE, problem, counter=counter)
+    (one,) = tries()
+    assert one.status == "pruned"
+    assert "cross_score: mean score" in one.reason
+    careless = replace(problem, splitter=KFold(4, shuffle=True, random_state=0))
+    cross_score(RIDGE, careless, counter=counter)  # the same configuration, split otherwise
+    permutation_importance(RIDGE, problem, seed=0, repeats=1, counter=counter)
+    assert len(tries()) == 1
+    cross_score(replace(RIDGE, settings={"alpha": 2.0}), problem, counter=counter)
+    cross_score(replace(RIDGE, seed=1), problem, counter=counter)
+    cross_score(RIDGE, problem.columns(np.array([0, 1])), counter=counter)
+    assert len(tries()) == 4
+    with pytest.raises(ModelInvalid):
+        cross_score(replace(RIDGE, settings={"alpha": -1.0}), problem, counter=counter)
+    assert [trial.status for trial in tries()].count("failed") == 1
 
 
 def test_tries_answer_for_the_run_they_were_made_in(problem, counter):
@@ -137,7 +179,7 @@ def test_out_of_fold_predictions_cover_every_row_once(problem):
         splitter=CombinatorialPurged(spans=spans, folds=5),
     )
     assert out_of_fold(RIDGE, many)[1].all()
-    assert cross_score(RIDGE, many).shape == (10,)
+    assert cross_score(RIDGE, many, counter=None).shape == (10,)
 
 
 def test_the_score_is_scipys_spearman_averaged_over_dates():

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import msgspec
 import nbformat
+import numpy as np
 import onnx
 import pytest
 
 from pipelines.definition import load_definition
 from pipelines.gates.policy import default_policy
+from pipelines.models.reliability import reliability
 from pipelines.pictures import Picture, Table
 from pipelines.promote import Origin, promote
 from pipelines.runs.parameters import declared_parameters, read_notebook
@@ -25,7 +27,7 @@ PATH = Path(__file__).resolve().parents[2] / "notebooks" / "examples" / "03_mode
 TABLES = {"export", "preview", "summary", "gates"}
 PICTURES = {
     *("splits", "leak", "tune", "importance"),
-    *("equity", "excess", "weights", "buckets", "intervals"),
+    *("equity", "excess", "weights", "buckets", "intervals", "reliability", "abstaining"),
 }
 
 
@@ -66,7 +68,7 @@ def test_the_file_is_valid_clean_and_tells_its_cells_by_name():
 def test_the_model_learns_before_the_study_decides():
     definition = load_definition(PATH, {})
     assert definition.strategy.models["ranker"].window.end < definition.study.research.start
-    assert len(definition.study.configurations()) == 6
+    assert len(definition.study.configurations()) == 9
     other = load_definition(PATH, {"learner": "line", "top": 3})
     assert other.code_hash == definition.code_hash, "settings are parameters, not other code"
 
@@ -99,9 +101,39 @@ def test_the_gates_count_the_search_and_keep_it_from_production(ran, workspace):
     assert rows["export"][1] == "passed"
     assert rows["dsr"][1] == "refused"
     assert rows["all of them"][1] == "staging"
-    assert "14 tries" in rows["all of them"][2]
-    statuses = [trial.status for trial in workspace.ledger().trials("tree_ranker")]
-    assert sorted(statuses) == ["complete"] * 6 + ["pruned"] * 8
+    assert "20 tries" in rows["all of them"][2]
+    trials = workspace.ledger().trials("tree_ranker")
+    assert sorted(one.status for one in trials) == ["complete"] * 9 + ["pruned"] * 11
+    assert sum("scored" in one.parameters for one in trials) == 3
+    assert sum("search" in one.parameters for one in trials) == 8
+
+
+def test_the_crowd_knows_what_it_knows_in_a_made_world_and_that_it_knows_nothing_here(ran):
+    shown, names = ran
+    toy, market = (
+        reliability(*pair)
+        for pair in (
+            (names["sure"]["a made world"], names["unseen"].better),
+            (names["sure"]["the market"], names["better"]),
+        )
+    )
+    assert toy.said[0] < 0.2
+    assert toy.said[-1] > 0.8
+    assert np.abs(toy.said - toy.happened).max() < 0.06
+    assert np.abs(market.said - 0.5).max() < 0.02
+    assert market.inside.all()
+    assert "market: 5 of 5 bins" in shown["reliability"].words
+    assert "a made world: 45% are at least 55% sure" in shown["abstaining"].words
+
+
+def test_the_crowd_stakes_what_its_confidence_is_worth_and_the_unsure_hold_nothing(ran):
+    result = ran[1]["crowd"].backtest
+    assert (result.weights[result.confidences < 0.5] == 0.0).all()
+    assert 0 < np.count_nonzero(result.weights, axis=1).max() <= 5
+    assert result.weights.sum(axis=1).max() < 0.1
+    held = result.weights > 0
+    stake = np.clip((result.confidences - 0.5) / 0.1, 0.0, 1.0) / 5
+    np.testing.assert_allclose(result.weights[held], stake[held], atol=1e-12)
 
 
 def test_the_names_held_most_are_wild_ones_as_the_prose_says(ran):
