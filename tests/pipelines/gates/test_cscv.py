@@ -95,6 +95,19 @@ def test_order_does_not_matter_with_ties_either(seed, copies):
     )
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 2, 3), (3, 2, 1, 0)])
+def test_of_level_winners_in_sample_the_one_that_is_worst_out_of_sample_is_taken(order):
+    first = noise(32, 1, seed=6) + 0.02  # both winners of the first half earn this there
+    later = noise(32, 1, seed=7) * [1.0, -1.0] + [0.02, -0.02]  # one goes on, one turns
+    rest = noise(64, 2, seed=8)
+    values = np.column_stack((np.vstack((np.repeat(first, 2, axis=1), later)), rest))
+    result = backtest_overfitting(values[:, order], blocks=2)
+    where = int(result.in_sample.argmax())  # chosen in the first half
+    ratio = later[:, 1].mean() / later[:, 1].std(ddof=1)
+    assert result.out_of_sample[where] == pytest.approx(ratio, rel=1e-9)
+    assert result.logits[where] == pytest.approx(np.log((1 / 5) / (4 / 5)))
+
+
 def test_level_trials_share_their_mean_rank_and_the_median_counts_as_overfit():
     twins = np.repeat(noise(64, 1, seed=4), 2, axis=1)
     result = backtest_overfitting(twins, blocks=4)

@@ -120,6 +120,7 @@ def test_trials_that_are_all_bad_give_p_of_one_and_never_zero(trials):
 def test_even_overwhelming_skill_has_a_p_value_above_zero():
     test = superior_ability(noise(400, 5, 6, mean=0.05), mean_block=10, draws=999, seed=1)
     assert test.studentised.p_consistent == test.reality_check_p == 1 / 1000
+    assert test.studentised.p_of(test.studentised.statistic) == 1 / 1000, "as it is judged"
 
 
 def test_a_trial_that_holds_the_benchmark_changes_nothing():
