@@ -298,6 +298,8 @@ def _show(console: "Console", found: "RegistryAnswer") -> None:
             console.print(f"    {seat.comparison.words}", markup=False)
     if found.max_turnover is not None:
         console.print(f"at most {found.max_turnover:.1%} of equity is traded per tick")
+    if found.shared:
+        console.print("how the arms do against each other: sluice registry arms")
 
 
 def _changes(console: "Console", found: "tuple[ChangeAnswer, ...]") -> None:

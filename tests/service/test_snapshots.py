@@ -63,8 +63,12 @@ def test_a_moved_journal_brings_a_new_answer(snapshots, world):
 
 
 def test_questions_are_kept_apart_and_their_number_is_bounded(snapshots, world):
-    for number in range(3 * CAPACITY):
-        ask(snapshots, world, str(number))
+    async def many() -> None:
+        for number in range(3 * CAPACITY):
+            await snapshots.answer((str(number),), world.build)
+
+    asyncio.run(many())
+    assert world.built == 3 * CAPACITY
     assert len(snapshots._kept) <= CAPACITY
 
 
@@ -151,10 +155,14 @@ def test_a_database_that_fails_is_asked_less_and_less_and_by_one_question_at_a_t
         raise DatabaseUnavailable("runtime.db does not answer")
 
     snapshots.head = head
-    for tenth in range(400, 700):
-        world.now = tenth / 10
-        for key in ("a", "b", "c"):
-            assert isinstance(ask(snapshots, world, key), Aged)
+
+    async def half_a_minute() -> None:
+        for tenth in range(400, 700):
+            world.now = tenth / 10
+            for key in ("a", "b", "c"):
+                assert isinstance(await snapshots.answer((key,), world.build), Aged)
+
+    asyncio.run(half_a_minute())
     assert failures == pytest.approx(
         [40.0, 40.5, 41.5, 43.5, 47.5, 52.5, 57.5, 62.5, 67.5], abs=0.2
     )
