@@ -310,7 +310,7 @@ def report_data(
     verdict = judged.verdict
     return ReportData(
         study=judged.definition.study.name,
-        facts=_facts(judged.definition.study),
+        facts=_facts(judged.definition.study) | _belief(judged.definition.strategy),
         stage=verdict.stage,
         verdicts=verdict.verdicts,
         counts=judged.counts,
@@ -345,6 +345,16 @@ def _facts(study: Study) -> dict[str, str]:
         "Decides": f"{study.schedule.replace('_', ' ')} on {study.calendar}, fills on the next bar",
         "Owner": study.owner,
     }
+
+
+def _belief(strategy: Strategy) -> dict[str, str]:
+    """Return what card and report say of a decision's confidence; nothing if it gives none."""
+    declared = _declared_confidence(strategy)
+    if declared is msgspec.UNSET:
+        return {}
+    floor = declared.abstains_below
+    rule = "it never abstains" if floor is None else f"below {floor:.0%} a symbol has no weight"
+    return {"Confidence": f"of {declared.of}: {declared.means}; {rule}"}
 
 
 def _track(result: Backtest) -> Track:

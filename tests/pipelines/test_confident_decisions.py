@@ -19,7 +19,8 @@ from pipelines.gates.policy import default_policy
 from pipelines.judge import judge_study
 from pipelines.models.declared import Confidence
 from pipelines.models.fitted import FittedEnsemble
-from pipelines.promote import Origin, _golden_rows, _manifest
+from pipelines.promote import Origin, _golden_rows, _manifest, report_data
+from pipelines.report.card import render_card
 from pipelines.research import preview
 from pipelines.strategy import History, Strategy
 from pipelines.workspace import Workspace
@@ -135,6 +136,13 @@ def test_the_manifest_says_what_the_confidence_means_and_when_it_abstains(bundle
     said = bundle.manifest.confidence
     assert (said.of, said.abstains_below) == ("crowd", FLOOR)
     assert "better than the median of its date over 5 sessions" in said.means
+
+
+def test_the_card_says_how_sure_and_when_not(judged, workspace):
+    origin = Origin(git_commit="0" * 40, lock_hash="0" * 64)
+    card = render_card(report_data(judged, None, workspace, origin))
+    assert "- Confidence: of crowd: how often a symbol so scored does better" in card
+    assert "below 50% a symbol has no weight" in card
 
 
 def test_a_graph_that_does_not_abstain_is_refused_for_the_same_manifest(

@@ -126,14 +126,10 @@ def test_intervals_hold_as_often_as_they_say_on_rows_nobody_saw(level, learnt, f
     """Residuals of the rows a model was fitted on would give a radius that holds less often."""
     trees = Learner(kind="lightgbm", settings={"n_estimators": 40, "num_leaves": 31})
     model, _ = fit_rows(declared(trees, covered=level, calibrated=0), learnt)
-    # The folds' models saw less than the final one, so its intervals are rather too wide: never
-    # too narrow, and by little.
     for said in (model,) if level != 0.8 else (model, crowd):
         lower, upper = said.interval(said(fresh.X))
         inside = int(((lower <= fresh.y) & (fresh.y <= upper)).sum())
-        assert binomtest(inside, fresh.y.size, level, alternative="less").pvalue > 0.002
-        assert inside / fresh.y.size < level + 0.06
-    assert level != 0.8 or binomtest(inside, fresh.y.size, level).pvalue > 0.002
+        assert binomtest(inside, fresh.y.size, level).pvalue > 0.002
     naive = split_conformal(learnt.y, model(learnt.X), level=level)
     held = int((np.abs(fresh.y - model(fresh.X)) <= naive.radius).sum())
     assert binomtest(held, fresh.y.size, level).pvalue < 1e-4
@@ -220,12 +216,13 @@ def test_a_member_that_helps_nothing_is_not_in_the_graph(learnt):
 
 def test_equal_rows_give_equal_bytes_and_every_setting_another_hash():
     few = rows_of(*world(20, seed=6))
+    two = Blend(members=(CROWD.members[0], CROWD.members[2]))
     one, again, *others = (
-        fit_rows(declared(**changes), few)[0].hash
-        for changes in ({}, {}, {"calibrated": 3}, {"covered": 0.7}, {"covered": None})
+        fit_rows(declared(two, **changes), few)[0].hash
+        for changes in ({}, {}, {"calibrated": 3}, {"covered": None})
     )
     assert one == again
-    assert len({one, *others}) == 4
+    assert len({one, *others}) == 3
 
 
 def dear(rows: int) -> TrainingSet:
