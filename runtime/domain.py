@@ -141,8 +141,8 @@ def order_id(account: str, bundle: str, tick: str, symbol: str, leg: int) -> str
 
 def order_ids(account: str, bundle: str, tick: str, symbol: str, legs: int) -> list[str]:
     """Derive the client order ids of a route's legs, 0 to `legs` - 1; see `order_id`."""
-    stem = f"{account}\x1f{bundle}\x1f{tick}\x1f{symbol}\x1f".encode()
-    return [sha256(b"%b%d" % (stem, leg)).hexdigest()[:24] for leg in range(legs)]
+    stem = f"{account}\x1f{bundle}\x1f{tick}\x1f{symbol}\x1f"
+    return [sha256(f"{stem}{leg}".encode()).hexdigest()[:24] for leg in range(legs)]
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -42,15 +42,6 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str  # in words
 
 
-class _Taken(msgspec.Struct, gc=False):
-    """What a split takes of what is shown."""
-
-    legs: dict[str, tuple[Decimal, Decimal]]  # venue -> units, USD per unit of the dearest of them
-    left: Decimal  # units that nobody shows within the limit
-    cost: Decimal  # USD, ticket charges not included
-    home: tuple[str, Decimal] | None  # cheapest venue within the limit, USD per unit there
-
-
 def route(planned: PlannedOrder, quotes: Sequence[Quote], *, lot: int = 1) -> Route:
     """Split a planned order over quotes, several of one venue being its levels; see `split`."""
     return split(planned, ladders(planned.side, quotes), lot=lot)
@@ -83,26 +74,17 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
 
     # 2. which venues, 3. the cheapest first
     only = cheapest_venues(depth, planned, lot) if depth.charges else None
-    taken = _take(planned, depth, lot, only)
-    legs, left, cost = taken.legs, taken.left, taken.cost
+    legs, left, cost, home = _take(planned, depth, lot, only)
 
     # 4. the rest waits
-    within, waits = taken.home is not None, ""
+    waits = ""
     if left:
-        waits, price = taken.home or _least(planned, depth)
+        waits, price = home or _least(planned, depth)
         cost = _fma(left, price, cost)
-        legs.setdefault(waits, (ZERO, price))
-    parts = tuple(
-        [
-            RouteLeg(
-                venue=venue,
-                quantity=units + left if venue == waits else units,
-                shown=units,
-                marginal=marginal,
-            )
-            for venue, (units, marginal) in legs.items()
-        ]
-    )
+        shows = legs[waits].shown if waits in legs else ZERO
+        dearest = legs[waits].marginal if waits in legs else price
+        legs[waits] = RouteLeg(venue=waits, quantity=shows + left, shown=shows, marginal=dearest)
+    parts, within = tuple(legs.values()), home is not None
     words = _explain(planned, parts, depth, waits=waits, left=left, within=within)
     if depth.charges:
         charged = sum([depth.charges[venue] for venue in legs], ZERO)
@@ -118,10 +100,17 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
     )
 
 
-def _take(planned: PlannedOrder, depth: Depth, lot: int, only: Collection[str] | None) -> _Taken:
-    """Take what is shown, the cheapest first, until the order is filled or the limit is met."""
+def _take(
+    planned: PlannedOrder, depth: Depth, lot: int, only: Collection[str] | None
+) -> tuple[dict[str, RouteLeg], Decimal, Decimal, tuple[str, Decimal] | None]:
+    """Take what is shown, the cheapest first, until the order is filled or the limit is met.
+
+    Returns:
+        A leg by venue; units left over; cost, USD, without ticket charges; the cheapest venue
+        within the limit and USD per unit there, None if there is none.
+    """
     buy, limit, left, cost = depth.buy, planned.limit_price, planned.quantity, ZERO
-    legs: dict[str, tuple[Decimal, Decimal]] = {}
+    legs: dict[str, RouteLeg] = {}
     home: tuple[str, Decimal] | None = None
     rungs, number = depth.rungs, 0
     while left and (number < len(rungs) or depth.reach()):
@@ -136,10 +125,11 @@ def _take(planned: PlannedOrder, depth: Depth, lot: int, only: Collection[str] |
             home = venue, all_in
         part = left if size >= left else size - size % lot  # what is left is whole lots
         if part:
-            legs[venue] = (part + legs[venue][0] if venue in legs else part, all_in)
+            units = legs[venue].shown + part if venue in legs else part
+            legs[venue] = RouteLeg(venue=venue, quantity=units, shown=units, marginal=all_in)
             cost = _fma(part, all_in, cost)
             left -= part
-    return _Taken(legs, left, cost, home)
+    return legs, left, cost, home
 
 
 def _least(planned: PlannedOrder, depth: Depth) -> tuple[str, Decimal]:
@@ -188,7 +178,7 @@ def _charged(
     planned: PlannedOrder, depth: Depth, lot: int, used: Collection[str], charged: Decimal
 ) -> str:
     """Say what is charged, and whose cheaper units would not repay a charge."""
-    by_price = _take(planned, depth, lot, None).legs
+    by_price, *_ = _take(planned, depth, lot, None)
     passed = [venue for venue in by_price if venue not in used]
     words = f"; ticket charges of {charged} included"
     if not passed:
