@@ -141,9 +141,17 @@ def test_capital_is_shared_among_seats_and_given_back(sluice, settings):
     assert set(registry_of(settings).seats()) == {"champion"}
 
 
+def seated(settings, role: str, bundle: str = "") -> None:
+    """Put a bundle of a study named after the seat into it, without proving or signing it."""
+    promoted = Promoted(study=role, bundle=bundle or role[-1] * 64, version=1, stage="staging")
+    registry_of(settings).activate(
+        promoted, role=role, at=datetime(2017, 6, 1, tzinfo=UTC), **FACTS
+    )
+
+
 def test_capital_that_is_shared_is_an_a_b_test_with_terms_fixed_before(sluice, settings):
-    sluice("promote", add_bundle(settings, study="other")[:10], *facts(), "--role", "arm.b")
-    sluice("promote", add_bundle(settings, study="third")[:10], *facts(), "--role", "arm.c")
+    for role in ("arm.b", "arm.c"):
+        seated(settings, role)
     shared = ("allocate", "champion=0.7", "arm.b=0.2")
     assert "there is nothing to compare" in sluice(
         "allocate", "champion=0.7", "--alpha", "0.1", *facts(), status=1
@@ -192,7 +200,7 @@ def earned(registry, edge: float, count: int = 120) -> list[MemberDay]:
 
 
 def test_an_arm_is_called_better_or_worse_once_the_evidence_suffices(sluice, settings):
-    sluice("promote", add_bundle(settings, study="other")[:10], *facts(), "--role", "arm.b")
+    seated(settings, "arm.b")
     sluice("allocate", "champion=0.5", "arm.b=0.5", *facts())
     registry = registry_of(settings)
     for edge, better in ((0.002, "arm.b"), (-0.002, "champion")):
@@ -207,7 +215,7 @@ def test_an_arm_is_called_better_or_worse_once_the_evidence_suffices(sluice, set
 
 def test_an_arm_becomes_champion_only_if_the_test_is_for_it_or_with_a_reason(sluice, settings):
     bundle = add_bundle(settings, study="other")
-    sluice("promote", bundle[:10], *facts(), "--role", "arm.b")
+    seated(settings, "arm.b", bundle)
     sluice("allocate", "champion=0.5", "arm.b=0.5", *facts())
     refused = sluice("promote", bundle[:10], *facts(), status=1)
     assert "arm.b is not shown to be better: undecided after 0 sessions" in refused
