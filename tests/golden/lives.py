@@ -135,6 +135,7 @@ class Outside:
     closes: np.ndarray  # (n, days), USD per unit
     sessions: Sequence[Session]
     banded: bool  # whether a market state is published
+    money: bool  # whether its venues trade with money
     day: int = 0
     policy: Policy = POLICIES[0]
     killed: dict[str, str] = field(default_factory=dict)
@@ -219,8 +220,8 @@ class Known:
 
 
 @dataclass
-class Venue:
-    """A paper venue that only shows quotes: what executes is luck."""
+class Exchange:
+    """A venue that only shows quotes: what executes is luck."""
 
     name: str
     outside: Outside
@@ -228,6 +229,10 @@ class Venue:
     def quote(self, symbol: str, at: datetime) -> Quote:
         """Return what it shows."""
         return self.outside.quote(self.name, symbol, at)
+
+
+class Paper(Exchange):
+    """The same on paper."""
 
     def expire_before(self, opened: datetime) -> None:
         """Nothing rests here."""
@@ -365,7 +370,12 @@ def live(journal: Journal, seed: int, decisions: int) -> Iterator[bytes]:
     n, bundle = len(kind.symbols), kind.load()
     steps = draws.normal(0.0003, 0.012, (n, decisions + WINDOW))
     closes = np.round(draws.uniform(15, 180, (n, 1)) * np.exp(np.cumsum(steps, axis=1)), 2)
-    outside = Outside(chance, bundle, closes, sessions, banded=chance.random() < 0.3)
+    money = chance.random() < 0.2
+    if money:
+        signature = msgspec.structs.replace(bundle.signature, stage="production")
+        bundle = replace(bundle, signature=signature)
+    banded = money or chance.random() < 0.3
+    outside = Outside(chance, bundle, closes, sessions, banded, money)
     account, clock = Live(journal.account), ReplayClock(sessions[0].open)
     recorder = Recorder(desk_of(bundle, outside, account, clock))
     history = History(bundle.manifest, XNYS)
@@ -394,7 +404,9 @@ def desk_of(bundle: LoadedBundle, outside: Outside, account: Live, clock: Replay
         reader=cast(Any, outside),
         feed=cast(Any, None),
         journal=cast(Any, account),
-        brokers=tuple(cast(Any, Venue(name, outside)) for name in VENUES),
+        brokers=tuple(
+            cast(Any, (Exchange if outside.money else Paper)(name, outside)) for name in VENUES
+        ),
         policy=POLICIES[0],
         calendar=XNYS,
         clock=clock,

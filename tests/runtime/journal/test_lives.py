@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from runtime.bundles.inference import DecisionSession
-from runtime.database import open_database
+from runtime.database import open_database, reading
 from runtime.journal import wire
+from runtime.journal.blobs import restore
 from runtime.journal.redecide import redecide
 from runtime.journal.store import Journal
+from runtime.proof.scene import decode
 from tests.fakes.graphs import tilt_graph
 from tests.golden.lives import KINDS, live
 from tests.golden.million import lengths, make, prove
 
-SIZES = [(7, 320), (8, 260), (11, 180), (12, 1), (13, 39), (21, 200)]  # seed, sessions
+SIZES = [(7, 320), (8, 260), (11, 180), (12, 1), (13, 39), (22, 200)]  # seed, sessions
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +38,25 @@ def test_a_thousand_different_decisions_are_reached_again_to_the_byte(lives):
 
 
 def test_these_lives_know_refusals_of_every_check_and_orders_of_every_fate(lives):
-    checks, states, kinds = set(), set(), set()
+    checks, states, kinds, venues = set(), set(), set(), set()
     for path, _, _ in lives[0]:
         engine = open_database(f"sqlite:///{path}")
+        with reading(engine) as connection:
+            blobs = dict(connection.exec_driver_sql("SELECT name, data FROM journal_blobs").all())
         for entry in Journal(engine).log.entries():
             kinds.add(entry.kind)
             if entry.kind == "order":
                 states.add(wire.decode_event(entry.payload, entry.at).state.value)
             elif entry.kind == "decision":
                 record, _, _ = wire.decode_decision(entry.payload, {})
+                scene = decode(restore(record.scene_hash, blobs[record.scene_hash]))
+                venues.add("paper" if scene.simulated else "money")
                 checks |= {v.check for p in record.plan for v in p.verdicts if not v.passed}
         engine.dispose()
     known = ("1 authority", "2 market", "3 size", "5 exposure", "6 loss", "7 rate", "route")
     assert checks.issuperset(known)
     assert states == {"rejected", "expired", "cancelled", "working"}
+    assert venues == {"paper", "money"}
     assert kinds == {"flow", "fill", "order", "decision", "session", "dividend"}
 
 
