@@ -15,13 +15,13 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.bench_tick import (
-    BARE,
     RUNS,
     Bare,
     Few,
+    Measured,
     Timed,
     committed,
-    p99,
+    figures_of,
     row,
     run_live,
     wide_policy,
@@ -42,9 +42,8 @@ LIMITS = {100: 20.0, 500: 20.0}  # symbols -> p99, ms
 class _Run:
     """Milliseconds of every tick."""
 
-    together: list[float]
+    together: Measured
     apart: list[float]  # all ten accounts of a session
-    bare: list[float]
     orders: int  # a tick
 
 
@@ -62,14 +61,9 @@ def run() -> list[dict[str, object]]:
 
 def _figures(count: int, runs: Sequence[_Run]) -> list[dict[str, object]]:
     name = f"tick of {BUNDLES} bundles, {count} symbols, {runs[0].orders} orders"
-    mine = median([one for run in runs for one in run.together])
-    worst, bare = min(p99(run.together) for run in runs), min(p99(run.bare) for run in runs)
-    alone = median(runs[0].apart)
-    return [
-        row(name, mine, alone, "the same bundles in ten accounts of their own"),
-        row(f"{name}, p99", worst, LIMITS[count], "limit"),
-        row(f"{name}, p99 beside the bare one", worst, bare, f"{BARE}, p99"),
-    ]
+    mine, alone = median(runs[0].together.ours), median(runs[0].apart)
+    beside = row(f"{name}, beside", mine, alone, "the same bundles in ten accounts of their own")
+    return [beside, *figures_of(name, [run.together for run in runs], LIMITS[count])]
 
 
 def _measured(folder: Path, count: int, *, apart: bool) -> _Run:
@@ -106,8 +100,7 @@ def _measured(folder: Path, count: int, *, apart: bool) -> _Run:
     for one in benches:
         one.close()
     return _Run(
-        together=[1000 * one for one in together.seconds[WARM:]],
+        together=Measured.of(together, bare, WARM),
         apart=[1000 * sum(t) for t in zip(*(e.seconds[WARM:] for e in others), strict=True)],
-        bare=[1000 * one for one in bare.seconds[WARM:]],
         orders=round(sum(together.orders) / len(SESSIONS)),
     )

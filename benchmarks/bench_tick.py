@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import msgspec
@@ -90,20 +90,22 @@ class Timed(Engine):
 
     desk: Desk
     seconds: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)  # seconds of CPU of the same ticks
     orders: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         Engine.__init__(self, self.desk)
         self.record: DecisionRecord | None = None
-        self._start = 0.0
+        self._start = self._began = 0.0
 
     def _moment(self, *found: Any, **named: Any) -> Moment:
-        self._start = perf_counter()
+        self._start, self._began = perf_counter(), thread_time()
         return super()._moment(*found, **named)
 
     def _decide(self, moment: Moment) -> tuple[DecisionRecord | None, tuple[Order, ...]]:
         record, orders = super()._decide(moment)
         self.seconds.append(perf_counter() - self._start)
+        self.busy.append(thread_time() - self._began)
         if record is None or (record.notes and record.notes[0].startswith("refused")):
             raise RuntimeError(f"nothing was decided: {record and record.notes}")
         self.orders.append(len([line for line in record.plan if not line.denied]))
@@ -125,17 +127,19 @@ class Bare:
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute("CREATE TABLE log (seq INTEGER PRIMARY KEY, payload BLOB)")
         self.seconds: list[float] = []
+        self.busy: list[float] = []
 
     def tick(self, inputs: Sequence[Mapping[str, Array]], payload: bytes) -> None:
         """Run each graph on its inputs and commit some bytes, the log emptied before as ours is."""
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        start = perf_counter()
+        start, began = perf_counter(), thread_time()
         for session, given in zip(self._sessions, inputs, strict=True):
             session.run(OUTPUTS, dict(given))
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.execute("INSERT INTO log (payload) VALUES (?)", (payload,))
         self._connection.execute("COMMIT")
         self.seconds.append(perf_counter() - start)
+        self.busy.append(thread_time() - began)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -152,8 +156,24 @@ def run() -> list[dict[str, object]]:
     return figures
 
 
-def _measured(count: int, part: int) -> tuple[list[float], list[float]]:
-    """Return milliseconds of every tick of one run, ours and the peer's."""
+@dataclass(frozen=True)
+class Measured:
+    """Milliseconds of every tick of one run."""
+
+    ours: list[float]
+    bare: list[float]
+    busy: list[float]  # of CPU, ours
+    bare_busy: list[float]
+
+    @classmethod
+    def of(cls, engine: Timed, bare: Bare, warm: int) -> "Measured":
+        """Return what was timed, but for the first ticks."""
+        every = (engine.seconds, bare.seconds, engine.busy, bare.busy)
+        return cls(*([1000 * one for one in taken[warm:]] for taken in every))
+
+
+def _measured(count: int, part: int) -> Measured:
+    """Run ticks of one size once, ours and the peer's in turn."""
     symbols = tuple(f"S{number:04d}" for number in range(count))
     first, last = date(2017, 1, 6), date(2017, 3, 31)
     market = SyntheticMarket(symbols, last=last)
@@ -176,10 +196,7 @@ def _measured(count: int, part: int) -> tuple[list[float], list[float]]:
     wanted = count // part
     if min(engine.orders) < wanted or max(engine.orders[1:]) > wanted:
         raise RuntimeError(f"{engine.orders} orders in ticks of {wanted}")
-    return (
-        [1000 * one for one in engine.seconds[WARM:]],
-        [1000 * one for one in bare.seconds[WARM:]],
-    )
+    return Measured.of(engine, bare, WARM)
 
 
 def run_live(engine: Timed, session: Session) -> None:
@@ -200,18 +217,25 @@ def committed(engine: Timed) -> tuple[Mapping[str, Array], bytes]:
     return record.inputs, entry.payload
 
 
-def _figures(
-    count: int, traded: int, runs: list[tuple[list[float], list[float]]]
-) -> list[dict[str, object]]:
-    """Return the rows of one size: medians over all runs, and the best of their p99."""
+def _figures(count: int, traded: int, runs: Sequence[Measured]) -> list[dict[str, object]]:
     name = f"tick to durable orders, {count} symbols, {traded} traded"
-    mine = median([one for ours, _ in runs for one in ours])
-    theirs = median([one for _, bare in runs for one in bare])
-    worst, bare_worst = (min(p99(run[side]) for run in runs) for side in (0, 1))
-    figures = [row(name, mine, theirs, BARE)]
-    if count in LIMITS:
-        figures.append(row(f"{name}, p99", worst, LIMITS[count], "limit"))
-        figures.append(row(f"{name}, p99 beside the bare one", worst, bare_worst, f"{BARE}, p99"))
+    return figures_of(name, runs, LIMITS.get(count))
+
+
+def figures_of(name: str, runs: Sequence[Measured], limit: float | None) -> list[dict[str, object]]:
+    """Return the rows of one size: medians over all runs, and the best of their p99."""
+
+    def middle(side: str) -> float:
+        return median([one for run in runs for one in getattr(run, side)])
+
+    figures = [
+        row(name, middle("ours"), middle("bare"), BARE),
+        row(f"{name}, CPU", middle("busy"), middle("bare_busy"), BARE, unit="CPU ms"),
+    ]
+    if limit is not None:
+        worst, bare = (min(p99(getattr(run, side)) for run in runs) for side in ("ours", "bare"))
+        figures.append(row(f"{name}, p99", worst, limit, "limit"))
+        figures.append(row(f"{name}, p99 beside the bare one", worst, bare, f"{BARE}, p99"))
     return figures
 
 
@@ -220,15 +244,15 @@ def p99(values: list[float]) -> float:
     return float(np.quantile(values, 0.99))
 
 
-def row(name: str, ours: float, peer: float, peer_name: str) -> dict[str, object]:
-    """Return one figure in milliseconds; a ratio above 1 is better than the peer."""
+def row(name: str, ours: float, peer: float, peer_name: str, unit: str = "ms") -> dict[str, object]:
+    """Return one figure; a ratio above 1 is better than the peer."""
     return {
         "name": name,
         "ours": ours,
         "peer": peer,
         "peer_name": peer_name,
         "ratio": peer / ours,
-        "unit": "ms",
+        "unit": unit,
     }
 
 
