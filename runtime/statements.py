@@ -29,6 +29,12 @@ class Insert(NamedTuple):
     table: str
     columns: str  # "a, b, c"
     rows: Sequence[tuple[Any, ...]]  # values in the order of the columns
+    again: bool = False  # rows whose key is there already may come again and are left out
+
+    @property
+    def unless(self) -> str:
+        """How the statement ends."""
+        return " ON CONFLICT DO NOTHING" if self.again else ""
 
 
 class Update(NamedTuple):
@@ -82,7 +88,7 @@ def _row_by_row(write: Write) -> str:
         changes = ", ".join(f"{name} = ?" for name in write.columns.split(", "))
         return f"UPDATE {write.table} SET {changes} WHERE {write.key} = ?"
     marks = ", ".join("?" * (write.columns.count(",") + 1))
-    return f"INSERT INTO {write.table} ({write.columns}) VALUES ({marks})"
+    return f"INSERT INTO {write.table} ({write.columns}) VALUES ({marks}){write.unless}"
 
 
 def _at_once(write: Write) -> Query:
@@ -92,12 +98,13 @@ def _at_once(write: Write) -> Query:
         names.append(write.key)
     elif len(write.rows) == 1:
         marks = ", ".join(["%s"] * len(names))
-        return f"INSERT INTO {write.table} ({write.columns}) VALUES ({marks})", write.rows[0]
+        into = f"INSERT INTO {write.table} ({write.columns}) VALUES ({marks}){write.unless}"
+        return into, write.rows[0]
     arrays = ", ".join([_array(name) for name in names])
     columnwise = [list(values) for values in zip(*write.rows, strict=True)]
     if isinstance(write, Insert):
         into = f"INSERT INTO {write.table} ({write.columns})"
-        return f"{into} SELECT * FROM unnest({arrays})", columnwise
+        return f"{into} SELECT * FROM unnest({arrays}){write.unless}", columnwise
     changes = ", ".join([f"{name} = new_{name}" for name in names[:-1]])
     given = ", ".join([f"new_{name}" for name in names])
     return (

@@ -12,7 +12,6 @@ from threading import RLock
 from types import MappingProxyType
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import IntegrityError
 
 from runtime.chain import Draft, Head, HeadAnchor, micros
 from runtime.database import reading, transaction
@@ -180,29 +179,30 @@ class Journal(JournalQueries):
         if record.scene_hash and record.scene_hash not in beside:
             raise OrderInvalid(f"decision {record.decision_id}: its scene is not given with it")
         payload = wire.encode_decision(record, self.account, orders)
-        stored, key = blobs.compress(arrays), f"{self.account}/{record.bundle}/{record.tick}"
-        kept = [(name, blobs.compress(data)) for name, data in beside.items()]
+        key = f"{self.account}/{record.bundle}/{record.tick}"
+        seen = {record.inputs_hash: arrays, **beside}
+        kept = [(name, blobs.compress(data)) for name, data in seen.items()]
         with self.writing() as connection:
             if self.log.find("decision", key, connection) is not None:
                 return False
-            draft = Draft("decision", key, record.decided_at, payload)
-            (seq,) = self.log.extend(connection, [draft])
-            self.sql.run(
-                connection,
-                "INSERT INTO journal_blobs (name, data) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                [(record.inputs_hash, stored), *kept],
-            )
+            last = self.log.standing(connection)
+            assert last is not None  # it is locked
+            seq = last + 1
             rows = [
                 order_row(seq, line, order, record.decision_id, self.account)
                 for line, order in enumerate(orders)
             ]
             decision = decision_row(seq, record, self.account)
+            rest = (
+                Insert("journal_blobs", "name, data", kept, again=True),
+                Insert("journal_decisions", DECISION, [decision]),
+                Insert("journal_orders", ORDER, rows),
+                Insert("journal_denials", DENIAL, denial_rows(seq, record)),
+            )
+            draft = Draft("decision", key, record.decided_at, payload)
             try:
-                self.sql.insert(connection, "journal_decisions", DECISION, [decision])
-                self.sql.insert(connection, "journal_orders", ORDER, rows)
-                denials = denial_rows(seq, record)
-                self.sql.insert(connection, "journal_denials", DENIAL, denials)
-            except IntegrityError as error:
+                self.log.extend(connection, [draft], rest)
+            except EntryConflict as error:  # not of the key, which was looked for
                 raise JournalBroken(
                     f"decision {record.decision_id} of {key}: its id, or the id of one of its "
                     "orders, belongs to another decision; ids derive from account, bundle, tick"

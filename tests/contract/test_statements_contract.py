@@ -108,6 +108,15 @@ def test_several_queries_answer_in_order_and_see_what_was_written_before(engine)
     assert [[tuple(row) for row in one] for one in answers] == [[(2,)], [], [(2,)]]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_rows_that_may_come_again_are_left_out_and_the_others_stay(engine, count):
+    with transaction(engine) as connection:
+        write_all(connection, [Insert("things", COLUMNS, [thing(1, note="first")])])
+        again = [thing(n, note="again") for n in range(1, count + 1)]
+        write_all(connection, [Insert("things", COLUMNS, again, again=True)])
+    assert things(engine, "note") == [("first",)] + [("again",)] * (count - 1)
+
+
 def fail_after(engine, *work) -> None:
     """Do some work in a transaction that then fails."""
     with transaction(engine) as connection:

@@ -5,6 +5,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.domain import Side
 from runtime.journal.reconcile import BreakClass, reconcile
@@ -85,3 +87,36 @@ def test_a_position_that_one_side_does_not_list_counts_as_zero():
     )
     (found,) = reconcile(OURS, statement(ONE, TWO, positions={}))
     assert (found.symbol, found.ours, found.theirs) == ("AAA", "6", "0")
+
+
+def test_what_both_sides_hold_twice_is_not_taken_for_agreement():
+    found = reconcile(statement(ONE, ONE, TWO), statement(ONE, TWO, ONE))
+    assert [(one.kind, one.ours, one.theirs) for one in found] == [
+        (BreakClass.DUPLICATE, "2 times", "2 times")
+    ]
+
+
+@given(st.lists(st.sampled_from(["same", "price", "fee", "here", "there"]), max_size=12))
+def test_each_difference_is_found_among_executions_that_agree_and_no_other(what):
+    fills = [make_fill(10, "5.00", "0.01", number=number) for number in range(len(what))]
+    changes = {"price": {"price": Decimal("5.01")}, "fee": {"fee": Decimal("0.02")}}
+    ours = [fill for fill, one in zip(fills, what, strict=True) if one != "there"]
+    theirs = [
+        replace(fill, **changes.get(one, {}))
+        for fill, one in zip(fills, what, strict=True)
+        if one != "here"
+    ]
+    found = reconcile(statement(*ours), statement(*theirs[::-1]))
+    kinds = {
+        "price": BreakClass.PRICE,
+        "fee": BreakClass.FEE,
+        "here": BreakClass.MISSING_THERE,
+        "there": BreakClass.MISSING_HERE,
+    }
+    expected = {
+        (fill.execution_id, kinds[one])
+        for fill, one in zip(fills, what, strict=True)
+        if one in kinds
+    }
+    assert {(one.execution_id, one.kind) for one in found} == expected
+    assert len(found) == len(expected)
