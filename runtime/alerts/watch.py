@@ -89,9 +89,13 @@ class Watch:
                 self._look(condition, now)
         return self._tell(now)
 
-    def settle(self) -> int:
-        """Wait for everybody who is being told; return how many more notices were delivered."""
-        wait(self._errands.values())
+    def settle(self, patience: float | None = None) -> int:
+        """Wait for everybody who is being told; return how many more notices were delivered.
+
+        Args:
+            patience: seconds; None = as long as it takes.
+        """
+        wait(self._errands.values(), timeout=patience)
         return self._collect(self.clock.now())
 
     def _listen(self, now: datetime, since: datetime) -> None:

@@ -20,6 +20,7 @@ from service.operator.alarms import WATCH, heart, open_watch
 from service.settings import Settings
 
 EVERY = 1.0  # seconds between two rounds; a breach reaches a person within five
+PARTING = 3.0  # seconds that notices under way are waited for at the end
 AGAIN = timedelta(seconds=10)  # between two attempts at settings that could not be had
 
 
@@ -115,6 +116,5 @@ def run(
         pulse.beat(clock.now())
         if once or stop.wait(EVERY):
             break
-    if once:
-        rounds.watch.settle()
+    rounds.watch.settle(None if once else PARTING)
     pulse.beat(clock.now(), ended=True)

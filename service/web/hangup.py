@@ -26,7 +26,10 @@ def reload_policy(policies: Policies) -> str:
 
 
 def reload_in_background(policies: Policies) -> Thread:
-    """Read the file on a thread of its own, as a signal handler must not wait for a database."""
-    thread = Thread(target=reload_policy, args=(policies,), name="policy reload", daemon=True)
+    """Read the file on a thread of its own, as a signal handler must not wait for a database.
+
+    The process ends after it: a thread that is cut off while it logs takes the interpreter down.
+    """
+    thread = Thread(target=reload_policy, args=(policies,), name="policy reload")
     thread.start()
     return thread
