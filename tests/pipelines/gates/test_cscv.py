@@ -187,6 +187,17 @@ def test_trials_that_are_not_alike_vote_as_they_are_ranked():
     assert found.pbo == backtest_overfitting(values, blocks=8).clustered
 
 
+def test_copies_gather_around_the_worst_of_them():
+    """A good trial between two poor ones: only the worst gathers, so the other keeps its vote."""
+    base = np.random.default_rng(9).normal(size=(2000, 3))
+    base = np.linalg.qr(base - base.mean(axis=0))[0]
+    middle = base[:, 0]
+    left, right = (0.9 * middle + sign * np.sqrt(0.19) * base[:, 1] for sign in (1, -1))
+    worth = np.array([-0.02, 0.02, -0.01]) / np.sqrt(2000)  # left is the worst, middle the best
+    labels = alike(np.column_stack((left, middle, right)) + worth)
+    assert labels.tolist() == [0, 0, 1]
+
+
 @given(seed=st.integers(0, 10**6))
 def test_who_is_alike_does_not_depend_on_order(seed):
     values = np.column_stack((sweep(seed, 4, 3)[:120], np.zeros((120, 2))))

@@ -7,13 +7,14 @@ import pytest
 from pipelines.gates.errors import GateInputInvalid
 from pipelines.gates.evidence import Evidence, evidence_of
 from pipelines.gates.ladder import StudyVerdict, judge
-from pipelines.gates.policy import default_policy
+from pipelines.gates.policy import GatePolicy, default_policy
 from pipelines.gates.sharpe import deflated_sharpe, moments, sharpe_ratios
 from pipelines.ledger.records import StudyEvidence
 from runtime.bundles.contract import GateVerdict
 
 _SHIPPED = default_policy()  # with fewer resamples, which none of these tests is about
 POLICY = msgspec.structs.replace(_SHIPPED, spa=msgspec.structs.replace(_SHIPPED.spa, draws=2000))
+QUICK = msgspec.structs.replace(_SHIPPED, spa=msgspec.structs.replace(_SHIPPED.spa, draws=200))
 DAYS = 1500
 
 
@@ -52,12 +53,18 @@ def returns(trials: int, *, seed: int = 1, skill: float = 0.0, leader: float = 0
     return excess
 
 
-def judged(given: Evidence, *, lookahead: bool = True, parity: bool = True) -> StudyVerdict:
+def judged(
+    given: Evidence,
+    *,
+    lookahead: bool = True,
+    parity: bool = True,
+    policy: GatePolicy = POLICY,
+) -> StudyVerdict:
     return judge(
         given,
         lookahead=integrity("lookahead", passed=lookahead),
         parity=integrity("parity", passed=parity),
-        policy=POLICY,
+        policy=policy,
     )
 
 
@@ -141,13 +148,14 @@ def test_counting_failed_trials_can_cost_production():
 def test_the_years_that_are_missing_would_indeed_do():
     """The same history, repeated until it is as long as the DSR verdict asks, passes."""
     excess = returns(20, leader=0.0013)
-    short = verdict(judged(evidence(excess)), "dsr")
+    short = verdict(judged(evidence(excess), policy=QUICK), "dsr")
     assert not short.passed
     needed = short.figures["years_needed"]
     times = int(np.ceil(needed * 252 / DAYS))
-    longer = verdict(judged(evidence(np.tile(excess, (times, 1)))), "dsr")
+    longer = verdict(judged(evidence(np.tile(excess, (times, 1))), policy=QUICK), "dsr")
     assert longer.passed
-    assert not verdict(judged(evidence(np.tile(excess, (times - 1, 1)))), "dsr").passed
+    shorter = judged(evidence(np.tile(excess, (times - 1, 1))), policy=QUICK)
+    assert not verdict(shorter, "dsr").passed
 
 
 def test_the_candidate_has_the_best_sharpe_ratio_in_excess_of_the_benchmark_not_the_best_raw_one():
@@ -199,7 +207,9 @@ def test_a_search_padded_with_copies_of_a_poor_trial_buys_no_lower_hurdle():
     honest = returns(40, seed=2, leader=0.0012)
     jitter = 1e-5 * np.random.default_rng(6).normal(size=(DAYS, 400))
     padded = np.hstack((honest, honest[:, [7]] + jitter))
-    plain, bought = (verdict(judged(evidence(given)), "dsr") for given in (honest, padded))
+    plain, bought = (
+        verdict(judged(evidence(given), policy=QUICK), "dsr") for given in (honest, padded)
+    )
     observed = moments(honest[:, 0])
     as_printed = [
         deflated_sharpe(observed, sharpe_ratios(given), counted=given.shape[1])
