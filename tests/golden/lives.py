@@ -97,7 +97,12 @@ class Kind:
 
 
 KINDS = tuple(
-    Kind(_NAMES[: 2 + number % 3], 20.0 + 9 * number, 0.05 * (number % 5), _STYLES[number % 4])
+    Kind(
+        symbols=_NAMES[: 2 + number % 3 * (number % 2)],  # two, now and then three or four
+        tilt=20.0 + 9 * number,
+        inertia=0.05 * (number % 5),
+        style=_STYLES[number % 4],
+    )
     for number in range(12)
 )
 
