@@ -114,7 +114,7 @@ def test_survivors_are_named_and_the_figures_say_how_sure_everything_is():
 def test_copies_raise_the_count_that_is_judged_but_not_the_count_of_clusters():
     excess = returns(10, leader=0.0016)
     copied = np.repeat(excess, 8, axis=1)
-    one, other = (verdict(judged(evidence(x)), "dsr") for x in (excess, copied))
+    one, other = (verdict(judged(evidence(x), policy=QUICK), "dsr") for x in (excess, copied))
     assert other.figures["trials_counted"] == 80
     assert other.figures["trial_clusters"] == 10
     assert other.figures["trials_effective"] == pytest.approx(one.figures["trials_effective"])
@@ -138,10 +138,10 @@ def test_a_failed_integrity_gate_refuses_whatever_the_statistics_say(broken):
 
 def test_counting_failed_trials_can_cost_production():
     excess = returns(20, leader=0.0022)
-    few = verdict(judged(evidence(excess)), "dsr")
+    few = verdict(judged(evidence(excess), policy=QUICK), "dsr")
     flips = few.figures["most_trials"]
-    assert judged(evidence(excess, counted=flips)).stage == "production"
-    assert judged(evidence(excess, counted=flips + 1)).stage == "staging"
+    assert judged(evidence(excess, counted=flips), policy=QUICK).stage == "production"
+    assert judged(evidence(excess, counted=flips + 1), policy=QUICK).stage == "staging"
     assert f"more than {flips:,} trials" in few.would_change
 
 
@@ -228,7 +228,7 @@ def test_order_of_trials_does_not_matter():
         raw=given.raw[:, order],
         trials=tuple(given.trials[k] for k in order),
     )
-    one, other = judged(given), judged(turned)
+    one, other = judged(given, policy=QUICK), judged(turned, policy=QUICK)
     assert one.candidate == other.candidate
     for ours, theirs in zip(one.verdicts, other.verdicts, strict=True):
         if ours.gate == "dsr":  # the variance of the trials is a sum over them
