@@ -137,7 +137,7 @@ def test_an_action_has_one_effect_and_cannot_come_back_as_another(tmp_path):
     venue.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_positions_of_every_day_stay_what_they_were_then(tmp_path_factory, seed):
     random = Random(seed)
