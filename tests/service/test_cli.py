@@ -10,8 +10,10 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from runtime.bundles.bundle import ARCHIVE_SUFFIX, CONTENT
+from service.cli import app
 from tests.fakes.trading import promoted_workspace, traded_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +36,14 @@ def sluice(*arguments: object, **environ: str) -> subprocess.CompletedProcess[st
         timeout=120,
         check=False,
     )
+
+
+def inside(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process: for what many commands share."""
+    words = [str(one) for one in arguments]
+    unset = {name: None for name in os.environ if name.startswith("SLUICE_")}
+    done = CliRunner().invoke(app, words, env=unset | {"COLUMNS": "140", "NO_COLOR": "1"})
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +77,7 @@ def test_help_lists_every_command_and_loads_nothing_heavy():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_explains_itself_with_an_example(name):
-    done = sluice(name, "--help")
+    done = inside(name, "--help")
     assert done.returncode == 0
     assert f"Example: sluice {name}" in done.stdout
 
@@ -88,10 +98,10 @@ def test_verify_refuses_a_flipped_byte_and_names_the_file(bundle, name):
     data = bytearray((folder / name).read_bytes())
     data[len(data) // 3] ^= 4
     (folder / name).write_bytes(data)
-    done = sluice("verify", folder, "-w", settings.workspace, "--json")
+    done = inside("verify", folder, "-w", settings.workspace, "--json")
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["verified"], answer["file"]) == (1, False, name)
-    assert name in sluice("verify", folder, "-w", settings.workspace).stdout
+    assert name in inside("verify", folder, "-w", settings.workspace).stdout
 
 
 def test_verify_refuses_a_truncated_archive(bundle):
@@ -196,7 +206,7 @@ def test_the_demo_looks_for_the_folder_of_its_figures_before_it_begins(tmp_path)
 @pytest.mark.parametrize("command", [("serve",), ("trade",), ("replay",), ("why", "zzz")])
 def test_a_folder_that_is_no_workspace_is_left_as_it_was(tmp_path, command):
     for folder, words in ((tmp_path / "typo", "there is no workspace"), (tmp_path, "is not a")):
-        told = only_a_sentence(sluice(*command, "-w", folder), 2)
+        told = only_a_sentence(inside(*command, "-w", folder), 2)
         assert words in told
         assert "sluice demo" in told
     assert list(tmp_path.iterdir()) == []
