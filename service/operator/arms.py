@@ -82,7 +82,8 @@ def _asked(
         first = judging(allocations[:number])
         if first is None or not {arm.role, control.role} <= set(one.fractions):
             continue
-        sat = {(c.role, c.bundle) for c in history if c.at <= one.at}
+        at = datetime.fromisoformat(one.at)
+        sat = {(change.role, change.bundle) for change in history if change.since <= at}
         if {(arm.role, arm.bundle), (control.role, control.bundle)} <= sat:
             begun[first.at] = first
     return max(1, len(begun))
