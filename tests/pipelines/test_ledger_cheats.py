@@ -272,6 +272,13 @@ def test_other_data_are_another_question(scene: Scene, declared: dict[str, objec
     assert ledger.charge(renamed(ledger, declared=declared)).at_most == 1
 
 
+def test_the_same_cell_is_one_question_where_its_shape_is_not_known(scene: Scene) -> None:
+    ledger = scene.open()
+    ledger.declare_study(STUDY | {"name": "shapeless"})
+    ledger.open_trial(msgspec.structs.replace(opened(400, study="shapeless"), shape_hash=""))
+    assert ledger.charge("shapeless").studies == ("shapeless", "honest")
+
+
 def test_other_code_on_the_same_data_is_another_question(scene: Scene) -> None:
     ledger = scene.open()
     source = STRATEGY.replace("-score", "score * score")
