@@ -103,7 +103,7 @@ def cross_check(result: Backtest, cost_rate: float) -> CrossCheck:
 def statistics(result: Backtest, check: CrossCheck) -> Table:
     """Tabulate vectorbt's own statistics of its equity, strategy beside benchmark."""
     net, base = _series(result, result.net), _series(result, result.benchmark)
-    ours, other = (s.vbt.returns(freq="1D", year_freq=_YEAR) for s in (net, base))
+    ours, other = (_accessor(s, freq="1D", year_freq=_YEAR) for s in (net, base))
     rows = [
         (name, form.format(getattr(ours, method)()), form.format(getattr(other, method)()))
         for name, method, form in _STATISTICS
@@ -157,10 +157,17 @@ def _plotted(ours: Any, base: Any) -> dict[str, Any]:
     template = pio.templates[layout.pop("template")].to_plotly_json()
     layout |= {"title": "vectorbt: cumulative returns by month", "yaxis": {"type": "log"}}
     figure = go.Figure(layout=layout | {"template": "none"})
-    ours.vbt.returns(freq="30D").plot_cumulative(benchmark_rets=base, start_value=1.0, fig=figure)
+    _accessor(ours, freq="30D").plot_cumulative(benchmark_rets=base, start_value=1.0, fig=figure)
     plotly: dict[str, Any] = json.loads(figure.to_json())
     plotly["layout"]["template"] = template
     return plotly
+
+
+def _accessor(returns: Any, **settings: str) -> Any:
+    """Return `returns.vbt.returns(...)`, which would build three accessors on its way to it."""
+    from vectorbt.returns.accessors import ReturnsSRAccessor
+
+    return ReturnsSRAccessor(returns, **settings)
 
 
 def _series(result: Backtest, returns: Array) -> Any:

@@ -51,13 +51,14 @@ def kill_marked(marks: Mapping[str, str], proc: Path = Path("/proc")) -> int:
     """
     wanted = {f"{name}={value}".encode() for name, value in marks.items()}
     killed = 0
-    for entry in proc.glob("[0-9]*"):
+    for entry in filter(str.isdigit, os.listdir(proc)):  # noqa: PTH208 (every process, every run)
         try:
-            held = set((entry / "environ").read_bytes().split(b"\0"))
-            if wanted <= held and int(entry.name) != os.getpid():
-                os.kill(int(entry.name), signal.SIGKILL)
+            with open(f"{proc}/{entry}/environ", "rb") as file:  # noqa: PTH123
+                held = set(file.read().split(b"\0"))
+            if wanted <= held and int(entry) != os.getpid():
+                os.kill(int(entry), signal.SIGKILL)
                 killed += 1
-        except (OSError, ValueError):
+        except OSError:
             continue  # gone meanwhile, or somebody else's
     return killed
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -141,6 +141,21 @@ def fork(
     return Leased(connection, int(told["pid"]))
 
 
+def _sources(folder: str) -> Iterator[object]:
+    """Yield folder, name, time and size of the files below a folder, byte code left out.
+
+    Asked at every run, of 250 files: directory entries are a third of the price of paths.
+    """
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if entry.name != "__pycache__":
+                    yield from _sources(entry.path)
+            elif not entry.name.endswith(".pyc"):
+                known = entry.stat()
+                yield (folder, entry.name, known.st_mtime_ns, known.st_size)
+
+
 def imported_code() -> str:
     """Return a hash of what a parent imports: interpreter, installed packages, our own modules."""
     ours = Path(__file__).resolve().parents[2]
@@ -149,11 +164,7 @@ def imported_code() -> str:
         with suppress(OSError):
             facts.append((folder, Path(folder).stat().st_mtime_ns))
     for package in ("featurestore", "runtime", "pipelines"):
-        for folder, _, names in os.walk(ours / package):
-            for name in names:
-                if not name.endswith(".pyc"):
-                    known = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 (250 a run)
-                    facts.append((folder, name, known.st_mtime_ns, known.st_size))
+        facts += _sources(str(ours / package))
     return hashlib.sha256(repr(sorted(map(repr, facts))).encode()).hexdigest()
 
 
