@@ -71,17 +71,22 @@ class Desk:
     # his seat, and has taken him out of it, or "" if all may stay.
     watch: Callable[[date, Decimal, float | None, Mapping[str, Decimal]], str] | None = None
 
-    simulated: bool = field(init=False)  # every venue is a paper venue
+    _simulated: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         simulated = {isinstance(broker, SimulatedVenue) for broker in self.brokers}
         if len(simulated) != 1:
             raise PolicyInvalid("a desk has paper venues only or real ones only, and at least one")
-        object.__setattr__(self, "simulated", simulated.pop())
+        object.__setattr__(self, "_simulated", simulated.pop())
         if len({broker.name for broker in self.brokers}) != len(self.brokers):
             raise PolicyInvalid("two venues of a desk share a name")
         if bool(self.members) is (self.joint is None or self.shares is None):
             raise PolicyInvalid("several bundles on one desk need their joint and their books")
+
+    @property
+    def simulated(self) -> bool:
+        """Say whether every venue is a paper venue."""
+        return self._simulated
 
     def policy_at(self, at: datetime) -> Policy:
         """Return the limits in force at an instant, reloads and overrides included."""
