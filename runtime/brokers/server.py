@@ -276,7 +276,8 @@ class VenueServer:
             self._listening = _Listening(self.address, self.floor, self.token)
         except OSError as error:
             os.close(self._lock)
-            raise VenueRefused(f"cannot listen at {self.address}: {error.strerror}") from error
+            why = error.strerror or error  # a path too long for a socket has words alone
+            raise VenueRefused(f"cannot listen at {self.address}: {why}") from error
         except RuntimeFault:
             os.close(self._lock)
             raise
