@@ -3,8 +3,9 @@
 `python -m tests.fakes.fault_zygote` reads one JSON object a line on stdin, {"id", "folder", "url",
 "sessions", "point", "times", "act", "without", "skip", "venue"}, and forks a process that trades;
 with "serve" one that holds the venues at that address, until it is killed. On stdout: "started ID
-PID", from the process itself "begun ID", "reached ID" when it stops at its point, and "ended ID
-STATUS" when it has ended (negative: the signal that ended it).
+PID", from the process itself "begun ID CPU" with the seconds of CPU it took to open everything,
+children included, "reached ID" when it stops at its point, and "ended ID STATUS" when it has ended
+(negative: the signal that ended it).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import select
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -30,6 +33,12 @@ def say(text: str) -> None:
 def stop_here(name: str) -> None:
     say(f"reached {name}")
     os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def spent() -> float:
+    """Return seconds of CPU of this process and of the children it waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def work(asked: dict[str, object]) -> None:
@@ -58,7 +67,7 @@ def work(asked: dict[str, object]) -> None:
         holder=name,
         without=frozenset(str(one) for one in without),
         skip=int(str(asked.get("skip", 0))),
-        begun=lambda: say(f"begun {name}"),
+        begun=lambda: say(f"begun {name} {spent():.3f}"),
         venue=str(asked.get("venue", "")),
     )
     world.close()
