@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from runtime.chain import instant
+from runtime.database import reading
 from runtime.errors import EntryConflict, OrderInvalid
 from runtime.journal.actions import Dividend, Split
 from runtime.journal.adjustments import Adjustments
@@ -19,6 +21,7 @@ from runtime.ports import Broker
 
 Key: TypeAlias = tuple[type, str, date]  # kind, symbol, day of effect
 Known: TypeAlias = Sequence[Split | Dividend]
+_TRADED = "SELECT symbol, min(executed_at) FROM journal_fills WHERE account = ? GROUP BY symbol"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,8 +67,9 @@ class Entitlements:
             for one in self.journal.adjustments():
                 if isinstance(one, Split | Dividend):
                     self._booked.setdefault(_key(one), []).append(one)
-            for record in self.journal.fills():
-                self._seen(record.fill.symbol, record.fill.executed_at)
+            with reading(self.journal.engine) as connection:
+                rows = self.journal.sql.rows(connection, _TRADED, (self.journal.account,))
+            self._since = {symbol: instant(int(first)) for symbol, first in rows}
 
     def _seen(self, symbol: str, at: datetime) -> None:
         self._since[symbol] = min(at, self._since.get(symbol, at))
