@@ -183,12 +183,13 @@ def _check_confidence(confidence: Array, weight: Array, floor: float | None) -> 
             f"output {CONFIDENCE} must be float64 of shape {weight.shape}, "
             f"was {confidence.dtype} {confidence.shape}"
         )
-    if not (confidence.min() >= 0.0 and confidence.max() <= 1.0):  # false for NaN too
+    least = np.minimum.reduce(confidence, initial=1.0)
+    most = np.maximum.reduce(confidence, initial=0.0)
+    if not (least >= 0.0 and most <= 1.0):  # false for NaN too
         raise DecisionInvalid(
-            f"output {CONFIDENCE} must lie in 0..1, "
-            f"was {confidence.min():.6g} to {confidence.max():.6g}"
+            f"output {CONFIDENCE} must lie in 0..1, was {least:.6g} to {most:.6g}"
         )
-    if floor is not None and weight[confidence < floor].any():
+    if floor is not None and least < floor and weight[confidence < floor].any():
         row = int(np.flatnonzero((confidence < floor) & (weight != 0.0))[0])
         raise DecisionInvalid(
             f"row {row} has the weight {weight[row]:.6g} at a confidence of {confidence[row]:.6g}; "
