@@ -31,7 +31,7 @@ from runtime.joint.member_books import MemberBook
 from runtime.joint.members import Member
 from runtime.joint.proposal import Proposal, propose
 from runtime.joint.shares import CROSSED, LEFT, exact
-from runtime.journal.exact import PART, units
+from runtime.journal.exact import PART, mark_units, units
 from runtime.journal.records import DecisionRecord, OrderRecord
 from runtime.plan import make_plan, rows_of
 from runtime.registry import RESERVE
@@ -194,7 +194,8 @@ def _usd(book: MemberBook, moment: Moment) -> str:
 def _current(book: MemberBook, marks: Mapping[str, Decimal], symbols: Sequence[str]) -> Array:
     """Return value over equity per symbol, as `Book.weights` does for the account."""
     values = {
-        name: units(count, name) * units(marks[name], name) for name, count in book.units.items()
+        name: units(count, name) * mark_units(marks[name], name)
+        for name, count in book.units.items()
     }
     equity = int(book.cash.scaleb(2)) * (PART // 100) + sum(values.values())
     if equity <= 0:

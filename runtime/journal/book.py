@@ -15,7 +15,7 @@ from runtime.bundles.inputs import Array
 from runtime.domain import Fill
 from runtime.errors import OrderInvalid
 from runtime.journal.actions import Charge, Dividend, Event, Split
-from runtime.journal.exact import UNIT, money, posted, quantity, units
+from runtime.journal.exact import UNIT, mark_units, money, posted, quantity, units
 from runtime.journal.holding import (
     BASIS_FEES,
     CASH,
@@ -305,7 +305,7 @@ class Book:
         mark = marks.get(symbol)
         if mark is None:
             raise OrderInvalid(f"{symbol}: {quantity(held.units)} held but no mark was given")
-        return held.units * units(mark, f"{symbol} mark")
+        return held.units * mark_units(mark, symbol)
 
 
 def book_of(events: Iterable[Event], cash: Decimal = ZERO) -> Book:

@@ -6,6 +6,7 @@ Source: market-rules, section 8 (scales, refusals, rounding once at posting).
 """
 
 from decimal import Context, Decimal, InvalidOperation
+from functools import lru_cache
 
 from runtime.errors import OrderInvalid
 
@@ -34,6 +35,21 @@ def units(value: Decimal, name: str) -> int:
     if type(value) is Decimal and value.is_zero() and not value.is_signed():
         return 0
     raise _refusal(value, name)
+
+
+def mark_units(value: Decimal, name: str) -> int:
+    """Return `units` of a price; within a session the same ones are asked for again and again."""
+    try:
+        if type(value) is Decimal and value and value.is_finite():
+            return _remembered(value)
+    except OrderInvalid:
+        pass
+    return units(value, f"{name} mark")
+
+
+@lru_cache(maxsize=16_384)  # no zeros, which are equal whatever their sign
+def _remembered(value: Decimal) -> int:
+    return units(value, "a mark")
 
 
 def check_units(value: Decimal, subject: str, name: str) -> None:

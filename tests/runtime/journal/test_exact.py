@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import OrderInvalid
-from runtime.journal.exact import PART, check_units, money, posted, quantity, text, units
+from runtime.journal.exact import (
+    PART,
+    check_units,
+    mark_units,
+    money,
+    posted,
+    quantity,
+    text,
+    units,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +89,20 @@ def test_a_decimal_is_written_without_exponent_and_superfluous_zeros(value):
     assert Decimal(written) == value
     assert "E" not in written
     assert "." not in written or written[-1] not in ".0"
+
+
+@given(
+    st.decimals(allow_nan=True, allow_infinity=True)
+    | st.decimals(1, 1000, places=2)
+    | st.sampled_from([Decimal(one) for one in ("0", "-0", "sNaN", "1E+400000000")])
+)
+def test_a_mark_is_the_same_units_however_often_it_is_asked_for(value):
+    def asked(of):
+        try:
+            return of()
+        except OrderInvalid as error:
+            return str(error)
+
+    wanted = asked(lambda: units(value, "AAA mark"))
+    assert [asked(lambda: mark_units(value, "AAA")) for _ in range(2)] == [wanted, wanted]
+    assert asked(lambda: mark_units(5, "AAA")) == asked(lambda: units(5, "AAA mark"))
