@@ -17,7 +17,7 @@ from runtime.errors import OrderInvalid
 
 EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 ZERO, BUY = Decimal(0), Side.BUY
-_fma = EXACT.fma
+_fma, _quantize = EXACT.fma, EXACT.quantize
 
 
 class Ladder(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,7 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True):
 # What it counts as per unit, place among equals, USD per unit with the fee, USD per unit as shown,
 # units, ladder, depth in it. The first two order it; the smallest is taken first.
 Rung: TypeAlias = tuple[Decimal, int, Decimal, Decimal, Decimal, Ladder, int]
+_SHOWN = Decimal("0.0001")
 
 # Lots at one cost: cost a lot, venue, lots, bit. Bit 0 is a venue's line (see `charges`), bit d + 1
 # its level d, so that what a venue offers in some state is a mask of bits.
@@ -81,7 +82,7 @@ def ladders(side: Side, quotes: Sequence[Quote]) -> list[Ladder]:
 class Depth:
     """One side of a symbol's book over all venues, for any number of orders."""
 
-    __slots__ = ("_heap", "buy", "charges", "curves", "ladders", "rungs", "symbol")
+    __slots__ = ("_heap", "buy", "charges", "curves", "ladders", "rungs", "symbol", "words")
 
     def __init__(self, side: Side, symbol: str, shown: Sequence[Ladder]) -> None:
         """Look at the best level of every venue.
@@ -98,6 +99,7 @@ class Depth:
             raise OrderInvalid(f"{symbol}: no venue shows a quote, so it cannot be routed")
         self.buy, self.symbol, self.ladders = side is BUY, symbol, shown
         self.rungs: list[Rung] = []  # as far as it was worked out
+        self.words: list[str] = []  # of each: where it is and what it costs
         self.charges: dict[str, Decimal] = {}  # by venue, USD; empty if no venue asks any
         self.curves: dict[tuple[int, int], Curves] = {}  # by lot and bits, as far as asked for
         buy, heap = self.buy, []
@@ -124,8 +126,9 @@ class Depth:
         if not heap:
             return False
         rung = heap[0]
-        self.rungs.append(rung)
         ladder, depth = rung[5], rung[6] + 1
+        self.rungs.append(rung)
+        self.words.append(f"to {ladder.venue} at {_quantize(rung[2], _SHOWN)!s} all in")
         if depth == len(ladder.levels):
             heappop(heap)
             return True

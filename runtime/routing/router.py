@@ -5,7 +5,7 @@ constant price for a limited size, so any cheaper unit left out could be swapped
 does, `charges` first finds the venues to use, and the split over them is greedy again.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -18,8 +18,7 @@ from runtime.routing.depth import BUY, EXACT, ZERO, Depth, Ladder, ladders
 
 __all__ = ["Ladder", "Route", "RouteLeg", "child_orders", "ladders", "route", "split"]
 
-_SHOWN = Decimal("0.0001")
-_fma, _quantize = EXACT.fma, EXACT.quantize
+_fma = EXACT.fma
 
 
 class RouteLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -74,18 +73,19 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
 
     # 2. which venues, 3. the cheapest first
     only = cheapest_venues(depth, planned, lot) if depth.charges else None
-    legs, left, cost, home = _take(planned, depth, lot, only)
+    legs, said, left, cost, home = _take(planned, depth, lot, only)
 
     # 4. the rest waits
     waits = ""
     if left:
-        waits, price = home or _least(planned, depth)
+        waits, price, there = home or _least(planned, depth)
+        said.setdefault(waits, there)
         cost = _fma(left, price, cost)
         shows = legs[waits].shown if waits in legs else ZERO
         dearest = legs[waits].marginal if waits in legs else price
         legs[waits] = RouteLeg(venue=waits, quantity=shows + left, shown=shows, marginal=dearest)
     parts, within = tuple(legs.values()), home is not None
-    words = _explain(planned, parts, depth, waits=waits, left=left, within=within)
+    words = _explain(planned, parts, said, depth, waits=waits, left=left, within=within)
     if depth.charges:
         charged = sum([depth.charges[venue] for venue in legs], ZERO)
         cost = EXACT.add(cost, charged if depth.buy else charged.copy_negate())
@@ -102,16 +102,17 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
 
 def _take(
     planned: PlannedOrder, depth: Depth, lot: int, only: Collection[str] | None
-) -> tuple[dict[str, RouteLeg], Decimal, Decimal, tuple[str, Decimal] | None]:
+) -> tuple[dict[str, RouteLeg], dict[str, str], Decimal, Decimal, tuple[str, Decimal, str] | None]:
     """Take what is shown, the cheapest first, until the order is filled or the limit is met.
 
     Returns:
-        A leg by venue; units left over; cost, USD, without ticket charges; the cheapest venue
-        within the limit and USD per unit there, None if there is none.
+        A leg by venue; the words of its dearest level by venue; units left over; cost, USD, without
+        ticket charges; the cheapest level within the limit: venue, USD per unit, words; or None.
     """
     buy, limit, left, cost = depth.buy, planned.limit_price, planned.quantity, ZERO
     legs: dict[str, RouteLeg] = {}
-    home: tuple[str, Decimal] | None = None
+    said: dict[str, str] = {}
+    home: tuple[str, Decimal, str] | None = None
     rungs, number = depth.rungs, 0
     while left and (number < len(rungs) or depth.reach()):
         _, _, all_in, price, size, ladder, _ = rungs[number]
@@ -122,30 +123,34 @@ def _take(
         if only is not None and venue not in only:
             continue
         if home is None:
-            home = venue, all_in
+            home = venue, all_in, depth.words[number - 1]
         part = left if size >= left else size - size % lot  # what is left is whole lots
         if part:
             units = legs[venue].shown + part if venue in legs else part
             legs[venue] = RouteLeg(venue=venue, quantity=units, shown=units, marginal=all_in)
+            said[venue] = depth.words[number - 1]
             cost = _fma(part, all_in, cost)
             left -= part
-    return legs, left, cost, home
+    return legs, said, left, cost, home
 
 
-def _least(planned: PlannedOrder, depth: Depth) -> tuple[str, Decimal]:
-    """Return where an order waits whose limit nobody meets, and USD per unit there."""
-    if not depth.charges:
-        if not depth.rungs:
-            depth.reach()
-        return depth.rungs[0][5].venue, depth.rungs[0][2]
-    units, charges = planned.quantity, depth.charges
-    best = min(depth.all(), key=lambda one: (units * one[0] + charges[one[5].venue], one[1]))
-    return best[5].venue, best[2]
+def _least(planned: PlannedOrder, depth: Depth) -> tuple[str, Decimal, str]:
+    """Return where an order waits whose limit nobody meets: venue, USD per unit, words."""
+    place = 0
+    if depth.charges:
+        rungs, units, charges = depth.all(), planned.quantity, depth.charges
+        costs = [(units * one[0] + charges[one[5].venue], one[1]) for one in rungs]
+        place = costs.index(min(costs))
+    elif not depth.rungs:
+        depth.reach()
+    rung = depth.rungs[place]
+    return rung[5].venue, rung[2], depth.words[place]
 
 
 def _explain(
     planned: PlannedOrder,
     legs: Sequence[RouteLeg],
+    said: Mapping[str, str],
     depth: Depth,
     *,
     waits: str,
@@ -153,12 +158,7 @@ def _explain(
     within: bool,
 ) -> str:
     """Say in words what goes where and why."""
-    parts = ", then ".join(
-        [
-            f"{leg.quantity!s} to {leg.venue} at {_quantize(leg.marginal, _SHOWN)!s} all in"
-            for leg in legs
-        ]
-    )
+    parts = ", then ".join([f"{leg.quantity!s} {said[leg.venue]}" for leg in legs])
     asked = "buy" if depth.buy else "sell"
     words = f"{asked} {planned.quantity!s} {planned.symbol}: {parts}"
     if not within:
