@@ -40,7 +40,7 @@ from tests.fakes.graphs import tilt_graph, tilt_manifest
 from tests.fakes.market import XNYS, SyntheticMarket, open_bench
 
 RUNS = 3
-TICKS = {20: 25, 500: 30, 3000: 8}  # symbols -> ticks a run
+TICKS = {20: 25, 500: 30, 3000: 6}  # symbols -> ticks a run
 WARM = 2  # ticks of each run that are not counted; everything is bought in the first
 LIMITS = {500: 10.0, 3000: 50.0}  # symbols -> p99, ms
 CAPITAL = Decimal("20000000.00")
