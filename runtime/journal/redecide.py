@@ -158,13 +158,7 @@ def redecide(
         if case is not None and evaluations:
             cases.append(case)
     left = max(0, evaluations - decisions) if cases else 0
-    pieces = [min(_STRETCH, left - begun) for begun in range(0, left, _STRETCH)]
-    with ThreadPoolExecutor(threads) as pool:
-        for more in pool.map(
-            lambda piece: _again(cases, prover.graph, piece[1], Random(f"{seed}/{piece[0]}")),
-            enumerate(pieces),
-        ):
-            found += more
+    found += _evaluated(cases, prover.graph, left, threads, seed)
     return Redecided(
         decisions=decisions,
         refusals=refusals,
@@ -353,6 +347,19 @@ def _case(record: DecisionRecord) -> _Case:
     answer = np.array((*record.scores, *record.weights), dtype=np.float64).tobytes()
     said = tuple(signal.confidence for signal in record.signals)
     return _Case(record.bundle, record.decision_id, record.tick, record.inputs, answer, said)
+
+
+def _evaluated(
+    cases: Sequence[_Case], load: Callable[[str], Decides], count: int, threads: int, seed: int
+) -> list[Difference]:
+    """Evaluate that many decisions more, in threads."""
+    pieces = [min(_STRETCH, count - begun) for begun in range(0, count, _STRETCH)]
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(
+            lambda piece: _again(cases, load, piece[1], Random(f"{seed}/{piece[0]}")),
+            enumerate(pieces),
+        )
+        return [one for more in found for one in more]
 
 
 def _again(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any, cast
@@ -18,17 +18,12 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from featurestore.calendars import Session, load_calendar
-from featurestore.errors import HistoryMissing
+from featurestore.calendars import Session
 from runtime.bundles.bundle import LoadedBundle
-from runtime.bundles.contract import Signature, SizingPolicy, manifest_hash
-from runtime.bundles.inference import DecisionSession
 from runtime.chain import Draft
 from runtime.clock import ReplayClock
 from runtime.desk import Desk
-from runtime.domain import Bar, Fill, Order, OrderState, OrderType, Quote, TimeInForce
-from runtime.errors import OrderInvalid
-from runtime.execution.style import Execution
+from runtime.domain import Bar, Fill, Order, OrderState, TimeInForce
 from runtime.history import History
 from runtime.journal import blobs, wire
 from runtime.journal.actions import Dividend
@@ -38,213 +33,21 @@ from runtime.journal.records import CashFlow, OrderEvent, OrderRecord, SessionRe
 from runtime.journal.rows import decision_row
 from runtime.journal.store import Journal
 from runtime.journal.tables import DECISION
-from runtime.market.states import Bands, MarketState, Published
-from runtime.policies.policy import Policy, default_policy
 from runtime.proof.recording import Recorder
 from runtime.tick import Moment, decide
-from tests.fakes.graphs import tilt_graph, tilt_manifest
-
-XNYS = load_calendar("XNYS")
-SESSIONS = XNYS.sessions(date(1995, 1, 3), date(2025, 12, 30))
-WINDOW = 5  # bars, of the graph
-VENUES = ("primary", "alternate", "third")
-CENT = Decimal("0.01")
-_WIDE = SizingPolicy(invested=0.7)
-_STYLES = (
-    None,
-    Execution(order_type=OrderType.LIMIT, within="-0.002", time_in_force=TimeInForce.GTC),
-    Execution(order_type=OrderType.LIMIT, within="0.004"),
-    Execution(time_in_force=TimeInForce.IOC),
+from tests.golden.outside import (
+    CENT,
+    KINDS,
+    NAMES,
+    POLICIES,
+    SESSIONS,
+    VENUES,
+    WINDOW,
+    XNYS,
+    Exchange,
+    Outside,
+    Paper,
 )
-_NAMES = ("ADA", "BELL", "CURIE", "EULER")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One bundle: a graph, a universe and a way to trade."""
-
-    symbols: tuple[str, ...]
-    tilt: float
-    inertia: float
-    style: Execution | None
-
-    def load(self) -> LoadedBundle:
-        """Return the bundle, its graph loaded anew."""
-        sizing = (
-            _WIDE if self.style is None else msgspec.structs.replace(_WIDE, execution=self.style)
-        )
-        manifest = tilt_manifest(self.symbols, schedule="daily", sizing=sizing)
-        manifest = msgspec.structs.replace(
-            manifest, parameters={"tilt": self.tilt, "inertia": self.inertia}
-        )
-        name = manifest_hash(manifest)
-        graph = tilt_graph(tilt=self.tilt, inertia=self.inertia)
-        return LoadedBundle(
-            location=cast(Any, None),
-            hash=name,
-            manifest=manifest,
-            signature=Signature(
-                manifest_hash=name,
-                signer="nobody",
-                signed_at="2017-01-01T00:00:00+00:00",
-                version=1,
-                stage="staging",
-                public_key="",
-                signature="",
-            ),
-            session=DecisionSession(graph, checked=True),
-        )
-
-
-KINDS = tuple(
-    Kind(
-        symbols=_NAMES[: 2 + number % 3 * (number % 2)],  # two, now and then three or four
-        tilt=20.0 + 9 * number,
-        inertia=0.05 * (number % 5),
-        style=_STYLES[number % 4],
-    )
-    for number in range(12)
-)
-
-
-def policies() -> tuple[Policy, ...]:
-    """Return limits wide and narrow."""
-    usual = default_policy()
-    rate = msgspec.structs.replace(usual.rate, max_orders_per_tick=1)
-    exposure = msgspec.structs.replace(usual.exposure, max_position_of_equity=Decimal("0.4"))
-    loss = msgspec.structs.replace(
-        usual.loss, max_daily_loss=Decimal("0.5"), max_drawdown=Decimal("0.9")
-    )
-    wide = msgspec.structs.replace(
-        usual,
-        name="wide",
-        loss=msgspec.structs.replace(loss, max_losing_streak=99, cooldown_sessions=0),
-    )
-    return (
-        wide,
-        usual,
-        msgspec.structs.replace(wide, name="few", rate=rate),
-        msgspec.structs.replace(wide, name="narrow", exposure=exposure),
-    )
-
-
-POLICIES = policies()
-
-
-@dataclass
-class Outside:
-    """Everything an account's desk asks, on one day after the other."""
-
-    chance: Random
-    bundle: LoadedBundle
-    closes: np.ndarray  # (n, days), USD per unit
-    sessions: Sequence[Session]
-    banded: bool  # whether a market state is published
-    money: bool  # whether its venues trade with money
-    day: int = 0
-    policy: Policy = POLICIES[0]
-    killed: dict[str, str] = field(default_factory=dict)
-
-    def turn(self, day: int) -> None:
-        """Begin a day; mostly nothing is unusual."""
-        chance, self.day = self.chance, day
-        self.policy = POLICIES[0] if chance.random() < 0.8 else chance.choice(POLICIES)
-        self.killed = {}
-        if chance.random() < 0.02:
-            scope = chance.choice(["all", "study.tilt", f"symbol.{_NAMES[0]}"])
-            self.killed = {scope: f"pulled on day {day}"}
-
-    def engaged(self) -> dict[str, str]:
-        """Return what is stopped."""
-        return self.killed
-
-    def approved(self) -> str | None:
-        """Return the bundle, now and then none."""
-        return None if self.chance.random() < 0.01 else self.bundle.hash
-
-    def limits(self, at: datetime) -> Policy:
-        """Return the day's policy."""
-        return self.policy
-
-    def window(self, feature, symbols, *, length, at):
-        """Return closes, sometimes with a hole."""
-        draw = self.chance.random()
-        if draw < 0.004:
-            raise HistoryMissing(f"{feature}: a bar is missing on day {self.day}")
-        end = self.day + WINDOW
-        values = self.closes[: len(symbols), end - length : end].copy()
-        if draw > 0.997:
-            values[0, -1] = np.inf
-        return values
-
-    def latest(self, feature, symbols, *, at):
-        """Return when the newest values became known."""
-        return Known([self.sessions[self.day].close] * len(symbols))
-
-    def market(self, at: datetime) -> dict[str, Published]:
-        """Return a state per symbol, bands for some."""
-        found = {}
-        for row, symbol in enumerate(self.bundle.manifest.symbols):
-            draw = self.chance.random()
-            state = MarketState.HALTED if draw < 0.01 else MarketState.NORMAL
-            mid = self.price(row)
-            bands = Bands(
-                (mid * Decimal("0.95")).quantize(CENT), (mid * Decimal("1.05")).quantize(CENT)
-            )
-            found[symbol] = Published(
-                state=state, at=at, bands=bands if draw < 0.5 else None, bands_at=at
-            )
-        return found
-
-    def price(self, row: int) -> Decimal:
-        """Return the day's close."""
-        return Decimal(f"{self.closes[row, self.day + WINDOW - 1]:.2f}")
-
-    def quote(self, venue: str, symbol: str, at: datetime) -> Quote:
-        """Return what a venue shows, if it shows anything."""
-        chance = self.chance
-        if chance.random() < 0.003:
-            raise OrderInvalid(f"venue {venue} has published no bar of {symbol} yet")
-        close = self.price(_NAMES.index(symbol))
-        half = Decimal(chance.randint(1, 9)) * Decimal("0.005")
-        return Quote(
-            venue=venue,
-            symbol=symbol,
-            bid=close - half,
-            ask=close + half,
-            size=Decimal(chance.randint(20, 4000)),
-            fee_rate=Decimal(chance.randint(0, 5)) / 10000,
-            at=at,
-            ticket_charge=Decimal(chance.choice([0, 0, 1])),
-        )
-
-
-@dataclass(frozen=True)
-class Known:
-    known_at: list[datetime]
-
-
-@dataclass
-class Exchange:
-    """A venue that only shows quotes: what executes is luck."""
-
-    name: str
-    outside: Outside
-
-    def quote(self, symbol: str, at: datetime) -> Quote:
-        """Return what it shows."""
-        return self.outside.quote(self.name, symbol, at)
-
-
-class Paper(Exchange):
-    """The same on paper."""
-
-    def expire_before(self, opened: datetime) -> None:
-        """Nothing rests here."""
-
-    def on_bars(self, bars: Sequence[Bar], at: datetime) -> int:
-        """Nothing executes here."""
-        return 0
 
 
 @dataclass
@@ -429,7 +232,7 @@ def _overnight(account: Live, outside: Outside, session: Session) -> None:
     for number, record in enumerate(account.open_orders()):
         at = session.open + timedelta(seconds=number)
         draw, order = chance.random(), record.order
-        price = outside.price(_NAMES.index(order.symbol))
+        price = outside.price(NAMES.index(order.symbol))
         price += Decimal(chance.randint(-9, 9)) * Decimal("0.0025")
         left = order.quantity - record.filled
         rests = order.time_in_force is TimeInForce.GTC
@@ -449,7 +252,7 @@ def _overnight(account: Live, outside: Outside, session: Session) -> None:
     if chance.random() < 0.01:
         at = session.open + timedelta(hours=1)
         account.dividend(chance.choice(outside.bundle.manifest.symbols), at)
-    marks = {name: outside.price(row) for row, name in enumerate(_NAMES[: len(outside.closes)])}
+    marks = {name: outside.price(row) for row, name in enumerate(NAMES[: len(outside.closes)])}
     invested, equity = account.book.market_value(marks), account.book.equity(marks)
     if invested > equity * Decimal("0.95"):  # what was sold did not execute, what was bought did
         account.flow(Decimal(int(invested)), session.open)

@@ -27,7 +27,8 @@ from runtime.database import open_database
 from runtime.journal.queries import JournalQueries
 from runtime.journal.redecide import redecide
 from runtime.journal.store import Journal
-from tests.golden.lives import KINDS, Kind, live
+from tests.golden.lives import live
+from tests.golden.outside import KINDS, Kind
 
 LONGEST = 2000  # sessions of one account
 BATCH = 150  # accounts that are made before they are proved, by processes that then end

@@ -13,8 +13,9 @@ from runtime.journal.redecide import redecide
 from runtime.journal.store import Journal
 from runtime.proof.scene import decode
 from tests.fakes.graphs import tilt_graph
-from tests.golden.lives import KINDS, live
+from tests.golden.lives import live
 from tests.golden.million import lengths, make, prove
+from tests.golden.outside import KINDS
 
 SIZES = [(7, 320), (8, 260), (11, 180), (12, 1), (13, 39), (22, 200)]  # seed, sessions
 
