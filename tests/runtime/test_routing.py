@@ -66,6 +66,13 @@ def test_more_than_all_venues_show_waits_at_the_cheapest():
     assert "300 more than is shown, waiting at b" in chosen.explanation
 
 
+def test_where_the_rest_waits_is_told_even_if_that_venue_shows_less_than_a_lot():
+    quotes = [quote("a", "9", "10", 60), quote("b", "9", "11", 100)]
+    chosen = route(make_planned(500), quotes, lot=100)
+    assert legs(chosen) == {"b": 100, "a": 400}
+    assert "400 more than is shown, waiting at a" in chosen.explanation
+
+
 def test_a_venue_beyond_the_limit_is_not_used():
     quotes = [quote("a", "9", "10", 10), quote("b", "9", "12", 1000)]
     assert legs(route(make_planned(100, limit="11"), quotes)) == {"a": 100}
