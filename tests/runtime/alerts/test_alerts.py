@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,6 +24,7 @@ from runtime.errors import AlertUnknown, DatabaseUnavailable, EscalationInvalid,
 
 START = datetime(2026, 11, 20, 21, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+ROOT = Path(__file__).resolve().parents[3]
 POLICY = """
 [receivers]
 desk = "log:"
@@ -248,13 +251,25 @@ def test_a_damaged_file_is_an_alert_itself(book, escalation):
     assert due(found, escalation, datetime.now(UTC) + 16 * MINUTE)
 
 
-def _sound(folder, number):
-    AlertBook(folder).sound(f"key.{number % 3}", "x", at=START + number * MINUTE)
+SOUNDING = """
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from runtime.alerts.book import AlertBook
+folder, first, start = sys.argv[1:]
+for number in range(int(first), 60, 4):
+    at = datetime.fromisoformat(start) + timedelta(minutes=number)
+    AlertBook(Path(folder)).sound(f"key.{number % 3}", "x", at=at)
+"""
 
 
 def test_many_processes_at_once_lose_no_sign(book):
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        pool.starmap(_sound, [(book.folder, number) for number in range(60)])
+    """New interpreters: to fork beside the threads of other tests could hang."""
+    words = [sys.executable, "-c", SOUNDING, str(book.folder)]
+    children = [
+        subprocess.Popen([*words, str(first), START.isoformat()], cwd=ROOT) for first in range(4)
+    ]
+    assert [one.wait(60) for one in children] == [0] * 4
     assert sum(one.seen for one in book.open()) == 60
     assert len(book.open()) == 3
 
