@@ -46,6 +46,9 @@ def test_worthless_analysts_are_stopped_by_the_ledgers_count_and_not_by_their_ow
     found = simulate_analysts(150, policy=POLICY, seed=1, days=378)
     assert found.staging.share <= found.staging.high
     assert found.production.share <= 0.05
+    assert found.production.hits <= 1 < found.staging.hits, (
+        "the deflated ratio stops the lucky ones"
+    )
     assert found.staging_self_reported > 0.4
     assert found.production_self_reported > 0.4
 

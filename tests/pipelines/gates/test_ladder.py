@@ -158,6 +158,19 @@ def test_the_years_that_are_missing_would_indeed_do():
     assert not verdict(shorter, "dsr").passed
 
 
+def test_the_years_that_spa_misses_would_do_and_half_of_what_is_missing_would_not():
+    excess = returns(20, seed=3, leader=0.0004)
+    short = verdict(judged(evidence(excess)), "spa")
+    assert not short.passed
+    years, needed = (short.figures[name] for name in ("years", "years_needed"))
+    assert needed > 2 * years
+    long, half = (
+        np.tile(excess, (int(np.ceil(times)), 1)) for times in (needed / years, needed / years / 2)
+    )
+    assert verdict(judged(evidence(long)), "spa").passed
+    assert not verdict(judged(evidence(half)), "spa").passed
+
+
 def test_the_candidate_has_the_best_sharpe_ratio_in_excess_of_the_benchmark_not_the_best_raw_one():
     given = evidence(returns(5, leader=0.001))
     raw = given.raw.copy()
