@@ -16,7 +16,7 @@ demo *args: (_venv "research")
     @{{ bin }}/sluice demo {{ args }}
 
 # Every test: unit, contract (SQLite and PostgreSQL), faults, JupyterHub, headless Chromium. Arguments go to pytest
-test *args: (_venv "dev") _browser _proxy (_apart "s3" "the S3 server of the tests")
+test *args: (_venv "dev") _browser _proxy (_apart "s3" "the S3 server of the tests") (_apart "helm" "Helm's engine, which renders the chart in the tests")
     {{ bin }}/python -m pytest -n 2 --dist loadfile {{ args }}
 
 # kill -9 of a trading process, 200 times at random under load and at every named point of the order path
@@ -59,10 +59,11 @@ lock:
     printf 'hatchling\neditables\n' | uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" - -o requirements/build.txt
     printf 'feast[duckdb,redis]\n' | uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" - -o requirements/feast.txt
     printf 'moto[server]\n' | uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" - -o requirements/s3.txt
+    printf 'helm-python-sdk\nkubernetes-validate\n' | uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command "just lock" - -o requirements/helm.txt
 
 # Remove the virtual environment, caches and local workspaces
 clean:
-    rm -rf .venv .venv-s3 .venv-feast .sluice .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis hub/node_modules
+    rm -rf .venv .venv-s3 .venv-helm .venv-feast .sluice .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis hub/node_modules
 
 # Create .venv and install one locked requirement file; nothing happens when it is already there
 _venv level:
