@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import create_engine
 
 from featurestore.calendars import Calendar, Session, load_calendar
 from runtime.brokers.paper import PaperVenue
@@ -40,7 +41,8 @@ class Counted:
         self.ran: list[date] = []
         self.unpriced = unpriced
         policy = SimpleNamespace(authority=SimpleNamespace(submit_after_close=3600.0))
-        self.desk = SimpleNamespace(policy_at=lambda _at: policy)
+        journal = SimpleNamespace(engine=create_engine("sqlite://"))
+        self.desk = SimpleNamespace(policy_at=lambda _at: policy, journal=journal)
         self.history = SimpleNamespace(last_day=None)
 
     def run_session(self, session, *, final: bool) -> SessionOutcome:
