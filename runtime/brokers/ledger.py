@@ -128,11 +128,16 @@ def prove(database: sqlite3.Connection, venue: str, anchors: Iterable[Head] = ()
 
 def _compare(database: sqlite3.Connection, venue: str, told: _Told) -> None:
     """Refuse tables that the chain does not explain."""
-    orders = database.execute("SELECT order_id, asked, state, quantity FROM orders").fetchall()
+    orders = database.execute(
+        "SELECT order_id, asked, state, symbol, side, quantity, order_type, limit_price, tif, "
+        "created_at, stop_price FROM orders"
+    ).fetchall()
     if {row[0]: row[1] for row in orders} != told.asked:
         raise JournalBroken(f"venue {venue}: the orders are not those of its chain")
-    for order_id, _, state, quantity in orders:
-        should = told.state(order_id, Decimal(quantity))
+    for order_id, asked, state, *held in orders:
+        if json.dumps(held if held[-1] is not None else held[:-1]) != asked:
+            raise JournalBroken(f"venue {venue}: order {order_id} is not what its chain asked for")
+        should = told.state(order_id, Decimal(held[2]))
         if state != should:
             raise JournalBroken(
                 f"venue {venue}: order {order_id} stands as {state}, its chain says {should}"

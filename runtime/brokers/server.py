@@ -22,12 +22,19 @@ from typing import Any
 
 import msgspec
 
+from featurestore.errors import PlatformError
 from runtime.brokers import wire
 from runtime.brokers.paper import PaperVenue
 from runtime.brokers.terms import VenueTerms
 from runtime.chain import Head, HeadAnchor
 from runtime.domain import Bar
-from runtime.errors import DatabaseUnavailable, RuntimeFault, VenueProtocol, VenueRefused
+from runtime.errors import (
+    DatabaseUnavailable,
+    OrderInvalid,
+    RuntimeFault,
+    VenueProtocol,
+    VenueRefused,
+)
 from runtime.execution.fills import MarketState
 from runtime.journal.actions import Dividend, Split
 
@@ -128,7 +135,14 @@ class Session:
 
     def _publish(self, bars: Sequence[Bar], at: datetime) -> int:
         if self.floor.check is not None:
-            self.floor.check(bars, at)
+            try:
+                self.floor.check(bars, at)
+            except OrderInvalid:
+                raise
+            except PlatformError as error:
+                raise VenueRefused(
+                    f"the venue's own data cannot say whether these bars are right: {error}"
+                ) from error
         made = self.venue.on_bars(bars, at)
         self._remember()
         return made
@@ -161,7 +175,7 @@ class _Handler(socketserver.BaseRequestHandler):
         caller.settimeout(HANDSHAKE)
         nonce = secrets.token_hex(16)
         wire.send(caller, wire.Greeting(protocol=wire.PROTOCOL, nonce=nonce))
-        hello: wire.Hello = wire.read(wire.receive(caller), wire.Hello)
+        hello: wire.Hello = wire.read(wire.receive(caller, wire.STRANGER), wire.Hello)
         floor, token = self.server.floor, self.server.token
         parts = (nonce, hello.nonce, hello.account, hello.venue)
         session = None

@@ -33,6 +33,7 @@ from runtime.journal.actions import Dividend, Split
 
 PROTOCOL = 1
 LARGEST = 16 << 20  # bytes of a message
+STRANGER = 4 << 10  # bytes of a message of somebody who has not proved the token yet
 PAGE = 5_000  # executions in one answer
 _LENGTH = struct.Struct(">I")
 # What a venue may refuse with, by name; anything else is an outcome that nobody knows.
@@ -220,11 +221,11 @@ def send(to: socket.socket, message: Any) -> None:
     to.sendall(_LENGTH.pack(len(data)) + data)
 
 
-def receive(of: socket.socket) -> bytes:
+def receive(of: socket.socket, largest: int = LARGEST) -> bytes:
     """Return the next message; OSError if nobody is there, VenueProtocol if it is too large."""
     (length,) = _LENGTH.unpack(_exactly(of, _LENGTH.size))
-    if length > LARGEST:
-        raise VenueProtocol(f"a message of {length} bytes is larger than {LARGEST}")
+    if length > largest:
+        raise VenueProtocol(f"a message of {length} bytes is larger than {largest}")
     return _exactly(of, length)
 
 

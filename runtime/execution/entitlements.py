@@ -6,9 +6,11 @@ other day. What became known late is booked late, as if it had been known in tim
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from runtime.chain import instant
@@ -99,26 +101,33 @@ class Entitlements:
         interest = dict.fromkeys(symbols, before) | self._since
         try:
             known = self.actions(interest, after=self._told, until=opened, at=at)
-            for broker in self.brokers:
-                if known and isinstance(broker, TakesActions):
-                    broker.on_actions(known)
-        except (OrderInvalid, EntryConflict) as error:
+        except OrderInvalid as error:
             return (f"corporate actions: {error}",)
+        for broker in self.brokers:
+            if known and isinstance(broker, TakesActions):
+                _tell(broker, known)
         wrong = tuple(filter(None, [self._book(one) for one in known if one.symbol in self._since]))
         if not wrong:
-            self._told = at
+            self._told = min(at, opened)  # what takes effect after the opening was not asked for
         return wrong
 
     def _book(self, action: Split | Dividend) -> str:
         """Book an action unless it is booked, by us or by hand; return why it cannot be, or ""."""
         standing = self._booked.setdefault(_key(action), [])
-        if any(_terms(one) == _terms(action) for one in standing):
-            return ""
         name = action.action_id
+        if any(_terms(one) == _terms(action) for one in standing) or (
+            standing and _together(standing) == _together([action])
+        ):
+            return ""
         if isinstance(action, Split) and standing:
             return (
                 f"{name} is {action.new}:{action.old} now, but a split of that day is booked as "
                 f"{standing[0].action_id}; enter the difference as an action of its own"
+            )
+        if isinstance(action, Dividend) and any(one.action_id == name for one in standing):
+            return (
+                f"{name} is {action.per_unit} a unit now and was booked as another amount; enter "
+                "the difference as an action of its own"
             )
         try:
             Adjustments(self.journal).record_action(action)
@@ -126,6 +135,19 @@ class Entitlements:
             return f"corporate action {name}: {error}"
         standing.append(action)
         return ""
+
+
+def _tell(venue: TakesActions, known: Known) -> None:
+    """Tell a venue; what it has taken otherwise before must not keep the others from it.
+
+    Where it stands otherwise than the books then, reconciliation finds.
+    """
+    try:
+        venue.on_actions(known)
+    except (OrderInvalid, EntryConflict):
+        for one in known:
+            with suppress(OrderInvalid, EntryConflict):
+                venue.on_actions([one])
 
 
 def _key(action: Split | Dividend) -> Key:
@@ -136,3 +158,14 @@ def _terms(action: Split | Dividend) -> tuple[Decimal, ...]:
     if isinstance(action, Split):
         return Decimal(action.new), Decimal(action.old)
     return (action.per_unit,)
+
+
+def _together(actions: Known) -> Fraction:
+    """Return what actions of one kind, symbol and day come to: new for old units, or USD a unit."""
+    total, paid = Fraction(1), Fraction(0)
+    for one in actions:
+        if isinstance(one, Split):
+            total *= Fraction(one.new, one.old)
+        else:
+            paid += Fraction(one.per_unit)
+    return total + paid

@@ -186,3 +186,26 @@ def test_a_ratio_that_is_none_stops_new_risk_and_not_the_session(tmp_path):
     denied = [line for one in told[5:] for line in one.decision.plan if line.denied]
     assert denied
     bench.close()
+
+
+def test_a_dividend_that_is_revised_holds_up_no_other_action_and_is_settled_by_its_difference(
+    tmp_path,
+):
+    paid = action("BBB", 5, dividend=0.25)
+    revised = {**paid, "dividend": 0.30, "revision": 2, "known_at": SESSIONS[7].open}
+    bench = open_world(tmp_path, paid, revised, action("AAA", 9, split=2.0))
+    told = run(bench, days=11)
+    journal = bench.desk.journal
+    assert [(type(one), one.symbol) for one in journal.adjustments()] == [
+        (Dividend, "BBB"),
+        (Split, "AAA"),
+    ]
+    assert all(one.breaks == () for one in told)
+    assert any(line.denied for line in told[8].decision.plan), "until somebody has looked"
+    opens, rest = SESSIONS[5].open, Decimal("0.05")
+    difference = Dividend(action_id="the rest", symbol="BBB", effective=opens, per_unit=rest)
+    Adjustments(journal).record_action(difference)
+    (after,) = run(bench, first=11, days=12)
+    assert not any(line.denied for line in after.decision.plan)
+    assert after.breaks == ()
+    bench.close()
