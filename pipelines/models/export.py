@@ -40,8 +40,8 @@ class ExportFinding:
     @property
     def passed(self) -> bool:
         """Say whether the graph may stand for the model."""
-        worst = max(self.worst, self.threshold_worst)
-        return bool(worst <= LARGEST) and not (self.visible or self.threshold_visible)
+        near = self.worst <= LARGEST and self.threshold_worst <= LARGEST  # false for NaN too
+        return near and not (self.visible or self.threshold_visible)
 
 
 def export(learner: Learner, estimator: Any, rows: Array) -> tuple[FittedModel, ExportFinding]:

@@ -10,6 +10,7 @@ from pipelines.gates.ladder import judge
 from pipelines.gates.policy import default_policy
 from pipelines.models.export import (
     LARGEST,
+    ExportFinding,
     compare,
     convert,
     export,
@@ -190,3 +191,11 @@ def test_features_of_another_width_are_refused():
 def test_what_cannot_be_learned_is_refused(build, words):
     with pytest.raises(ModelInvalid, match=words):
         build()
+
+
+@pytest.mark.parametrize("where", ["worst", "threshold_worst"])
+def test_a_difference_that_is_no_number_is_no_parity(where):
+    fine = {"worst": 0.0, "threshold_worst": 0.0}
+    counts = {"rows": 9, "visible": 0, "threshold_rows": 9, "threshold_visible": 0}
+    assert ExportFinding(**counts, **fine).passed
+    assert not ExportFinding(**counts, **(fine | {where: float("nan")})).passed
