@@ -43,7 +43,7 @@ def test_any_change_of_the_declaration_changes_the_version_hash(change):
         ({"fields": (Field(name="a", unit="x"),) * 2}, "needs fields with distinct names"),
         ({"availability": timedelta(-1)}, "availability must not be negative"),
         ({"freshness": timedelta(0)}, "freshness positive"),
-        ({"calendar": "XMARS"}, "no session table for 'XMARS'; packaged are: XNYS"),
+        ({"calendar": "XMARS"}, "no session table for 'XMARS'; packaged are: XBOM"),
     ],
 )
 def test_nonsense_in_a_view_is_refused(change, message):
