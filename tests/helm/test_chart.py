@@ -92,6 +92,18 @@ def test_no_image_has_a_default_and_nothing_is_named_latest():
     assert "dependencies" not in chart
 
 
+def test_every_kind_of_pod_takes_the_part_that_keeps_the_release_on_one_node():
+    _, shared = TEXTS["_helpers.tpl"].split('{{- define "sluice.pod" -}}')
+    shared = shared.split("{{- define")[0]
+    assert "requiredDuringSchedulingIgnoredDuringExecution" in shared
+    assert "topologyKey: kubernetes.io/hostname" in shared
+    pods = [text for text in TEXTS.values() if "kind: Deployment" in text]
+    assert len(pods) == 3
+    for text in pods:
+        assert 'include "sluice.pod" .' in text
+        assert "affinity:" not in text, "would be a second one, which takes the place of the first"
+
+
 @pytest.fixture(scope="module")
 def rendered():
     if not ENGINE.exists():
@@ -137,6 +149,14 @@ def test_what_helm_renders_is_valid_and_every_name_in_it_leads_somewhere(rendere
             )
         assert service["spec"]["selector"] == pods["live-serve"]["metadata"]["labels"]
         for pod in (one["spec"] for one in pods.values()):
+            (near,) = pod["affinity"]["podAffinity"][
+                "requiredDuringSchedulingIgnoredDuringExecution"
+            ]
+            assert near["topologyKey"] == "kubernetes.io/hostname"
+            wanted = near["labelSelector"]["matchLabels"]
+            assert wanted["app.kubernetes.io/instance"] == "live"
+            for other in pods.values():  # every pod of the release draws every other one
+                assert wanted.items() <= other["metadata"]["labels"].items()
             (container,) = pod["containers"]
             volumes = {one["name"]: one for one in pod["volumes"]}
             assert {one["name"] for one in container["volumeMounts"]} == volumes.keys()

@@ -44,6 +44,16 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+# All on one node: SQLite's write-ahead log, which the venues' records are kept in, shares its index by the
+# memory of one host. Trader and kill switch on two nodes would write one record past each other.
+affinity:
+  podAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            app.kubernetes.io/name: sluice
+            app.kubernetes.io/instance: {{ .Release.Name }}
 volumes:
   - name: workspace
     persistentVolumeClaim: {claimName: {{ include "sluice.claim" . }}}
