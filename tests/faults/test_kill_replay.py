@@ -22,7 +22,7 @@ from runtime.journal.store import Journal
 from tests.fakes.replay_child import END, run
 from tests.runtime.journal.trading import trial_balance
 
-KILLS = 8  # of whole processes; test_kill_points.py kills more often, and live trading
+KILLS = 4  # of whole processes; test_kill_points.py kills more often, and live trading
 ROOT = Path(__file__).parents[2]
 _MEMORY = Path("/dev/shm")  # killing a process loses no page, so the test need not wait for disks
 

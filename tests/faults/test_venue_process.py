@@ -173,8 +173,9 @@ def test_the_kill_switch_empties_a_venue_of_another_process(killer, folder):
     killer.signal(venue, signal.SIGCONT)
     patiently(lambda: own[0].working() and None, 20.0)
     threading.Event().wait(0.05)
-    report = cancel_all(own)
+    report = cancel_all(own)  # a cancel sent to the stopped process may have come through since
     assert report.complete
-    assert (report.found, sum(len(one.working()) for one in own)) == (sum(before), 0)
+    assert sum(before) - len(own) <= report.found <= sum(before)
+    assert sum(len(one.working()) for one in own) == 0
     killer.signal(venue, signal.SIGKILL)
     killer.end(venue)

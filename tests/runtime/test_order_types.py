@@ -401,7 +401,7 @@ def test_a_report_whose_quantities_do_not_add_up_cannot_be_made():
 every_type = st.sampled_from([(k, t) for k in OrderType for t in FITS[k] if t is not OPG])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     asked=st.lists(
         st.tuples(every_type, st.sampled_from(list(Side)), st.integers(1, 3000)), max_size=6
