@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from math import pi
 
 import numpy as np
 
@@ -87,22 +88,35 @@ def _earned(
     return earned.returned
 
 
-def judge(pairs: Sequence[Pair], *, bound: float, alpha: float, arms: int) -> Judged:
+def part_of(asked: int) -> float:
+    """Return which part of alpha the test begun for the `asked`-th time may use, a fraction.
+
+    6 / (pi asked)^2: the parts of all tests that can ever be begun add up to 1 (Euler, 1735), so
+    beginning anew, however often, is no way to a decision that one test would not give.
+    """
+    return 6.0 / (pi * asked) ** 2
+
+
+def judge(
+    pairs: Sequence[Pair], *, bound: float, alpha: float, arms: int, asked: int = 1
+) -> Judged:
     """Weigh an arm against its control.
 
     Args:
         pairs: from `paired`.
         bound: fraction; daily differences are clipped to -bound..bound.
         alpha: chance, at most, that the whole test ever decides anything wrongly, in either
-            direction and for any of its arms.
+            direction and for any of its arms, all beginnings together.
         arms: how many are compared with the control; each is given an equal part of alpha.
+        asked: how often a test of these two bundles was begun, this one included; at least 1.
     """
+    part = alpha * part_of(asked) / arms
     own = np.array([one.arm for one in pairs], dtype=np.float64)
     other = np.array([one.control for one in pairs], dtype=np.float64)
     return Judged(
         days=tuple(one.day for one in pairs),
         arm=float(np.prod(1.0 + own)) - 1.0,
         control=float(np.prod(1.0 + other)) - 1.0,
-        needed=2 * arms / alpha,
-        evidence=weigh(own - other, bound=bound, alpha=alpha / arms, ways=2),
+        needed=2 / part,
+        evidence=weigh(own - other, bound=bound, alpha=part, ways=2),
     )

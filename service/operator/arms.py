@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 
 from runtime.errors import RegistryConflict
 from runtime.joint.arms import Judged, judge, paired
 from runtime.joint.shares import MemberDay
 from runtime.registry import CHAMPION, Allocation, ArmTest, Change, Registry, judging
+from runtime.registry.changes import sitting
 from service.operator.seats import ArmAnswer, ArmsAnswer
 
 ALPHA, BOUND = 0.05, 0.02  # where nobody says otherwise
@@ -60,32 +62,108 @@ def arms_of(account: str, registry: Registry, days: Sequence[MemberDay]) -> Arms
         return ArmsAnswer(account=account, since=None, arms=())
     control = seats.get(began.test.control)
     roles = sorted(set(began.fractions) - {began.test.control})
-    arms = [seats[role] for role in roles if role in seats]
     if control is None:
         return ArmsAnswer(account=account, since=began.at, arms=())
-    since = datetime.fromisoformat(began.at).date()
-    found = []
-    for arm in arms:
-        pairs = paired(days, (arm.role, arm.bundle), (control.role, control.bundle), since)
-        judged = judge(pairs, bound=began.test.bound, alpha=began.test.alpha, arms=len(roles))
-        asked = _asked(registry.history(), allocations, arm, control)
-        found.append(_answer(arm, control, began.test, judged, asked))
+    asked = partial(_asked, registry.history(), allocations)
+    found = [
+        _judged(began, seats[role], control, days, asked(seats[role], control))
+        for role in roles
+        if role in seats
+    ]
     return ArmsAnswer(account=account, since=began.at, arms=tuple(found))
+
+
+def standing_of(
+    bundle: str, registry: Registry, days: Sequence[MemberDay]
+) -> tuple[bool, str, str] | None:
+    """Return what the last test says in which a bundle and the champion shared the capital.
+
+    It does not matter whether that test still runs, nor whether the bundle still has its seat.
+    What counts is the champion of now: against one that never shared with it nothing is shown.
+
+    Args:
+        bundle: hash.
+        registry: who sits where, and how the capital is shared.
+        days: of all seats, oldest first.
+
+    Returns:
+        Whether the bundle beats the champion, the seat it had, and words; None if they never
+        shared the capital under a test, or the bundle is the champion.
+    """
+    history, allocations = registry.history(), registry.allocations()
+    champion = registry.active()
+    if champion is None or champion.bundle == bundle:
+        return None
+    for number in range(len(allocations), 0, -1):
+        one, began = allocations[number - 1], judging(allocations[:number])
+        if began is None or began.test is None or CHAMPION not in one.fractions:
+            continue
+        until = allocations[number].at if number < len(allocations) else None
+        shared = [
+            change
+            for role in sorted(set(one.fractions) - {CHAMPION})
+            for change in _sat(history, role, one.at, until)
+            if change.bundle == bundle
+        ]
+        if not shared:
+            continue
+        arm, control = shared[-1], began.test.control
+        if control not in {CHAMPION, arm.role}:
+            return False, arm.role, f"it was compared with {control}, not with the champion"
+        asked = _asked(history, allocations[:number], arm, champion)
+        found = _judged(began, arm, champion, days, asked)
+        return found.decision == arm.role, arm.role, found.words
+    return None
+
+
+def _sat(history: Sequence[Change], role: str, since: str, until: str | None) -> list[Change]:
+    """Return what sat in a seat at an instant, and what was put there up to another one."""
+    begun = datetime.fromisoformat(since)
+    ended = None if until is None else datetime.fromisoformat(until)
+    first = sitting([one for one in history if one.since <= begun], role)
+    later = [
+        one
+        for one in history
+        if one.role == role
+        and one.action != "retire"
+        and begun < one.since
+        and (ended is None or one.since < ended)
+    ]
+    return later if first is None else [first, *later]
+
+
+def _judged(
+    began: Allocation, arm: Change, control: Change, days: Sequence[MemberDay], asked: int
+) -> ArmAnswer:
+    """Weigh one arm against a control on the terms that a test began with."""
+    assert began.test is not None
+    since = datetime.fromisoformat(began.at).date()
+    pairs = paired(days, (arm.role, arm.bundle), (control.role, control.bundle), since)
+    judged = judge(
+        pairs,
+        bound=began.test.bound,
+        alpha=began.test.alpha,
+        arms=len(began.fractions) - 1,
+        asked=asked,
+    )
+    return _answer(arm, control, began.test, judged, asked)
 
 
 def _asked(
     history: Sequence[Change], allocations: Sequence[Allocation], arm: Change, control: Change
 ) -> int:
-    """Count how often a test of these two bundles was begun, the present one included."""
-    begun: dict[str, Allocation] = {}
+    """Count how often a test of these two bundles was begun, in whatever seats, this one too."""
+    begun: set[str] = set()
     for number, one in enumerate(allocations, 1):
         first = judging(allocations[:number])
-        if first is None or not {arm.role, control.role} <= set(one.fractions):
+        if first is None:
             continue
-        at = datetime.fromisoformat(one.at)
-        sat = {(change.role, change.bundle) for change in history if change.since <= at}
-        if {(arm.role, arm.bundle), (control.role, control.bundle)} <= sat:
-            begun[first.at] = first
+        until = allocations[number].at if number < len(allocations) else None
+        sat = {
+            change.bundle for role in one.fractions for change in _sat(history, role, one.at, until)
+        }
+        if {arm.bundle, control.bundle} <= sat:
+            begun.add(first.at)
     return max(1, len(begun))
 
 

@@ -19,7 +19,7 @@ from runtime.joint.shares import Shares
 from runtime.journal.queries import JournalQueries
 from runtime.registry import CHALLENGER, CHAMPION, Allocation, Change, Registry
 from service.faults import NotFound
-from service.operator.arms import arms_of, declared
+from service.operator.arms import arms_of, declared, standing_of
 from service.operator.seats import (
     ArmsAnswer,
     ChangeAnswer,
@@ -135,6 +135,13 @@ class Registrar:
         days = Shares(self.journal, self.joints).follow().days
         return arms_of(self.journal.account, self.registry, days)
 
+    def standing(self, bundle: str) -> tuple[bool, str, str] | None:
+        """Return what the last test says in which a bundle shared the champion's capital."""
+        if self.registry.allocations() == ():
+            return None  # so nobody's books need to be read
+        days = Shares(self.journal, self.joints).follow().days
+        return standing_of(bundle, self.registry, days)
+
     def compare(self, role: str = CHALLENGER) -> CompareAnswer:
         """Weigh the challenger in a seat against the champion it was seated against.
 
@@ -230,15 +237,15 @@ class Promotions:
         """Sign a bundle anew and put it into a seat.
 
         Raises:
-            RegistryConflict: it sits as a challenger, or as an arm beside the champion, and the
-                test has not decided for it.
+            RegistryConflict: it sits as a challenger, or has ever shared the capital with the
+                champion, and the test has not decided for it.
         """
         folder = open_bundle_folder(self.bundles, asked.bundle)
         seats = self.registrar.registry.seats()
         where = [role for role, one in seats.items() if one.bundle == folder.name]
         challenging = [role for role in where if role.startswith(CHALLENGER)]
         if asked.role == CHAMPION:
-            for better, role, words in self._tests(where):
+            for better, role, words in self._tests(folder.name, where):
                 asked = _proven(asked, better, role, words)
         change = self.sign(folder, asked)
         for role in challenging if asked.role == CHAMPION else ():
@@ -247,22 +254,19 @@ class Promotions:
             )
         return change
 
-    def _tests(self, roles: Sequence[str]) -> list[tuple[bool, str, str]]:
-        """Return what the test of each seat says: whether it beats the champion, role, words."""
+    def _tests(self, bundle: str, roles: Sequence[str]) -> list[tuple[bool, str, str]]:
+        """Return what each test says: whether the bundle beats the champion, its seat, words.
+
+        One on capital counts after it ended too, or ending it would be a way round it.
+        """
         found = [
             (decided(one), role, one.words)
             for role in roles
             if role.startswith(CHALLENGER)
             for one in (self.registrar.compare(role),)
         ]
-        arms = (
-            () if all(one.startswith(CHALLENGER) for one in roles) else self.registrar.arms().arms
-        )
-        return found + [
-            (one.decision == one.role, one.role, one.words)
-            for one in arms
-            if one.role in roles and one.control_role == CHAMPION
-        ]
+        shared = self.registrar.standing(bundle)
+        return found if shared is None else [*found, shared]
 
 
 def _proven(asked: "Request", better: bool, role: str, words: str) -> "Request":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
-from math import sqrt
+from math import pi, sqrt
 
 import numpy as np
 import pytest
@@ -78,14 +78,24 @@ def test_what_a_session_brings_never_says_whether_it_counts():
     assert counted(days) == [2, 3]  # it had no equity, so no return
 
 
-@given(st.lists(st.floats(-0.05, 0.05), min_size=1, max_size=30), st.integers(1, 5))
-def test_it_decides_on_the_day_on_which_the_interval_leaves_zero_out(differences, arms):
+@given(
+    st.lists(st.floats(-0.05, 0.05), min_size=1, max_size=30), st.integers(1, 5), st.integers(1, 4)
+)
+def test_it_decides_on_the_day_on_which_the_interval_leaves_zero_out(differences, arms, asked):
     pairs = [Pair(day=FIRST, arm=one, control=0.0) for one in differences]
-    judged = judge(pairs, bound=BOUND, alpha=ALPHA, arms=arms)
+    judged = judge(pairs, bound=BOUND, alpha=ALPHA, arms=arms, asked=asked)
     found = judged.evidence
-    assert judged.needed == pytest.approx(2 * arms / ALPHA)
+    assert judged.needed == pytest.approx(2 * arms / ALPHA * pi**2 / 6 * asked**2)
     assert (found.low > 0) == (found.better >= judged.needed)
     assert (found.high < 0) == (found.worse >= judged.needed)
+
+
+def test_however_often_a_test_is_begun_anew_all_of_them_together_keep_alpha():
+    parts = [
+        2 / judge((), bound=BOUND, alpha=ALPHA, arms=1, asked=k).needed for k in range(1, 2001)
+    ]
+    assert ALPHA * 0.999 < sum(parts) < ALPHA
+    assert parts == sorted(parts, reverse=True)
 
 
 def equals(random, shape):
@@ -104,7 +114,7 @@ def crashing(random, shape):
 
 def decided(books: np.ndarray) -> np.ndarray:
     """Say per path whether a look after each day would ever have decided anything at all."""
-    needed = 2 * ARMS / ALPHA
+    needed = 2 * ARMS / ALPHA * pi**2 / 6
     differences = books[:, 1:] - books[:, :1]
     found = [
         (wealth(sign * part, BOUND) >= needed).any(axis=(1, 2))
@@ -135,7 +145,7 @@ def test_looking_daily_at_an_ordinary_test_would_tell_equals_apart_far_more_ofte
 def test_a_real_difference_is_found_in_both_directions_and_a_larger_one_sooner():
     random = np.random.default_rng(3)
     noise = random.normal(0.0, 0.004, (300, 500))
-    needed, first = 2 * ARMS / ALPHA, {}
+    needed, first = 2 * ARMS / ALPHA * pi**2 / 6, {}
     for edge in (0.15, 0.3):  # standard deviations a day
         for sign in (1, -1):  # the arm is the better one, or the control is
             days = noise + sign * edge * 0.004
