@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 from featurestore.errors import PlatformError
 from runtime.alerts.alert import Alert, Notice, Severity
@@ -68,6 +69,7 @@ class Watch:
     expected: tuple[str, ...] = ()  # processes that must be heard of
     conditions: Sequence[Condition] = ()
     since: datetime | None = None
+    elapsed: Callable[[], float] = monotonic  # seconds; never set back, as a clock may be
     patience: float = 4.0  # seconds that a round waits for those it tells
     glance: float = 1.0  # seconds that a round waits for a look on a thread of its own
     _next: dict[str, datetime] = field(default_factory=dict)  # condition -> its next look
@@ -173,7 +175,7 @@ class Watch:
                 self.book.put_away(alert)
             for level, receiver in waiting:
                 rest = self._breakers.setdefault(receiver, Breaker(most=30.0))
-                if receiver not in self._errands and rest.allows(now.timestamp()):
+                if receiver not in self._errands and rest.allows(self.elapsed()):
                     errands.setdefault(receiver, []).append((alert, level))
         for receiver, of_it in errands.items():
             self._errands[receiver] = aside(partial(self._deliver, receiver, of_it))
@@ -205,7 +207,7 @@ class Watch:
                 self._breakers[receiver].worked()
                 self._failed.pop(receiver, None)
                 continue
-            self._breakers[receiver].failed(now.timestamp())
+            self._breakers[receiver].failed(self.elapsed())
             if self._failed.get(receiver) != str(error):
                 log.error("%s is not reached: %s", receiver, error)
             self._failed[receiver] = str(error)

@@ -82,7 +82,12 @@ def clock():
 @pytest.fixture
 def watch(book, escalation, told, clock, tmp_path):
     return Watch(
-        book=book, escalation=escalation, notifier=told, clock=clock, hearts=tmp_path / "hearts"
+        book=book,
+        escalation=escalation,
+        notifier=told,
+        clock=clock,
+        hearts=tmp_path / "hearts",
+        elapsed=lambda: clock.now().timestamp(),
     )
 
 
@@ -190,6 +195,22 @@ def test_a_receiver_that_stays_away_is_tried_less_and_less_and_others_never_wait
         watch.round()
     assert tries == [0, 1, 3, 7, 15, 31, 61, 91]
     assert told.heard == [("oncall", "trade.breaks", 1)]
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_waiting_who_can_be_reached_again(
+    watch, book, told, clock
+):
+    seconds = [5.0]
+    watch.elapsed = lambda: seconds[0]
+    book.sound("trade.breaks", "a break", at=START - 180 * MINUTE)
+    told.down = {"desk"}
+    watch.round()
+    told.down, clock.at = set(), START - 60 * MINUTE
+    watch.round()
+    assert "desk" not in {who for who, _, _ in told.heard}
+    seconds[0] += 1.0
+    watch.round()
+    assert "desk" in {who for who, _, _ in told.heard}
 
 
 def test_a_receiver_and_a_database_that_hang_hold_up_neither_others_nor_the_next_round(
