@@ -32,7 +32,7 @@ from pipelines.panel import Panel
 from pipelines.rebuild import Rebuilder
 from pipelines.runs.parameters import cell_source, declared_parameters, read_notebook, validated
 from pipelines.study import Parameter
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, platform_checks
 from runtime.bundles.inference import DecisionSession
 
 FEATURE_TAG = "feature"
@@ -104,7 +104,8 @@ def _decisions(
     """Compare sampled decisions with those of definitions rebuilt without the future."""
     definition = load_definition(path, parameters)
     study, inputs = definition.study, definition.strategy.inputs
-    reader = workspace.platform_reader(study)
+    with platform_checks():
+        reader = workspace.platform_reader(study)
     times = Panel(reader, study, study.research).decided_at
     symbols = universe(study.universe).symbols
     held = np.full(len(symbols), 1.0 / len(symbols))
@@ -246,7 +247,9 @@ def _features(cells: _Cells, workspace: Workspace, samples: int, seed: int) -> l
 
             report = audit_truncation(name, compute, samples=samples, seed=seed)
         else:
-            rows = workspace.platform_reader().rows(getattr(value, _MARK))
+            with platform_checks():
+                reader = workspace.platform_reader()
+            rows = reader.rows(getattr(value, _MARK))
             report = audit_feature(value, rows, name=name, samples=samples, seed=seed)
         named = tuple(replace(leak, cell=cell, where=str(cells.path)) for leak in report.leaks)
         reports.append(replace(report, leaks=named))

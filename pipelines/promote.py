@@ -34,7 +34,7 @@ from pipelines.report.page import ReportData, Track, render
 from pipelines.runs.executed import strip_volatile
 from pipelines.strategy import Strategy
 from pipelines.study import Study
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, platform_checks
 from runtime.bundles.bundle import LoadedBundle, load_bundle, write_bundle
 from runtime.bundles.contract import (
     SCHEMA_VERSION,
@@ -169,7 +169,8 @@ def _spend_holdout(
     if spent is None or spent.trial != judged.trial.key:
         ledger.spend_holdout(study.name, judged.trial.key, by, clock.now())
     opening = Opening(by=by, purpose=f"holdout of {study.name}, trial {judged.trial.key}")
-    reader = workspace.platform_reader(opening=opening)
+    with platform_checks():
+        reader = workspace.platform_reader(opening=opening)
     with answered_for():
         result = backtest(
             DecisionSession(judged.evaluation.graph),

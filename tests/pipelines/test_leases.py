@@ -10,7 +10,7 @@ from pipelines.definition import load_definition
 from pipelines.errors import LedgerBroken
 from pipelines.evaluate import evaluate_trial
 from pipelines.ledger import open_ledger
-from pipelines.workspace import Workspace, open_workspace
+from pipelines.workspace import Workspace, open_workspace, platform_checks
 from runtime.clock import WallClock
 from tests.fakes.notebooks import tiny_notebook
 
@@ -148,8 +148,11 @@ def test_who_looked_around_is_charged_to_the_trial_that_is_recorded_afterwards(
 
 
 def test_a_check_of_the_platform_reads_on_record_and_charges_nobody(workspace, definition):
-    workspace.platform_reader(definition.study).rows("us_equities")
-    workspace.platform_reader().rows("us_equities")
+    program = Workspace(workspace.path, snapshot=workspace.snapshot)
+    with platform_checks():
+        readers = (program.platform_reader(definition.study), program.platform_reader())
+    for reader in readers:
+        reader.rows("us_equities")
     evaluate_trial(definition, Workspace(workspace.path, snapshot=workspace.snapshot, run="other"))
     ledger = workspace.ledger()
     assert [lease.platform for _, lease in ledger.reads.leases()] == [True, True, False]

@@ -4,7 +4,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -24,8 +25,9 @@ from pipelines.ledger import (
     TrialClosed,
 )
 from pipelines.shape import shape_hash
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, platform_checks
 from runtime.bundles.inference import DecisionSession
+from runtime.clock import ReplayClock
 from runtime.errors import DatabaseUnavailable
 from tests.fakes.ledgers import (
     DAYS,
@@ -192,6 +194,30 @@ def test_nothing_that_can_be_recorded_lowers_n(
     assert ledger.evidence(name).trials == counted
     assert ledger.charge("honest").at_most >= TRIED
     assert scene.open().charge(name) == charge
+
+
+@pytest.mark.parametrize("borrowed", [False, True], ids=["as it is", "with the platform's mark"])
+@pytest.mark.parametrize("where", ["program", "run", "kernel", "prompt"])
+def test_the_platforms_own_reader_in_a_persons_hands_lowers_n_nowhere(
+    scene: Scene, market_lake, monkeypatch, where: str, borrowed: bool
+) -> None:
+    if where in ("kernel", "prompt"):
+        named = {"kernel": "in_kernel", "prompt": "at_a_prompt"}[where]
+        monkeypatch.setattr(f"pipelines.workspace.{named}", lambda: True)
+    place = Workspace(
+        scene.folder,
+        lake_url=market_lake.fresh_url(),
+        snapshot=market_lake.snapshot,
+        run="looking" if where == "run" else None,
+        clock=ReplayClock(datetime(2026, 1, 5, tzinfo=UTC)),
+    )
+    with platform_checks() if borrowed else nullcontext():
+        reader = place.platform_reader()
+    assert reader.rows("us_equities").height
+    ledger = scene.open(day=6)
+    ledger.close_trial(ledger.open_trial(opened(20)), complete(20))
+    an_audit = borrowed and where == "program"
+    assert ledger.charge("honest").at_most == TRIED + 1 + (not an_audit)
 
 
 def test_the_gates_see_the_columns_of_every_name_and_judge_the_asked_one(scene: Scene) -> None:
