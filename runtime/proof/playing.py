@@ -100,15 +100,18 @@ class Answers:
     def killed(self) -> dict[str, str]:
         """Return what the kill switch said when it was read that often."""
         self._killed += 1
+        scenes.fail_again(self.scene.failed, scenes.kill_question(self._killed))
         return _nth(self.scene.killed, self._killed, "the kill switch")
 
     def approved(self) -> str | None:
         """Return what the registry said when it was asked that often."""
         self._approved += 1
+        scenes.fail_again(self.scene.failed, scenes.approved_question(self._approved))
         return _nth(self.scene.approved, self._approved, "the registry")
 
     def market(self, at: datetime) -> Mapping[str, Published]:
         """Return what was published."""
+        scenes.fail_again(self.scene.failed, scenes.MARKET_QUESTION)
         return self.scene.market or {}
 
 
@@ -170,6 +173,7 @@ def played(
         return policy
 
     kind = _PaperVenue if scene.simulated else _Venue
+    told = scene.market is not None or scenes.MARKET_QUESTION in scene.failed
     return Desk(
         bundle=bundle,
         reader=answers,
@@ -181,7 +185,7 @@ def played(
         clock=ReplayClock(record.decided_at),
         kill=cast(KillSwitch, _Kill(answers)),
         approved=answers.approved,
-        market=None if scene.market is None else answers.market,
+        market=answers.market if told else None,
         freshness=scene.freshness,
         caller=scene.caller,
         limits=limits,

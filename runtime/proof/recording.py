@@ -154,14 +154,24 @@ class Recorder:
         return policy
 
     def _approved(self) -> str | None:
-        answer = self._real.approved()
-        self._heard.approved.append(answer)
+        heard = self._heard
+        heard.approved.append(None)
+        try:
+            answer = heard.approved[-1] = self._real.approved()
+        except PlatformError as error:
+            question = scenes.approved_question(len(heard.approved))
+            heard.failed[question] = scenes.failure(error)
+            raise
         return answer
 
     def _market(self, at: datetime) -> Mapping[str, Published]:
         ask = self._real.market
-        self._heard.market = {} if ask is None else ask(at)
-        return self._heard.market
+        try:
+            market = self._heard.market = {} if ask is None else ask(at)
+        except PlatformError as error:
+            self._heard.failed[scenes.MARKET_QUESTION] = scenes.failure(error)
+            raise
+        return market
 
 
 class _Reader:
@@ -228,8 +238,13 @@ class _Kill:
         self._recorder, self._real = recorder, real
 
     def engaged(self) -> dict[str, str]:
-        found = dict(self._real.engaged())
-        self._recorder.heard.killed.append(found)
+        heard = self._recorder.heard
+        heard.killed.append({})
+        try:
+            found = heard.killed[-1] = dict(self._real.engaged())
+        except PlatformError as error:
+            heard.failed[scenes.kill_question(len(heard.killed))] = scenes.failure(error)
+            raise
         return found
 
 

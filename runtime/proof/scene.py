@@ -51,8 +51,10 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bars: tuple[SeenBars, ...]
     roles: tuple[str, ...] = ()  # of the members, as they stood at the desk
     urgent: tuple[str, ...] = ()  # roles that decide whatever their schedule
-    killed: tuple[dict[str, str], ...] = ()  # scope -> reason, each time the switch was read
-    approved: tuple[str | None, ...] = ()  # each time the registry was asked
+    killed: tuple[
+        dict[str, str], ...
+    ] = ()  # scope -> reason, each time the switch was read; {} where it failed
+    approved: tuple[str | None, ...] = ()  # each time the registry was asked; None where it failed
     breaks: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()  # symbols, in alphabetical order
     market: dict[str, Published] | None = None  # of the bars' symbols; None = told from the bars
@@ -138,4 +140,15 @@ def quote_question(venue: str, symbol: str) -> str:
     return f"quote {venue} {symbol}"
 
 
+def kill_question(number: int) -> str:
+    """Return how a reading of the kill switch that failed is called, counted from 1."""
+    return f"kill {number}"
+
+
+def approved_question(number: int) -> str:
+    """Return how a question to the registry that failed is called, counted from 1."""
+    return f"approved {number}"
+
+
 POLICY_QUESTION = "policy"
+MARKET_QUESTION = "market"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 import msgspec
@@ -16,10 +17,12 @@ from hypothesis import strategies as st
 import runtime.tick
 from runtime.bundles.inference import DecisionSession
 from runtime.database import open_database, reading, transaction
+from runtime.errors import DatabaseUnavailable
 from runtime.journal.blobs import compress, decode_arrays, encode_arrays, restore
 from runtime.journal.queries import JournalQueries
 from runtime.journal.redecide import Redecided, redecide
 from runtime.journal.store import Journal
+from runtime.market.states import Published
 from tests.fakes.graphs import tilt_graph
 from tests.fakes.market import Bench, open_bench
 from tests.runtime.journal.eventful import RESTING, SESSIONS, open_eventful, trade
@@ -223,6 +226,55 @@ def test_what_was_read_for_a_refusal_is_proved_too(bench, copied):
     assert np.isnan(arrays["0"]).any()
     _store(copied, name, encode_arrays({key: np.ones_like(arrays[key]) for key in arrays}))
     assert _told(again(bench, copied)) == [(victim.decision_id, "scene")]
+
+
+class Down:
+    """Answers of a desk, one of which cannot be had on each of three days."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.real = bench, bench.desk
+        self.days = dict(zip(("approved", "market", "kill"), DAYS[6:9], strict=True))
+        self.deciding = set[date]()
+
+    def check(self, what: str) -> None:
+        if self.days.get(what) == self.bench.desk.clock.now().date():
+            del self.days[what]
+            raise DatabaseUnavailable(f"{what} cannot be had")
+
+    def approved(self) -> str | None:
+        self.check("approved")
+        self.deciding.add(self.bench.desk.clock.now().date())
+        return self.real.approved()
+
+    def market(self, at: datetime) -> Mapping[str, Published]:
+        self.check("market")
+        return self.real.market(at)
+
+    def engaged(self) -> dict[str, str]:
+        today = self.bench.desk.clock.now().date()
+        if today in self.deciding:  # before that it is read for the orders that stand
+            self.check("kill")
+        return self.real.kill.engaged()
+
+
+def test_an_answer_that_could_not_be_had_is_proved_as_the_refusal_it_became(tmp_path):
+    bench = open_eventful(tmp_path)
+    down = Down(bench)
+    bench.changed(approved=down.approved, market=down.market, kill=down)
+    trade(bench, sessions=SESSIONS[:10])
+    assert down.days == {}
+    refused = {
+        one.record.tick: one.record.notes
+        for one in bench.desk.journal.decisions(limit=100)
+        if any("cannot be had" in note for note in one.record.notes)
+    }
+    assert refused == {
+        day.isoformat(): (f"refused: {what} cannot be had",)
+        for what, day in zip(("approved", "market", "kill"), DAYS[6:9], strict=True)
+    }
+    found = again(bench)
+    assert (found.whole, found.differences) == (10, ())
+    bench.close()
 
 
 def test_a_forged_entry_is_named_by_decision_field_was_and_is(bench, copied):
