@@ -138,6 +138,17 @@ def test_an_honest_strategy_passes_and_leaves_no_trial(workspace, tmp_path):
     assert workspace.ledger().head().seq == 0
 
 
+@pytest.mark.parametrize("in_a_kernel", [False, True])
+def test_what_an_audit_reads_is_charged_where_a_person_looks_on_and_else_to_nobody(
+    workspace, tmp_path, monkeypatch, in_a_kernel
+):
+    monkeypatch.setattr("pipelines.workspace.in_kernel", lambda: in_a_kernel)
+    taken = len(workspace.ledger().reads.leases())
+    audit_notebook(strategy_notebook(tmp_path, STRATEGY), workspace, samples=2)
+    leases = [lease for _, lease in workspace.ledger().reads.leases()[taken:]]
+    assert {(lease.study, lease.platform) for lease in leases} == {("tiny", not in_a_kernel)}
+
+
 @pytest.mark.parametrize("name", LEAKING)
 def test_a_leaking_feature_cell_is_named(workspace, tmp_path, name):
     notebook = feature_notebook(tmp_path, LEAKING[name])
