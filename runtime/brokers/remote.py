@@ -5,7 +5,6 @@ never taken for that of a later question. A question that changes nothing, or th
 is asked again over a new connection if an old one turns out to be broken; an order never is.
 """
 
-import hmac
 import secrets
 import socket
 import threading
@@ -236,7 +235,7 @@ def open_connection(
         wire.send(over, wire.Hello(account=account, venue=venue, nonce=nonce, proof=proof))
         answer: wire.Answer = wire.read(wire.receive(over), wire.Answer)
         welcome = _said(answer, _WELCOME)
-        if not hmac.compare_digest(welcome.proof, wire.proof(token, "venue", *parts)):
+        if not wire.proved(welcome.proof, token, "venue", *parts):
             raise VenueRefused(f"whoever listens at {address} does not know the token")
     except BaseException:
         over.close()

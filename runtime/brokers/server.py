@@ -5,7 +5,7 @@ its file. A call that is answered is on disk; whoever hears no answer asks by th
 """
 
 import fcntl
-import hmac
+import ipaddress
 import logging
 import os
 import re
@@ -13,8 +13,9 @@ import secrets
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ import msgspec
 
 from featurestore.errors import PlatformError
 from runtime.brokers import wire
+from runtime.brokers.guests import CONNECTIONS, Guest, Guests
 from runtime.brokers.paper import PaperVenue
 from runtime.brokers.terms import VenueTerms
 from runtime.chain import Head, HeadAnchor
@@ -38,8 +40,7 @@ from runtime.errors import (
 from runtime.execution.fills import MarketState
 from runtime.journal.actions import Dividend, Split
 
-HANDSHAKE = 5.0  # seconds in which a caller has to say who it is
-CONNECTIONS = 64  # at most, at once
+HANDSHAKE = 5.0  # seconds in all in which a caller has to say who it is
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 log = logging.getLogger(__name__)
 
@@ -96,11 +97,24 @@ class Session:
     """One caller's connection to one venue of one account."""
 
     floor: Floor
-    account: str
     venue: PaperVenue
+    guest: Guest
+    guests: Guests
 
     def answer(self, question: wire.Question) -> Any:
-        """Return what is asked for; a RuntimeFault says why not."""
+        """Return what is asked for; a RuntimeFault says why not.
+
+        Raises:
+            VenueProtocol: the same caller has logged on over a later connection; nothing was done.
+        """
+        with self.guest.turn:
+            self.guest.check()
+            said = self._answer(question)
+        if isinstance(question, wire.LogOn):
+            self.guests.logged_on(self.guest, question.epoch)
+        return said
+
+    def _answer(self, question: wire.Question) -> Any:
         venue = self.venue
         match question:
             case wire.LogOn(epoch=epoch):
@@ -149,7 +163,7 @@ class Session:
 
     def _remember(self) -> None:
         """Write the chain's head where the record's own file does not reach."""
-        self.floor.anchor(self.account, self.venue.name).record(self.venue.head())
+        self.floor.anchor(self.guest.account, self.venue.name).record(self.venue.head())
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -172,18 +186,25 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def _handshake(self, caller: socket.socket) -> Session | None:
         """Return who asks for what, None if it is only told what there is, or is refused."""
+        deadline = time.monotonic() + HANDSHAKE
         caller.settimeout(HANDSHAKE)
         nonce = secrets.token_hex(16)
         wire.send(caller, wire.Greeting(protocol=wire.PROTOCOL, nonce=nonce))
-        hello: wire.Hello = wire.read(wire.receive(caller, wire.STRANGER), wire.Hello)
+        hello: wire.Hello = wire.read(
+            wire.receive(caller, wire.STRANGER, deadline=deadline), wire.Hello
+        )
         floor, token = self.server.floor, self.server.token
         parts = (nonce, hello.nonce, hello.account, hello.venue)
         session = None
         try:
-            if not hmac.compare_digest(hello.proof, wire.proof(token, "client", *parts)):
+            if not wire.proved(hello.proof, token, "client", *parts):
                 raise VenueRefused("the token is another one here")
+            guests = self.server.guests
+            guest = guests.proved(caller, hello.account, hello.venue)
             if hello.venue:
-                session = Session(floor, hello.account, floor.open(hello.account, hello.venue))
+                session = Session(floor, floor.open(hello.account, hello.venue), guest, guests)
+        except VenueProtocol:
+            raise
         except RuntimeFault as error:
             log.warning("a caller is refused: %s", error)
             wire.send(caller, _refusal(0, error))
@@ -215,6 +236,16 @@ def _refusal(number: int, error: RuntimeFault) -> wire.Answer:
     return wire.Answer(number=number, fault=type(error).__name__, words=str(error))
 
 
+def _of_this_host(address: wire.Address) -> bool:
+    """Return whether nobody but this host reaches an address; a name may lead anywhere."""
+    if address.path is not None or address.host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        return False
+
+
 class _Listening(socketserver.ThreadingMixIn, socketserver.TCPServer):
     """Listens at a port, or at a socket in a file."""
 
@@ -225,28 +256,31 @@ class _Listening(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, address: wire.Address, floor: Floor, token: str) -> None:
         self.floor, self.token = floor, token
-        self.callers: set[socket.socket] = set()
+        self.guests = Guests()
         if address.path is not None:
             self.address_family = socket.AF_UNIX
             super().__init__(str(address.path), _Handler)  # type: ignore[arg-type]
-            address.path.chmod(0o600)
         else:
             self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
             super().__init__((address.host, address.port), _Handler)
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Refuse more connections than there may be."""
-        return len(self.callers) < CONNECTIONS
+    def server_bind(self) -> None:
+        """Bind; a socket in a file is its owner's alone from its first moment."""
+        before = os.umask(0o177)
+        try:
+            super().server_bind()
+        finally:
+            os.umask(before)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Keep the connection, to be able to end it."""
-        self.callers.add(request)
+        self.guests.arrived(request)
         request.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         """Forget a connection that has ended."""
-        self.callers.discard(request)
+        self.guests.left(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -261,6 +295,7 @@ class VenueServer:
     floor: Floor
     address: wire.Address
     token: str = field(repr=False)
+    exposed: bool = False  # whether other hosts may reach it, though nothing is encrypted
     _lock: int = -1
     _listening: _Listening | None = None
 
@@ -270,10 +305,17 @@ class VenueServer:
         Raises:
             JournalBroken: a record does not hold.
             DatabaseUnavailable: another process serves this folder.
-            VenueRefused: the address cannot be listened on, or there is no token.
+            VenueRefused: the address cannot be listened on, or not without `exposed`, or there is
+                no token.
         """
         if not self.token:
             raise VenueRefused("a venue needs a token; set SLUICE_VENUE_TOKEN")
+        if not (self.exposed or _of_this_host(self.address)):
+            raise VenueRefused(
+                f"other hosts can reach {self.address}, and what is sent there is not encrypted; "
+                "listen at 127.0.0.1 or a unix:// socket, or say --exposed where a tunnel or the "
+                "network itself keeps others out"
+            )
         self.floor.folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self.floor.folder / "venue.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -312,8 +354,6 @@ class VenueServer:
         if self._listening is not None:
             self._listening.shutdown()
             self._listening.server_close()
-            for caller in tuple(self._listening.callers):
-                with suppress(OSError):
-                    caller.shutdown(socket.SHUT_RDWR)
+            self._listening.guests.end_all()
             self._listening = None
             os.close(self._lock)

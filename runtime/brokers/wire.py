@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -213,6 +214,11 @@ def proof(token: str, who: str, *parts: str) -> str:
     return hmac.new(token.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
+def proved(said: str, token: str, who: str, *parts: str) -> bool:
+    """Return whether somebody said what only a holder of the token can say."""
+    return hmac.compare_digest(said.encode(), proof(token, who, *parts).encode())
+
+
 def send(to: socket.socket, message: Any) -> None:
     """Send one message; OSError if that fails, VenueProtocol if it is too large."""
     data = msgspec.json.encode(message)
@@ -221,17 +227,32 @@ def send(to: socket.socket, message: Any) -> None:
     to.sendall(_LENGTH.pack(len(data)) + data)
 
 
-def receive(of: socket.socket, largest: int = LARGEST) -> bytes:
-    """Return the next message; OSError if nobody is there, VenueProtocol if it is too large."""
-    (length,) = _LENGTH.unpack(_exactly(of, _LENGTH.size))
+def receive(of: socket.socket, largest: int = LARGEST, *, deadline: float | None = None) -> bytes:
+    """Return the next message.
+
+    Args:
+        of: whose; its own timeout is for each piece of the message.
+        largest: bytes.
+        deadline: by `time.monotonic`, when the whole has to be here; None = no matter.
+
+    Raises:
+        OSError: nobody is there, or not in time.
+        VenueProtocol: the message is too large.
+    """
+    (length,) = _LENGTH.unpack(_exactly(of, _LENGTH.size, deadline))
     if length > largest:
         raise VenueProtocol(f"a message of {length} bytes is larger than {largest}")
-    return _exactly(of, length)
+    return _exactly(of, length, deadline)
 
 
-def _exactly(of: socket.socket, length: int) -> bytes:
+def _exactly(of: socket.socket, length: int, deadline: float | None) -> bytes:
     parts = bytearray()
     while len(parts) < length:
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0.0:
+                raise TimeoutError("a message was not whole in time")
+            of.settimeout(left)
         more = of.recv(min(length - len(parts), 1 << 20))
         if not more:
             raise ConnectionResetError("the other side closed the connection")
@@ -243,5 +264,5 @@ def read(data: bytes | msgspec.Raw, type_: Any) -> Any:
     """Return a message as what it must be; VenueProtocol if it is not."""
     try:
         return msgspec.json.decode(data, type=type_)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise VenueProtocol(f"what was received is not of protocol {PROTOCOL}: {error}") from error

@@ -28,6 +28,10 @@ def serve(
             metavar="VIEW.FIELD", help="Closes to hold bars against; the champion's if not given."
         ),
     ] = "",
+    exposed: Annotated[
+        bool,
+        typer.Option("--exposed", help="Listen where other hosts can reach it, unencrypted."),
+    ] = False,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
@@ -35,13 +39,15 @@ def serve(
 
     They fill by the file of venues, out of their own view of the lake, into records of their own.
     Who trades needs SLUICE_VENUE_URL and the same SLUICE_VENUE_TOKEN. What is sent is not
-    encrypted: listen on this host alone, or inside a tunnel.
+    encrypted: an address that other hosts can reach needs --exposed, and a tunnel before it.
     """
     output = Output(as_json=json)
     with reported(output):
         from service.operator.venues import serve_venues
 
-        status = serve_venues(workspace_settings(workspace), output, listen=listen, price=price)
+        status = serve_venues(
+            workspace_settings(workspace), output, listen=listen, price=price, exposed=exposed
+        )
     finish(status)
 
 

@@ -73,14 +73,16 @@ class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...]
 
 
-def serve_venues(settings: Settings, output: Output, *, listen: str, price: str) -> int:
+def serve_venues(
+    settings: Settings, output: Output, *, listen: str, price: str, exposed: bool
+) -> int:
     """Serve the workspace's venues until SIGINT or SIGTERM; returns the exit status."""
     url = listen or settings.venue_url
     if not url:
         raise QueryInvalid("no address to listen on", _URL + ", or give --listen")
     configure(settings.logs)
     floor = open_floor(settings, price)
-    server = VenueServer(floor, address_of(url), settings.venue_token)
+    server = VenueServer(floor, address_of(url), settings.venue_token, exposed)
     server.start()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
