@@ -10,8 +10,9 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from pipelines.gates.policy import default_policy
 from pipelines.judge import Judged, judge_study
 from pipelines.promote import PromotedBundle
 from pipelines.runs.notebooks import RunProgress, RunRecord, run_notebook
+from pipelines.runs.warm import WarmKernels
 from pipelines.sweeps.sweep import SweepProgress, sweep
 from pipelines.workspace import Workspace
 from runtime.chain import ChainedLog
@@ -43,6 +45,7 @@ from service.research.demo_tables import (
     show_studies,
     study_figures,
 )
+from service.research.kernels import kernels
 from service.research.promotion import promote_candidate
 from service.research.steps import Step, Steps
 from service.settings import Settings, read_settings
@@ -75,10 +78,16 @@ def run_demo(settings: Settings, *, console: Console, json_path: Path | None) ->
     workspace = _fresh_workspace(settings, console)
     steps = Steps(console, time.perf_counter)
     _ingest(notebooks, workspace, steps)
-    _run_notebooks(notebooks, workspace, steps)
-    names = _sweep(notebooks, workspace, steps)
-    judged = _judge(names, workspace, steps)
-    promoted = _promote(judged, settings, workspace, steps)
+    with ExitStack() as stack:
+        warm = _run_notebooks(
+            notebooks,
+            workspace,
+            steps,
+            kernel_parent=lambda: stack.enter_context(kernels(console, wanted=True)),
+        )
+        names = _sweep(notebooks, workspace, steps)
+        judged = _judge(names, workspace, steps)
+        promoted = _promote(judged, settings, workspace, steps, warm)
     replay, head = _replay(promoted, settings, steps)
     figures = DemoFigures(
         studies=[study_figures(one, promoted.get(name)) for name, one in judged.items()],
@@ -169,8 +178,16 @@ def _ingest(notebooks: Sequence[Path], workspace: Workspace, steps: Steps) -> No
         )
 
 
-def _run_notebooks(notebooks: Sequence[Path], workspace: Workspace, steps: Steps) -> None:
+def _run_notebooks(
+    notebooks: Sequence[Path],
+    workspace: Workspace,
+    steps: Steps,
+    *,
+    kernel_parent: Callable[[], WarmKernels | None],
+) -> WarmKernels | None:
+    """Run the study notebooks; return what their kernels were forked from."""
     with steps.step("notebooks", "Two studies asked in notebooks") as step:
+        warm = kernel_parent()
         cells: dict[str, tuple[int, int]] = {}
 
         def show(notebook: Path, progress: RunProgress) -> None:
@@ -188,6 +205,7 @@ def _run_notebooks(notebooks: Sequence[Path], workspace: Workspace, steps: Steps
                 workspace,
                 clock=WallClock(),
                 on_progress=lambda progress: show(notebook, progress),
+                warm=warm,
             )
 
         with ThreadPoolExecutor(len(notebooks)) as pool:
@@ -199,6 +217,7 @@ def _run_notebooks(notebooks: Sequence[Path], workspace: Workspace, steps: Steps
                     f"see {record.log}"
                 )
         step.found = f"{len(records)} executed, each submitted its own trial"
+    return warm
 
 
 def _sweep(notebooks: Sequence[Path], workspace: Workspace, steps: Steps) -> list[str]:
@@ -233,7 +252,11 @@ def _judge(names: Sequence[str], workspace: Workspace, steps: Steps) -> dict[str
 
 
 def _promote(
-    judged: Mapping[str, Judged], settings: Settings, workspace: Workspace, steps: Steps
+    judged: Mapping[str, Judged],
+    settings: Settings,
+    workspace: Workspace,
+    steps: Steps,
+    warm: WarmKernels | None,
 ) -> dict[str, PromotedBundle]:
     """Promote what passed; the clearest result comes last and so takes the champion's seat."""
     passed = [one for one in judged.values() if one.verdict.stage != "refused"]
@@ -246,7 +269,9 @@ def _promote(
             def show(progress: RunProgress, step: Step = step) -> None:
                 step.at(progress.cell, progress.cells, "notebook as promoted")
 
-            promoted[name] = promote_candidate(settings, workspace, name, by=BY, progress=show)
+            promoted[name] = promote_candidate(
+                settings, workspace, name, by=BY, progress=show, warm=warm
+            )
             bundle = promoted[name].bundle
             step.found = f"{name} is bundle {bundle.hash[:12]}, signed for {bundle.stage}"
     return promoted

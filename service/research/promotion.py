@@ -10,6 +10,7 @@ from pipelines.errors import PromotionRefused
 from pipelines.gates.policy import default_policy
 from pipelines.promote import Origin, PromotedBundle, promote
 from pipelines.runs.notebooks import RunProgress, run_notebook
+from pipelines.runs.warm import WarmKernels
 from pipelines.workspace import Workspace
 from runtime.bundles.signing import Signer, create_key, load_signer
 from runtime.clock import WallClock
@@ -29,8 +30,11 @@ def promote_candidate(
     *,
     by: str,
     progress: Callable[[RunProgress], None] = lambda _: None,
+    warm: WarmKernels | None = None,
 ) -> PromotedBundle:
     """Promote a study's candidate with this workspace's key, registry and bundles.
+
+    `warm` forks the notebook's kernel; without it the kernel starts cold.
 
     Raises:
         PromotionRefused: the gates say no, or the notebook fails with the candidate's parameters.
@@ -43,6 +47,7 @@ def promote_candidate(
             workspace,
             clock=WallClock(),
             on_progress=progress,
+            warm=warm,
         )
         if not record.complete or record.executed is None:
             raise PromotionRefused(

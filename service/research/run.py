@@ -1,13 +1,10 @@
 """`sluice run`: one notebook, typed parameters, a named cause if it fails."""
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.definition import load_definition
-from pipelines.errors import WarmRefused
 from pipelines.runs.many import run_many
 from pipelines.runs.notebooks import (
     RunProgress,
@@ -16,10 +13,10 @@ from pipelines.runs.notebooks import (
     parameters_from_text,
 )
 from pipelines.runs.notebooks import run_notebook as execute
-from pipelines.runs.warm import WarmKernels
 from pipelines.workspace import open_workspace
 from runtime.clock import WallClock
 from service.console import OK, REFUSED, Output
+from service.research.kernels import kernels
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,7 +49,7 @@ def run_notebook(
         def show(step: RunProgress) -> None:
             progress.update(task, total=step.cells, completed=step.cell + 1)
 
-        with kernels(output, wanted=warm) as parent:
+        with kernels(output.console, wanted=warm) as parent:
             record = execute(
                 notebook,
                 values,
@@ -93,7 +90,7 @@ def run_every(
         TimeElapsedColumn(),
     )
     with (
-        kernels(output, wanted=warm) as parent,
+        kernels(output.console, wanted=warm) as parent,
         Progress(*columns, console=output.console, transient=True) as progress,
     ):
         task = progress.add_task(notebook.name, total=len(points))
@@ -116,21 +113,6 @@ def run_every(
 
     output.answer(records, show)
     return REFUSED if failed else OK
-
-
-@contextmanager
-def kernels(output: Output, *, wanted: bool) -> Iterator[WarmKernels | None]:
-    """Yield warm kernels if they are wanted and can be had, else None: kernels stay cold."""
-    if not wanted:
-        yield None
-        return
-    with ExitStack() as stack:
-        try:
-            parent = stack.enter_context(WarmKernels())
-        except WarmRefused as refused:
-            output.console.print(f"[yellow]{refused}[/yellow]")
-            parent = None
-        yield parent
 
 
 def _show(console: "Console", record: RunRecord) -> None:

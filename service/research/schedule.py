@@ -26,7 +26,7 @@ from pipelines.workspace import Workspace, open_workspace
 from runtime.clock import Clock
 from runtime.database import open_database
 from service.console import OK, REFUSED, Output
-from service.research.run import kernels
+from service.research.kernels import kernels
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def run_worker(
         ended.append(outcome)
         output.console.print(f"{due.schedule}  {outcome}  {reason}".rstrip(), markup=False)
 
-    with kernels(output, wanted=warm) as parent:
+    with kernels(output.console, wanted=warm) as parent:
 
         def execute(job: Job, schedule: str) -> Done:
             mine, _ = _open(settings)  # several run at once, and a workspace knows who reads
