@@ -79,7 +79,8 @@ def standing_of(
     """Return what the last test says in which a bundle and the champion shared the capital.
 
     It does not matter whether that test still runs, nor whether the bundle still has its seat.
-    What counts is the champion of now: against one that never shared with it nothing is shown.
+    What counts is the champion of now, or the last one where the seat is empty: against one that
+    never shared with it nothing is shown.
 
     Args:
         bundle: hash.
@@ -91,7 +92,7 @@ def standing_of(
         shared the capital under a test, or the bundle is the champion.
     """
     history, allocations = registry.history(), registry.allocations()
-    champion = registry.active()
+    champion = next((one for one in reversed(history) if one.role == CHAMPION), None)
     if champion is None or champion.bundle == bundle:
         return None
     for number in range(len(allocations), 0, -1):

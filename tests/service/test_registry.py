@@ -232,7 +232,7 @@ def test_an_arm_is_called_better_or_worse_once_the_evidence_suffices(sluice, set
         assert (found.low > 0) == (edge > 0)
 
 
-@pytest.mark.parametrize("then", ["running", "ended", "retired", "control"])
+@pytest.mark.parametrize("then", ["running", "ended", "retired", "emptied", "control"])
 def test_an_arm_becomes_champion_only_if_the_test_is_for_it_or_with_a_reason(
     sluice, settings, then
 ):
@@ -243,6 +243,9 @@ def test_an_arm_becomes_champion_only_if_the_test_is_for_it_or_with_a_reason(
         sluice("allocate", "champion=0.5", "arm.b=0.5", *facts(), "--control", "arm.b")
     if then in ("ended", "retired"):
         sluice("allocate", "champion=1", *facts())
+    if then == "emptied":
+        sluice("allocate", *facts())
+        sluice("retire", "--role", "champion", *facts())
     if then == "retired":
         sluice("retire", "--role", "arm.b", *facts())
     refused = sluice("promote", bundle[:10], *facts(), status=1)
