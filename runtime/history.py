@@ -14,10 +14,10 @@ from featurestore.calendars import Calendar
 from runtime.benchmark import EqualWeighted
 from runtime.bundles.contract import Manifest
 from runtime.domain import Side
-from runtime.errors import OrderInvalid
 from runtime.execution.entitlements import BEGINNING, Actions, Known
 from runtime.guardrails.protections import REMEMBERED as CLOSES
 from runtime.guardrails.protections import Close
+from runtime.journal.actions import Unclear
 from runtime.journal.records import DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
 from runtime.scheduling.schedule import is_due
@@ -83,10 +83,8 @@ class History:
             return ()
         before, session = self.calendar.session(self._marked[0]).open, self.calendar.session(day)
         since = dict.fromkeys(self.manifest.symbols, before)
-        try:
-            return self.actions(since, after=BEGINNING, until=session.open, at=session.close)
-        except OrderInvalid:
-            return ()  # what cannot be booked stops new risk already; the benchmark goes on
+        found = self.actions(since, after=BEGINNING, until=session.open, at=session.close)
+        return [one for one in found if not isinstance(one, Unclear)]  # stops new risk already
 
     def decided(self, record: DecisionRecord) -> None:
         """Remember what a decision sent, and forget the one that is too long ago."""

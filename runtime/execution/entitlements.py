@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from runtime.chain import instant
 from runtime.database import reading
 from runtime.errors import EntryConflict, OrderInvalid
-from runtime.journal.actions import Dividend, Split
+from runtime.journal.actions import Charge, Dividend, Split, Unclear
 from runtime.journal.adjustments import Adjustments
 from runtime.journal.store import Journal
 from runtime.ports import Broker
@@ -32,7 +32,7 @@ class Actions(Protocol):
 
     def __call__(
         self, since: Mapping[str, datetime], *, after: datetime, until: datetime, at: datetime
-    ) -> Known:
+    ) -> Sequence[Split | Dividend | Unclear]:
         """Return the actions of some symbols, in order of effect.
 
         Args:
@@ -61,17 +61,25 @@ class Entitlements:
     brokers: Sequence[Broker]
     actions: Actions | None  # None = prices carry their actions already, nothing is booked
     _booked: dict[Key, list[Split | Dividend]] = field(default_factory=dict)
+    _charged: dict[str, Charge] = field(default_factory=dict)  # by its id
     _since: dict[str, datetime] = field(default_factory=dict)  # symbol -> when it was first traded
     _told: datetime = BEGINNING  # what was known then has been booked
 
     def __post_init__(self) -> None:
         if self.actions is not None:
-            for one in self.journal.adjustments():
-                if isinstance(one, Split | Dividend):
-                    self._booked.setdefault(_key(one), []).append(one)
+            self._read()
             with reading(self.journal.engine) as connection:
                 rows = self.journal.sql.rows(connection, _TRADED, (self.journal.account,))
             self._since = {symbol: instant(int(first)) for symbol, first in rows}
+
+    def _read(self) -> None:
+        """Learn what is booked, by hand or in another process too."""
+        self._booked, self._charged = {}, {}
+        for one in self.journal.adjustments():
+            if isinstance(one, Split | Dividend):
+                self._booked.setdefault(_key(one), []).append(one)
+            elif isinstance(one, Charge):
+                self._charged[one.action_id] = one
 
     def _seen(self, symbol: str, at: datetime) -> None:
         self._since[symbol] = min(at, self._since.get(symbol, at))
@@ -99,35 +107,62 @@ class Entitlements:
         for symbol in self.journal.book().positions():
             self._seen(symbol, before)
         interest = dict.fromkeys(symbols, before) | self._since
-        try:
-            known = self.actions(interest, after=self._told, until=opened, at=at)
-        except OrderInvalid as error:
-            return (f"corporate actions: {error}",)
+        found = self.actions(interest, after=self._told, until=opened, at=at)
+        known = [one for one in found if not isinstance(one, Unclear)]
         for broker in self.brokers:
             if known and isinstance(broker, TakesActions):
                 _tell(broker, known)
-        wrong = tuple(filter(None, [self._book(one) for one in known if one.symbol in self._since]))
+        said = [self._doubt(one) for one in found if isinstance(one, Unclear)]
+        said += [self._book(one) for one in known if one.symbol in self._since]
+        wrong = tuple(filter(None, said))
         if not wrong:
             self._told = min(at, opened)  # what takes effect after the opening was not asked for
         return wrong
 
-    def _book(self, action: Split | Dividend) -> str:
-        """Book an action unless it is booked, by us or by hand; return why it cannot be, or ""."""
-        standing = self._booked.setdefault(_key(action), [])
-        name = action.action_id
+    def _doubt(self, one: Unclear) -> str:
+        """Return why an action cannot be booked, "" once somebody booked its like of that day."""
+        self._read()
+        if self._booked.get((one.kind, one.symbol, one.effective.date())):
+            return ""
+        return f"corporate action {one.words}; book by hand what it was"
+
+    def _stands(self, action: Split | Dividend) -> bool:
+        """Return whether just this is booked: as one, in parts, or with a charge for the rest."""
+        standing = self._booked.get(_key(action), [])
         if any(_terms(one) == _terms(action) for one in standing) or (
             standing and _together(standing) == _together([action])
         ):
+            return True
+        if isinstance(action, Split):
+            return False
+        back = self._charged.get(_back(action))
+        return back is not None and (back.symbol, back.effective.date()) == _key(action)[1:]
+
+    def _book(self, action: Split | Dividend) -> str:
+        """Book an action unless it is booked, by us or by hand; return why it cannot be, or ""."""
+        name = action.action_id
+        if self._stands(action):
             return ""
+        if self._booked.get(_key(action)):
+            self._read()
+            if self._stands(action):
+                return ""
+        standing = self._booked.setdefault(_key(action), [])
         if isinstance(action, Split) and standing:
             return (
                 f"{name} is {action.new}:{action.old} now, but a split of that day is booked as "
                 f"{standing[0].action_id}; enter the difference as an action of its own"
             )
         if isinstance(action, Dividend) and any(one.action_id == name for one in standing):
+            now = f"{name} is {action.per_unit} a unit now"
+            if _together(standing) > _together([action]):
+                return (
+                    f"{now} and was booked as more; book what was too much in all as a charge of "
+                    f"{action.symbol} on {action.effective.date()}, under the id {_back(action)}"
+                )
             return (
-                f"{name} is {action.per_unit} a unit now and was booked as another amount; enter "
-                "the difference as an action of its own"
+                f"{now} and was booked as another amount; enter the difference as an action of its "
+                "own"
             )
         try:
             Adjustments(self.journal).record_action(action)
@@ -148,6 +183,11 @@ def _tell(venue: TakesActions, known: Known) -> None:
         for one in known:
             with suppress(OrderInvalid, EntryConflict):
                 venue.on_actions([one])
+
+
+def _back(revised: Dividend) -> str:
+    """Return under which id a charge takes back what a dividend paid before it was revised."""
+    return f"{revised.action_id}/revised/{revised.per_unit}"
 
 
 def _key(action: Split | Dividend) -> Key:

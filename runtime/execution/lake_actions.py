@@ -7,7 +7,7 @@ import numpy as np
 
 from featurestore.series import OwnTimes
 from runtime.chain import micros
-from runtime.journal.actions import Dividend, Split
+from runtime.journal.actions import Dividend, Split, Unclear
 from runtime.journal.announced import announced
 
 
@@ -26,8 +26,8 @@ class LakeActions:
 
     def __call__(
         self, since: Mapping[str, datetime], *, after: datetime, until: datetime, at: datetime
-    ) -> list[Split | Dividend]:
-        """Return what took effect, in order; OrderInvalid for a split that is no small ratio."""
+    ) -> list[Split | Dividend | Unclear]:
+        """Return what took effect, in order."""
         news = np.maximum(self._events, self._learned) > micros(after)
         inside = (self._events <= micros(until)) & (self._learned <= micros(at)) & news
         names = since.keys() & set(self._names[inside].tolist())

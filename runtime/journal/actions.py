@@ -69,6 +69,17 @@ class Charge:
         _zoned(self.effective, self.action_id)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclear:
+    """A split or dividend that was announced and cannot be booked as it was."""
+
+    kind: type[Split] | type[Dividend]  # what it would have been
+    action_id: str
+    symbol: str
+    effective: datetime  # UTC
+    words: str  # why not
+
+
 Action: TypeAlias = Split | Dividend | Charge
 Event: TypeAlias = Fill | Split | Dividend
 

@@ -1,6 +1,7 @@
 """Splits and dividends as the lake knows them, made ready for the books."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -8,7 +9,7 @@ from fractions import Fraction
 from featurestore.series import OwnTimes
 from featurestore.times import instant
 from runtime.errors import OrderInvalid
-from runtime.journal.actions import Dividend, Split
+from runtime.journal.actions import Dividend, Split, Unclear
 
 _LARGEST = 1000  # of the two numbers of a split
 _MICRO = Decimal("0.000001")
@@ -17,11 +18,12 @@ _NEAR = 1e-9
 
 def announced(
     table: OwnTimes, symbols: Iterable[str], *, at: int, first: datetime, last: datetime
-) -> list[Split | Dividend]:
+) -> list[Split | Dividend | Unclear]:
     """Return the actions of some symbols that took effect in a time, as known at `at`.
 
     An action that was called off by then is not among them. Of one instant, the dividend comes
-    before the split: it is paid on the units held at the close before.
+    before the split: it is paid on the units held at the close before. What cannot be booked, such
+    as a split that is no ratio of small whole numbers, is `Unclear` and keeps no other one out.
 
     Args:
         table: observations of a view that `featurestore.actions.actions_view` declares.
@@ -29,11 +31,8 @@ def announced(
         at: microseconds since 1970; what became known later does not exist yet.
         first: earliest effective time, UTC.
         last: latest one, inclusive.
-
-    Raises:
-        OrderInvalid: a split is no ratio of small whole numbers.
     """
-    found: list[Split | Dividend] = []
+    found: list[Split | Dividend | Unclear] = []
     for symbol in sorted({*symbols} & {*table.rows}):
         series = table.series[table.rows[symbol]]
         for row in series.visible(at).tolist():
@@ -43,31 +42,44 @@ def announced(
             name = f"{table.view}/{symbol}/{effective.isoformat()}"
             dividend, ratio = series.values["dividend"][row], series.values["split"][row]
             if dividend > 0.0:
-                paid = Decimal(repr(float(dividend))).quantize(_MICRO)
                 found.append(
-                    Dividend(
-                        action_id=f"{name}/dividend",
-                        symbol=symbol,
-                        effective=effective,
-                        per_unit=paid,
-                    )
+                    _made(_dividend, float(dividend), f"{name}/dividend", symbol, effective)
                 )
             if ratio != 1.0:
-                new, old = _ratio(float(ratio), name)
-                found.append(
-                    Split(
-                        action_id=f"{name}/split",
-                        symbol=symbol,
-                        effective=effective,
-                        new=new,
-                        old=old,
-                    )
-                )
+                found.append(_made(_split, float(ratio), f"{name}/split", symbol, effective))
     return sorted(found, key=lambda one: one.effective)
 
 
-def _ratio(value: float, name: str) -> tuple[int, int]:
+def _made(
+    make: Callable[[float, str, str, datetime], Split | Dividend],
+    value: float,
+    name: str,
+    symbol: str,
+    effective: datetime,
+) -> Split | Dividend | Unclear:
+    try:
+        if not math.isfinite(value):
+            raise OrderInvalid(f"{value} is no number")
+        return make(value, name, symbol, effective)
+    except OrderInvalid as error:
+        return Unclear(
+            kind=Split if make is _split else Dividend,
+            action_id=name,
+            symbol=symbol,
+            effective=effective,
+            words=f"{name}: {error}",
+        )
+
+
+def _dividend(value: float, name: str, symbol: str, effective: datetime) -> Dividend:
+    paid = Decimal(repr(value)).quantize(_MICRO)
+    return Dividend(action_id=name, symbol=symbol, effective=effective, per_unit=paid)
+
+
+def _split(value: float, name: str, symbol: str, effective: datetime) -> Split:
     near = Fraction(value).limit_denominator(_LARGEST)
     if near.numerator < 1 or abs(float(near) / value - 1.0) > _NEAR:
-        raise OrderInvalid(f"{name}: {value} is no ratio of whole numbers up to {_LARGEST}")
-    return near.numerator, near.denominator
+        raise OrderInvalid(f"{value} is no ratio of whole numbers up to {_LARGEST}")
+    return Split(
+        action_id=name, symbol=symbol, effective=effective, new=near.numerator, old=near.denominator
+    )

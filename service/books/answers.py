@@ -63,6 +63,7 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
 
     account: str
     booked: tuple[str, ...]  # ids; those booked before are not repeated
+    unclear: tuple[str, ...]  # in words, what cannot be booked as it was announced
     cash: Decimal  # USD
     journal_head: str
 
@@ -188,6 +189,8 @@ def show_announced(console: "Console", answer: Announced) -> None:
     """Print what was booked."""
     for name in answer.booked:
         console.print(name, markup=False)
+    for words in answer.unclear:
+        console.print(f"not booked: {words}; book by hand what it was", markup=False)
     console.print(f"{len(answer.booked)} booked for {answer.account}", markup=False)
 
 

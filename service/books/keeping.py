@@ -11,7 +11,7 @@ from typing import NamedTuple
 from featurestore.calendars import load_calendar
 from runtime.clock import WallClock
 from runtime.domain import Fill
-from runtime.journal.actions import Action, Charge, ChargeKind, Correction, Dividend, Split
+from runtime.journal.actions import Action, Charge, ChargeKind, Correction, Dividend, Split, Unclear
 from runtime.journal.adjustments import Adjustments
 from runtime.journal.attribution import PARTS
 from runtime.journal.breaks import Breaks
@@ -120,8 +120,12 @@ def book_action(settings: Settings, output: Output, account: str, action: Action
     _show_booked(output, journal, action.action_id, action.symbol, fresh=fresh)
 
 
-def book_announced(settings: Settings, output: Output, account: str, view: str, days: Days) -> None:
-    """Book the splits and dividends of a view of the lake that took effect between two days."""
+def book_announced(settings: Settings, output: Output, account: str, view: str, days: Days) -> int:
+    """Book the splits and dividends of a view of the lake that took effect between two days.
+
+    Returns:
+        The exit status: 1 if one cannot be booked as it was announced; the others are.
+    """
     from featurestore.lake import Lake
     from featurestore.series import OwnTimes
     from featurestore.store import FeatureStore
@@ -135,7 +139,7 @@ def book_announced(settings: Settings, output: Output, account: str, view: str, 
     fields = {field.name for field in store.view(view).fields}
     if not isinstance(table, OwnTimes) or {"split", "dividend"} - fields:
         raise QueryInvalid(f"{view} is no view of actions", "sluice features list shows the views")
-    books, done = Adjustments(journal), []
+    books, done, unclear = Adjustments(journal), [], []
     for event in announced(
         table,
         {record.fill.symbol for record in journal.fills()},
@@ -143,15 +147,19 @@ def book_announced(settings: Settings, output: Output, account: str, view: str, 
         first=datetime.combine(days[0] or date.min, midnight(), UTC),
         last=min(now, datetime.combine(days[1] or date.max, midnight.max, UTC)),
     ):
-        if books.record_action(event):
+        if isinstance(event, Unclear):
+            unclear.append(event.words)
+        elif books.record_action(event):
             done.append(event.action_id)
     answer = Announced(
         account=journal.account,
         booked=tuple(done),
+        unclear=tuple(unclear),
         cash=journal.book().cash,
         journal_head=journal.head().hash,
     )
     output.answer(answer, lambda console: show_announced(console, answer))
+    return REFUSED if unclear else OK
 
 
 def correct(

@@ -144,13 +144,15 @@ def lake(
 
     By effective date, each once. An action that took effect before what is booked already restates
     its symbol; a fraction that a venue pays in cash is booked with `sluice books split` instead.
+    Ends with 1 if an action cannot be booked as it was announced; the others are.
     """
     output = Output(as_json=json)
     with reported(output):
         from service.books.keeping import book_announced
 
         days = day_of("--from", first), day_of("--to", last)
-        book_announced(workspace_settings(workspace), output, account, view, days)
+        status = book_announced(workspace_settings(workspace), output, account, view, days)
+    finish(status)
 
 
 @books.command(

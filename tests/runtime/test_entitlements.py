@@ -11,7 +11,7 @@ from pathlib import Path
 from runtime.engine import Engine, fund
 from runtime.errors import DatabaseUnavailable
 from runtime.execution.lake_actions import LakeActions
-from runtime.journal.actions import Dividend, Split
+from runtime.journal.actions import Charge, ChargeKind, Dividend, Split
 from runtime.journal.adjustments import Adjustments
 from tests.fakes.graphs import tilt_manifest
 from tests.fakes.market import CAPITAL, SyntheticMarket, open_bench
@@ -208,4 +208,55 @@ def test_a_dividend_that_is_revised_holds_up_no_other_action_and_is_settled_by_i
     (after,) = run(bench, first=11, days=12)
     assert not any(line.denied for line in after.decision.plan)
     assert after.breaks == ()
+    bench.close()
+
+
+def test_a_dividend_that_is_revised_down_is_settled_by_a_charge_under_the_id_that_it_names(
+    tmp_path,
+):
+    paid = action("BBB", 5, dividend=0.30)
+    revised = {**paid, "dividend": 0.25, "revision": 2, "known_at": SESSIONS[7].open}
+    bench = open_world(tmp_path, paid, revised)
+    journal = bench.desk.journal
+    engine, told = run_by(bench, days=9)
+    denied = [one for line in told[8].decision.plan for one in line.verdicts if not one.passed]
+    name = f"actions/BBB/{SESSIONS[5].open.isoformat()}/dividend/revised/0.250000"
+    assert any(name in one.observed + one.reason for one in denied), denied
+
+    def charge(name: str, symbol: str) -> None:
+        taken = Charge(
+            action_id=name,
+            kind=ChargeKind.TAX,
+            symbol=symbol,
+            effective=SESSIONS[5].open,
+            amount=Decimal("1.23"),
+        )
+        Adjustments(journal).record_action(taken)
+
+    charge("another one", "BBB")
+    bench.desk.clock.advance(SESSIONS[9].close)
+    after = engine.run_session(SESSIONS[9])
+    assert any(line.denied for line in after.decision.plan), "a charge for something else"
+    charge(name, "BBB")
+    bench.desk.clock.advance(SESSIONS[10].close)
+    after = engine.run_session(SESSIONS[10])
+    assert not any(line.denied for line in after.decision.plan), "the same engine hears of it"
+    assert after.breaks == ()
+    bench.close()
+
+
+def test_a_split_that_is_no_ratio_holds_up_no_other_action_and_is_settled_by_hand(tmp_path):
+    bench = open_world(
+        tmp_path, action("AAA", 5, split=1.41421356), action("BBB", 6, dividend=0.25)
+    )
+    engine, _ = run_by(bench, days=8)
+    assert [one.symbol for one in bench.desk.journal.adjustments()] == ["BBB"]
+    odd = Split(action_id="odd", symbol="AAA", effective=SESSIONS[5].open, new=99, old=70)
+    Adjustments(bench.desk.journal).record_action(odd)
+    assert (
+        engine.entitled.take(
+            ("AAA", "BBB"), before=SESSIONS[4].open, opened=SESSIONS[8].open, at=SESSIONS[8].close
+        )
+        == ()
+    )
     bench.close()

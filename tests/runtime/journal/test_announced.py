@@ -2,11 +2,8 @@
 
 from decimal import Decimal
 
-import pytest
-
 from featurestore.times import micros
-from runtime.errors import OrderInvalid
-from runtime.journal.actions import Dividend, Split
+from runtime.journal.actions import Dividend, Split, Unclear
 from runtime.journal.announced import announced
 from tests.featurestore.test_actions import SESSIONS, action, store_of
 
@@ -52,6 +49,10 @@ def test_other_symbols_and_other_days_are_left_out(tmp_path):
     assert known(tmp_path / "c", split, last=SESSIONS[2].open) == []
 
 
-def test_a_ratio_of_no_small_numbers_is_refused(tmp_path):
-    with pytest.raises(OrderInvalid, match="no ratio"):
-        known(tmp_path, action("AAA", 3, split=1.41421356237))
+def test_a_ratio_of_no_small_numbers_is_unclear_and_keeps_no_other_action_out(tmp_path):
+    odd = action("AAA", 3, split=1.41421356237, dividend=0.5)
+    found = known(tmp_path, odd, action("BBB", 4, split=2.0), symbols=("AAA", "BBB"))
+    assert [type(one) for one in found] == [Dividend, Unclear, Split]
+    assert isinstance(found[1], Unclear)
+    assert "no ratio" in found[1].words
+    assert found[1].symbol == "AAA"
