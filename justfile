@@ -17,7 +17,7 @@ demo *args: (_venv "research")
 
 # Every test: unit, contract (SQLite and PostgreSQL), faults, JupyterHub, headless Chromium. Arguments go to pytest
 test *args: (_venv "dev") _browser _proxy (_apart "s3" "the S3 server of the tests") (_apart "helm" "Helm's engine, which renders the chart in the tests")
-    {{ bin }}/python -m pytest -n 4 --dist loadfile {{ args }}
+    {{ bin }}/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder {{ args }}
 
 # kill -9 of a trading process, 200 times at random under load and at every named point of the order path
 faults kills="200": (_venv "dev")

@@ -54,5 +54,5 @@ def test_every_seat_is_shown_with_its_share_or_the_evidence_so_far(page):
     assert [row[1] for row in rows] == ["tilt v1", "reversal v1", "<b>bold</b> v1"]
     assert [row[3] for row in rows] == ["70 % of the capital", "30 % of the capital", "in shadow"]
     assert rows[0][6] == "the control"
-    assert rows[1][6] == "undecided after 0 sessions, evidence 1.00 of 40"
+    assert rows[1][6] == "undecided after 0 sessions, evidence 1.00 of 66"
     assert rows[2][6] == "undecided after 0 days, evidence 1.00 of the 20 needed"
