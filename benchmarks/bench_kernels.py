@@ -1,4 +1,4 @@
-"""Recorded notebook runs: warm kernels beside stock papermill, two at a time; and a plain sweep.
+"""Recorded notebook runs: warm kernels beside stock papermill, three at a time on two cores, as kernels also wait; and a plain sweep.
 
 Seconds and CPU seconds per run of the momentum notebook with all its pictures, on both sides. A
 sample of runs is measured in turns and scaled to 200; either side carries its start as one of 200
@@ -31,7 +31,7 @@ from runtime.clock import WallClock
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "strategies" / "momentum.ipynb"
 ROUNDS, STOCK, WARM, SWEPT, WHOLE = 3, 2, 12, 40, 200  # STOCK and WARM in each round
-WORKERS = 2
+WORKERS = 3
 _STOCK = """
 import json, sys
 import papermill

@@ -71,7 +71,7 @@ def demo(
         if status == OK and serve:
             from service.commands.serve import serve as start
 
-            status = start(settings, output)
+            start(settings, output)
     finish(status)
 
 
@@ -336,9 +336,10 @@ def serve(
         from service.commands.serve import serve as start
 
         settings = settings_of(workspace)
-        settings = replace(settings, host=host or settings.host, port=port or settings.port)
-        status = start(settings, output)
-    finish(status)
+        start(
+            replace(settings, host=host or settings.host, port=port or settings.port),
+            output,
+        )
 
 
 @app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice why 5f1c02ab[/bold]")

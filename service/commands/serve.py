@@ -1,10 +1,14 @@
 """`sluice serve`: the live application on granian, in this one process."""
 
 import asyncio
+import logging
+import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from service.console import OK, Output
 from service.faults import ServiceFault
@@ -16,8 +20,8 @@ class AddressTaken(ServiceFault):
     """The address cannot be listened on."""
 
 
-def serve(settings: Settings, output: Output) -> int:
-    """Serve until SIGINT or SIGTERM; SIGHUP reads the policy again; returns the exit status."""
+def serve(settings: Settings, output: Output) -> NoReturn:
+    """Serve until SIGINT or SIGTERM, then end the process; SIGHUP reads the policy again."""
     require_records(settings)
     require_free(settings.host, settings.port)
     from service.app import create_app
@@ -33,7 +37,19 @@ def serve(settings: Settings, output: Output) -> int:
         ),
     )
     asyncio.run(_run(app, settings, lambda: reload_in_background(live.policies)))
-    return OK
+    _end(OK)
+
+
+def _end(status: int) -> NoReturn:
+    """End this process at once; what matters is committed, and nothing is left to be closed.
+
+    The server's native threads may ask for the interpreter while it is taken down, which aborts the
+    process: it was seen on a busy machine.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 async def _run(app: object, settings: Settings, on_hangup: Callable[[], object]) -> None:

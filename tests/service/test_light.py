@@ -102,7 +102,7 @@ def test_the_service_starts_answers_and_ends_on_a_signal_without_a_traceback(tmp
         assert b"Sluice desk" in wait_for(port, "/")
         assert json.loads(wait_for(port, "/health"))["ready"]
         child.send_signal(name)
-        assert child.wait(timeout=20) == 0
-        printed, complained = child.stdout.read(), child.stderr.read()
+        printed, complained = child.communicate(timeout=20)
+        assert child.returncode == 0, complained
     assert f"http://127.0.0.1:{port}" in printed
     assert "Traceback" not in complained
