@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import NoReturn
@@ -14,6 +15,8 @@ from service.console import OK, Output
 from service.faults import ServiceFault
 from service.logs import configure
 from service.settings import Settings, require_records
+
+_LAST_WORK = 5.0  # seconds that a reload of the policy has to end
 
 
 class AddressTaken(ServiceFault):
@@ -41,11 +44,14 @@ def serve(settings: Settings, output: Output) -> NoReturn:
 
 
 def _end(status: int) -> NoReturn:
-    """End this process at once; what matters is committed, and nothing is left to be closed.
+    """End this process without taking the interpreter down; all that matters is committed.
 
-    The server's native threads may ask for the interpreter while it is taken down, which aborts the
-    process: it was seen on a busy machine.
+    A busy machine was seen to abort the process meanwhile, in all likelihood by a native thread of
+    the server that asked for the interpreter. Work of our own that is under way is waited for.
     """
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(_LAST_WORK)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

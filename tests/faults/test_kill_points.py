@@ -11,31 +11,17 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.fault_world import POINTS, acknowledge, trade_on
-from tests.faults.killer import Zygote, finished, look, zygote
 from tests.faults.killer import acknowledged as acknowledged_days
+from tests.faults.killer import finished, look
 
 KILLS = int(os.environ.get("SLUICE_KILLS", "20"))  # `just faults` asks for 200
 SENDS = [(f"{when} an order is sent", times) for when in ("before", "after") for times in (3,)]
 _MEMORY = Path("/dev/shm")  # killing a process loses no page, so the test need not wait for disks
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Zygote]:
-    with zygote() as made:
-        yield made
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    fast = _MEMORY if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=fast, prefix="sluice-points-") as name:
-        yield Path(name)
 
 
 def url_of(folder: Path) -> str:

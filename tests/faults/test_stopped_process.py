@@ -13,10 +13,9 @@ from runtime.database import open_database
 from runtime.domain import OrderState
 from runtime.journal.store import Journal
 from tests.fakes.fault_world import ACCOUNT
-from tests.faults.killer import Zygote, finished, look, venue_orders, zygote
+from tests.faults.killer import finished, look, venue_orders
 from tests.faults.test_kill_points import unbroken, url_of
 
-_MEMORY = Path("/dev/shm")
 SESSIONS = 4
 # Where a stopped process holds no lock of SQLite's; at the other points it keeps everybody out.
 FREE = (
@@ -34,19 +33,6 @@ HELD = (
     "before the decision is committed",
     "before an order is sent",
 )
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Zygote]:
-    with zygote() as made:
-        yield made
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    fast = _MEMORY if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=fast, prefix="sluice-stopped-") as name:
-        yield Path(name)
 
 
 @pytest.fixture(scope="module")

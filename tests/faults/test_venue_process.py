@@ -7,7 +7,6 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,25 +20,11 @@ from runtime.journal.reconcile import reconcile
 from runtime.journal.store import Journal
 from runtime.kill.sequence import cancel_all
 from tests.fakes.fault_world import ACCOUNT, PaperVenue, patiently, remote_venues
-from tests.faults.killer import Zygote, acknowledged, finished, look, venue_orders, zygote
+from tests.faults.killer import Zygote, acknowledged, finished, look, venue_orders
 from tests.faults.test_kill_points import unbroken, url_of
 
-_MEMORY = Path("/dev/shm")
 SESSIONS = 4
 POINTS = ("after the venue has executed", "after an order is sent")
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Zygote]:
-    with zygote() as made:
-        yield made
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    fast = _MEMORY if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=fast, prefix="sluice-venue-") as name:
-        yield Path(name)
 
 
 @pytest.fixture(scope="module")
