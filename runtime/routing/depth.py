@@ -1,9 +1,11 @@
 """What venues show to one side of a symbol, merged into one order, cheapest unit first.
 
 The order is worked out only as far as somebody asked and kept, so many orders of one snapshot pay
-for it once, and a single small one does not pay for levels that nobody reaches.
+for it once, and a single small one does not pay for levels that nobody reaches. So is what the
+cheapest levels give together: an order of many starts from there.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from heapq import heapify, heappop, heapreplace
@@ -16,7 +18,7 @@ from runtime.domain import Quote, Side
 from runtime.errors import OrderInvalid
 
 EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
-ZERO, BUY = Decimal(0), Side.BUY
+ZERO, ONE, BUY = Decimal(0), Decimal(1), Side.BUY
 _fma, _quantize = EXACT.fma, EXACT.quantize
 
 
@@ -31,6 +33,15 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True):
     ticket_charge: Decimal = ZERO  # USD per child order that executes there, whatever its size
 
 
+class RouteLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The part of an order that goes to one venue."""
+
+    venue: str
+    quantity: Decimal  # units, positive
+    shown: Decimal  # units of it that the venue shows now; the rest waits there
+    marginal: Decimal  # USD per unit of the dearest unit taken there, fee included
+
+
 # What it counts as per unit, place among equals, USD per unit with the fee, USD per unit as shown,
 # units, ladder, depth in it. The first two order it; the smallest is taken first.
 Rung: TypeAlias = tuple[Decimal, int, Decimal, Decimal, Decimal, Ladder, int]
@@ -39,6 +50,17 @@ _SHOWN = Decimal("0.0001")
 # Lots at one cost: cost a lot, venue, lots, bit. Bit 0 is a venue's line (see `charges`), bit d + 1
 # its level d, so that what a venue offers in some state is a mask of bits.
 Piece: TypeAlias = tuple[int, int, int, int]
+
+
+class Taken(NamedTuple):
+    """What the cheapest rungs give, every one of them whole; copied before it is added to."""
+
+    rungs: int
+    units: Decimal
+    cost: Decimal  # USD, without ticket charges
+    worst: Decimal  # USD per unit as shown, the worst price among them
+    legs: dict[str, RouteLeg]  # by venue, the cheapest first
+    said: dict[str, str]  # of each: how much goes there at what cost
 
 
 class Curves(NamedTuple):
@@ -82,7 +104,18 @@ def ladders(side: Side, quotes: Sequence[Quote]) -> list[Ladder]:
 class Depth:
     """One side of a symbol's book over all venues, for any number of orders."""
 
-    __slots__ = ("_heap", "buy", "charges", "curves", "ladders", "rungs", "symbol", "words")
+    __slots__ = (
+        "_heap",
+        "_taken",
+        "_totals",
+        "buy",
+        "charges",
+        "curves",
+        "ladders",
+        "rungs",
+        "symbol",
+        "words",
+    )
 
     def __init__(self, side: Side, symbol: str, shown: Sequence[Ladder]) -> None:
         """Look at the best level of every venue.
@@ -119,6 +152,8 @@ class Depth:
             heap.append((key, place, all_in, price, size, ladder, 0))
         heapify(heap)
         self._heap: list[Rung] = heap
+        self._totals: list[Decimal] = []  # units of each of the following
+        self._taken: list[Taken] = []  # of no rung, one, two, ... as far as asked for
 
     def reach(self) -> bool:
         """Work out the next rung; say whether there was one left."""
@@ -143,6 +178,40 @@ class Depth:
         heapreplace(heap, (key, place, all_in, price, size, ladder, depth))
         return True
 
+    def whole(self, units: Decimal, limit: Decimal) -> Taken | None:
+        """Return what an order of lot 1 takes of rungs that it takes whole, None if it is not kept.
+
+        Args:
+            units: that are wanted.
+            limit: USD per unit.
+        """
+        totals = self._totals
+        while not totals or (totals[-1] < units and self._keep()):
+            if not totals:
+                first = self._heap[0][3] if self._heap else self.rungs[0][3]
+                self._taken.append(Taken(0, ZERO, ZERO, first, {}, {}))
+                totals.append(ZERO)
+        taken = self._taken[bisect_left(totals, units) - 1]
+        within = taken.worst <= limit if self.buy else taken.worst >= limit
+        return taken if within and taken.rungs else None
+
+    def _keep(self) -> bool:
+        """Add a rung to what is taken whole; say whether there was one of whole units."""
+        number, units, cost, worst, legs, said = self._taken[-1]
+        if number == len(self.rungs) and not self.reach():
+            return False
+        _, _, all_in, price, size, ladder, _ = self.rungs[number]
+        if size % ONE:
+            return False
+        legs, said, venue = legs.copy(), said.copy(), ladder.venue
+        if size:
+            add(legs, said, venue, size, all_in, self.words[number])
+        worst = max(worst, price) if self.buy else min(worst, price)
+        units, cost = units + size, _fma(size, all_in, cost)
+        self._taken.append(Taken(number + 1, units, cost, worst, legs, said))
+        self._totals.append(units)
+        return True
+
     def all(self) -> list[Rung]:
         """Return every rung, cheapest first."""
         while self.reach():
@@ -153,6 +222,20 @@ class Depth:
         """Return the worst price that is shown."""
         prices = [ladder.levels[-1][0] for ladder in self.ladders]
         return max(prices) if self.buy else min(prices)
+
+
+def add(
+    legs: dict[str, RouteLeg],
+    said: dict[str, str],
+    venue: str,
+    part: Decimal,
+    all_in: Decimal,
+    words: str,
+) -> None:
+    """Add a part at a venue to what goes there, at least as dear as all before."""
+    units = legs[venue].shown + part if venue in legs else part
+    legs[venue] = RouteLeg(venue=venue, quantity=units, shown=units, marginal=all_in)
+    said[venue] = f"{units!s} {words}"
 
 
 def charges_of(shown: Sequence[Ladder]) -> dict[str, Decimal]:

@@ -14,20 +14,22 @@ import msgspec
 from runtime.domain import Order, PlannedOrder, Quote, Side, order_ids
 from runtime.errors import OrderInvalid
 from runtime.routing.charges import cheapest_venues
-from runtime.routing.depth import BUY, EXACT, ZERO, Depth, Ladder, ladders
+from runtime.routing.depth import (
+    BUY,
+    EXACT,
+    ONE,
+    ZERO,
+    Depth,
+    Ladder,
+    RouteLeg,
+    Taken,
+    add,
+    ladders,
+)
 
 __all__ = ["Ladder", "Route", "RouteLeg", "child_orders", "ladders", "route", "split"]
 
 _fma = EXACT.fma
-
-
-class RouteLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The part of an order that goes to one venue."""
-
-    venue: str
-    quantity: Decimal  # units, positive
-    shown: Decimal  # units of it that the venue shows now; the rest waits there
-    marginal: Decimal  # USD per unit of the dearest unit taken there, fee included
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

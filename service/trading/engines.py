@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from types import MappingProxyType
 
-from featurestore.calendars import load_calendar
+from featurestore.calendars import Calendar, Session, load_calendar
 from featurestore.features.serving import contract_hash, view_names
 from featurestore.lake import Lake
 from featurestore.reader import LakeReader
@@ -207,24 +207,9 @@ def replay_bundle(
         QueryInvalid: the days are not in order, hold no session, lie in the research window, or
             begin before the first one that the account has closed.
     """
-    manifest, bundles = bundle.manifest, members or (bundle,)
-    windows = [one.manifest.holdout_window for one in bundles]
-    sealed = (
-        max(date.fromisoformat(begins) for begins, _ in windows),
-        min(date.fromisoformat(ends) for _, ends in windows),
-    )
-    start, end = first or sealed[0], last or sealed[1]
-    if start > end:
-        raise QueryInvalid(f"the first day {start} lies after the last, {end}", "exchange them")
-    if start < sealed[0]:
-        raise QueryInvalid(
-            f"{start} lies in the years the bundle was researched on, which end before {sealed[0]}",
-            f"begin with {sealed[0]} or later",
-        )
-    calendar = load_calendar(manifest.calendar)
-    days = calendar.sessions(start, end)
-    if not days:
-        raise QueryInvalid(f"{calendar.name} has no session from {start} to {end}", "ask for more")
+    bundles = members or (bundle,)
+    calendar = load_calendar(bundle.manifest.calendar)
+    days = _sealed_days(bundles, calendar, first, last)
     clock = ReplayClock(days[0].open)
     reader = market_reader(settings, bundle, *members)
     features = {name for one in bundles for name in _features(one)}
@@ -235,7 +220,7 @@ def replay_bundle(
     desk = man(desk)
     left = _left_to_run(desk.journal, [session.day for session in days])
     on_start(left)
-    result = replay(Engine(desk), calendar, start, end, on_session)
+    result = replay(Engine(desk), calendar, days[0].day, days[-1].day, on_session)
     return Replayed(
         bundle=bundle,
         ran=left,
@@ -245,6 +230,27 @@ def replay_bundle(
         result=result,
         journal=desk.journal,
     )
+
+
+def _sealed_days(
+    bundles: Sequence[LoadedBundle], calendar: Calendar, first: date | None, last: date | None
+) -> tuple[Session, ...]:
+    """Return the sessions asked for, of days that every bundle's research left sealed."""
+    windows = [one.manifest.holdout_window for one in bundles]
+    begins = max(date.fromisoformat(begin) for begin, _ in windows)
+    ends = min(date.fromisoformat(end) for _, end in windows)
+    start, end = first or begins, last or ends
+    if start > end:
+        raise QueryInvalid(f"the first day {start} lies after the last, {end}", "exchange them")
+    if start < begins:
+        raise QueryInvalid(
+            f"{start} lies in the years the bundle was researched on, which end before {begins}",
+            f"begin with {begins} or later",
+        )
+    days = calendar.sessions(start, end)
+    if not days:
+        raise QueryInvalid(f"{calendar.name} has no session from {start} to {end}", "ask for more")
+    return days
 
 
 def progress_note(outcome: SessionOutcome) -> str:
