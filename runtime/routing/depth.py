@@ -63,6 +63,9 @@ class Taken(NamedTuple):
     said: dict[str, str]  # of each: how much goes there at what cost
 
 
+_NOTHING = Taken(0, ZERO, ZERO, ZERO, {}, {})
+
+
 class Curves(NamedTuple):
     """The venues as integers, whatever is wanted of them."""
 
@@ -152,8 +155,8 @@ class Depth:
             heap.append((key, place, all_in, price, size, ladder, 0))
         heapify(heap)
         self._heap: list[Rung] = heap
-        self._totals: list[Decimal] = []  # units of each of the following
-        self._taken: list[Taken] = []  # of no rung, one, two, ... as far as asked for
+        self._taken = [_NOTHING]  # by no rung, one, two, ... as far as somebody asked
+        self._totals = [ZERO]  # units of each of these
 
     def reach(self) -> bool:
         """Work out the next rung; say whether there was one left."""
@@ -186,11 +189,8 @@ class Depth:
             limit: USD per unit.
         """
         totals = self._totals
-        while not totals or (totals[-1] < units and self._keep()):
-            if not totals:
-                first = self._heap[0][3] if self._heap else self.rungs[0][3]
-                self._taken.append(Taken(0, ZERO, ZERO, first, {}, {}))
-                totals.append(ZERO)
+        while totals[-1] < units and self._keep():
+            pass
         taken = self._taken[bisect_left(totals, units) - 1]
         within = taken.worst <= limit if self.buy else taken.worst >= limit
         return taken if within and taken.rungs else None
@@ -203,11 +203,12 @@ class Depth:
         _, _, all_in, price, size, ladder, _ = self.rungs[number]
         if size % ONE:
             return False
-        legs, said, venue = legs.copy(), said.copy(), ladder.venue
+        if not number or (price > worst if self.buy else price < worst):
+            worst = price
+        legs, said = legs.copy(), said.copy()
         if size:
-            add(legs, said, venue, size, all_in, self.words[number])
-        worst = max(worst, price) if self.buy else min(worst, price)
-        units, cost = units + size, _fma(size, all_in, cost)
+            add(legs, said, ladder.venue, size, all_in, self.words[number])
+            units, cost = units + size, _fma(size, all_in, cost)
         self._taken.append(Taken(number + 1, units, cost, worst, legs, said))
         self._totals.append(units)
         return True

@@ -67,25 +67,30 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
         OrderInvalid: nothing or another symbol is shown, or the quantity is not whole lots.
     """
     # 1. one order over all venues
+    ready = isinstance(shown, Depth)
     depth = shown if isinstance(shown, Depth) else Depth(planned.side, planned.symbol, shown)
+    units, limit = planned.quantity, planned.limit_price
     if depth.symbol != planned.symbol or depth.buy is not (planned.side is BUY):
         raise OrderInvalid(f"{planned.symbol}: was given the other side, or a book of another one")
-    if lot < 1 or planned.quantity % lot:
-        raise OrderInvalid(f"{planned.symbol}: {planned.quantity} is not whole lots of {lot}")
+    if lot < 1 or units % (ONE if lot == 1 else lot):
+        raise OrderInvalid(f"{planned.symbol}: {units} is not whole lots of {lot}")
 
     # 2. which venues, 3. the cheapest first
     only = cheapest_venues(depth, planned, lot) if depth.charges else None
-    legs, said, left, cost, home = _take(planned, depth, lot, only)
+    begun = depth.whole(units, limit) if ready and only is None and lot == 1 else None
+    legs, said, left, cost, home = _take(planned, depth, lot, only, begun)
 
     # 4. the rest waits
     waits = ""
     if left:
         waits, price, there = home or _least(planned, depth)
-        said.setdefault(waits, there)
-        cost = _fma(left, price, cost)
-        shows = legs[waits].shown if waits in legs else ZERO
-        dearest = legs[waits].marginal if waits in legs else price
-        legs[waits] = RouteLeg(venue=waits, quantity=shows + left, shown=shows, marginal=dearest)
+        cost, shows = _fma(left, price, cost), ZERO
+        if waits in legs:
+            shows, price = legs[waits].shown, legs[waits].marginal
+            there = said[waits].partition(" ")[2]  # after the units that it shows
+        both = shows + left
+        legs[waits] = RouteLeg(venue=waits, quantity=both, shown=shows, marginal=price)
+        said[waits] = f"{both!s} {there}"
     parts, within = tuple(legs.values()), home is not None
     words = _explain(planned, parts, said, depth, waits=waits, left=left, within=within)
     if depth.charges:
@@ -95,7 +100,7 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
     return Route(
         symbol=planned.symbol,
         side=planned.side,
-        quantity=planned.quantity,
+        quantity=units,
         legs=parts,
         cost=cost,
         explanation=words,
@@ -103,19 +108,28 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
 
 
 def _take(
-    planned: PlannedOrder, depth: Depth, lot: int, only: Collection[str] | None
+    planned: PlannedOrder,
+    depth: Depth,
+    lot: int,
+    only: Collection[str] | None,
+    begun: Taken | None = None,
 ) -> tuple[dict[str, RouteLeg], dict[str, str], Decimal, Decimal, tuple[str, Decimal, str] | None]:
     """Take what is shown, the cheapest first, until the order is filled or the limit is met.
 
     Returns:
-        A leg by venue; the words of its dearest level by venue; units left over; cost, USD, without
-        ticket charges; the cheapest level within the limit: venue, USD per unit, words; or None.
+        A leg by venue; by venue how much goes there at what cost; units left over; cost, USD,
+        without ticket charges; the cheapest level within the limit: venue, USD per unit, words; or
+        None.
     """
     buy, limit, left, cost = depth.buy, planned.limit_price, planned.quantity, ZERO
     legs: dict[str, RouteLeg] = {}
     said: dict[str, str] = {}
     home: tuple[str, Decimal, str] | None = None
-    rungs, number = depth.rungs, 0
+    rungs, words, number = depth.rungs, depth.words, 0
+    if begun is not None:
+        number, cost, left = begun.rungs, begun.cost, left - begun.units
+        legs, said = begun.legs.copy(), begun.said.copy()
+        home = rungs[0][5].venue, rungs[0][2], words[0]
     while left and (number < len(rungs) or depth.reach()):
         _, _, all_in, price, size, ladder, _ = rungs[number]
         number += 1
@@ -125,12 +139,10 @@ def _take(
         if only is not None and venue not in only:
             continue
         if home is None:
-            home = venue, all_in, depth.words[number - 1]
+            home = venue, all_in, words[number - 1]
         part = left if size >= left else size - size % lot  # what is left is whole lots
         if part:
-            units = legs[venue].shown + part if venue in legs else part
-            legs[venue] = RouteLeg(venue=venue, quantity=units, shown=units, marginal=all_in)
-            said[venue] = depth.words[number - 1]
+            add(legs, said, venue, part, all_in, words[number - 1])
             cost = _fma(part, all_in, cost)
             left -= part
     return legs, said, left, cost, home
@@ -160,7 +172,7 @@ def _explain(
     within: bool,
 ) -> str:
     """Say in words what goes where and why."""
-    parts = ", then ".join([f"{leg.quantity!s} {said[leg.venue]}" for leg in legs])
+    parts = ", then ".join(said.values())
     asked = "buy" if depth.buy else "sell"
     words = f"{asked} {planned.quantity!s} {planned.symbol}: {parts}"
     if not within:
