@@ -141,8 +141,13 @@ def order_id(account: str, bundle: str, tick: str, symbol: str, leg: int) -> str
 
 def order_ids(account: str, bundle: str, tick: str, symbol: str, legs: int) -> list[str]:
     """Derive the client order ids of a route's legs, 0 to `legs` - 1; see `order_id`."""
-    stem = f"{account}\x1f{bundle}\x1f{tick}\x1f{symbol}\x1f"
-    return [sha256(f"{stem}{leg}".encode()).hexdigest()[:24] for leg in range(legs)]
+    stem = sha256(f"{account}\x1f{bundle}\x1f{tick}\x1f{symbol}\x1f".encode())
+    found = []
+    for leg in range(legs):
+        whole = stem.copy()  # what the legs share is hashed once
+        whole.update(b"%d" % leg)
+        found.append(whole.hexdigest()[:24])
+    return found
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -181,19 +181,32 @@ class Depth:
         heapreplace(heap, (key, place, all_in, price, size, ladder, depth))
         return True
 
-    def whole(self, units: Decimal, limit: Decimal) -> Taken | None:
-        """Return what an order of lot 1 takes of rungs that it takes whole, None if it is not kept.
+    def filled(
+        self, units: Decimal, limit: Decimal
+    ) -> tuple[dict[str, RouteLeg], dict[str, str], Decimal] | None:
+        """Fill an order of lot 1 from what the cheapest rungs give whole and the next one's part.
 
         Args:
             units: that are wanted.
             limit: USD per unit.
+
+        Returns:
+            A leg by venue; by venue how much goes there at what cost; cost, USD, without ticket
+            charges. None if less than that is shown, or a rung is beyond the limit or not whole.
         """
         totals = self._totals
-        while totals[-1] < units and self._keep():
-            pass
-        taken = self._taken[bisect_left(totals, units) - 1]
-        within = taken.worst <= limit if self.buy else taken.worst >= limit
-        return taken if within and taken.rungs else None
+        while totals[-1] < units:
+            if not self._keep():
+                return None
+        place = bisect_left(totals, units)  # of the first that is enough
+        worst, (_, before, cost, _, legs, said) = self._taken[place][3], self._taken[place - 1]
+        if worst > limit if self.buy else worst < limit:
+            return None
+        _, _, all_in, _, _, ladder, _ = self.rungs[place - 1]
+        legs, said = legs.copy(), said.copy()
+        part = units - before if before else units  # as it is written, if it is all
+        add(legs, said, ladder.venue, part, all_in, self.words[place - 1])
+        return legs, said, _fma(part, all_in, cost)
 
     def _keep(self) -> bool:
         """Add a rung to what is taken whole; say whether there was one of whole units."""

@@ -22,7 +22,6 @@ from runtime.routing.depth import (
     Depth,
     Ladder,
     RouteLeg,
-    Taken,
     add,
     ladders,
 )
@@ -77,8 +76,12 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
 
     # 2. which venues, 3. the cheapest first
     only = cheapest_venues(depth, planned, lot) if depth.charges else None
-    begun = depth.whole(units, limit) if ready and only is None and lot == 1 else None
-    legs, said, left, cost, home = _take(planned, depth, lot, only, begun)
+    filled = depth.filled(units, limit) if ready and only is None and lot == 1 else None
+    if filled is not None:
+        (legs, said, cost), left, within = filled, ZERO, True
+    else:
+        legs, said, left, cost, home = _take(planned, depth, lot, only)
+        within = home is not None
 
     # 4. the rest waits
     waits = ""
@@ -91,7 +94,7 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
         both = shows + left
         legs[waits] = RouteLeg(venue=waits, quantity=both, shown=shows, marginal=price)
         said[waits] = f"{both!s} {there}"
-    parts, within = tuple(legs.values()), home is not None
+    parts = tuple(legs.values())
     words = _explain(planned, parts, said, depth, waits=waits, left=left, within=within)
     if depth.charges:
         charged = sum([depth.charges[venue] for venue in legs], ZERO)
@@ -108,11 +111,7 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
 
 
 def _take(
-    planned: PlannedOrder,
-    depth: Depth,
-    lot: int,
-    only: Collection[str] | None,
-    begun: Taken | None = None,
+    planned: PlannedOrder, depth: Depth, lot: int, only: Collection[str] | None
 ) -> tuple[dict[str, RouteLeg], dict[str, str], Decimal, Decimal, tuple[str, Decimal, str] | None]:
     """Take what is shown, the cheapest first, until the order is filled or the limit is met.
 
@@ -126,10 +125,6 @@ def _take(
     said: dict[str, str] = {}
     home: tuple[str, Decimal, str] | None = None
     rungs, words, number = depth.rungs, depth.words, 0
-    if begun is not None:
-        number, cost, left = begun.rungs, begun.cost, left - begun.units
-        legs, said = begun.legs.copy(), begun.said.copy()
-        home = rungs[0][5].venue, rungs[0][2], words[0]
     while left and (number < len(rungs) or depth.reach()):
         _, _, all_in, price, size, ladder, _ = rungs[number]
         number += 1
@@ -217,18 +212,14 @@ def child_orders(
     total = ZERO
     for leg in chosen.legs:
         total += leg.quantity
-    if (chosen.symbol, chosen.side, total) != (planned.symbol, planned.side, planned.quantity):
+    symbol, side = planned.symbol, planned.side
+    if chosen.symbol != symbol or chosen.side is not side or total != planned.quantity:
         raise OrderInvalid(
             f"the route sends {chosen.side.value} {total} {chosen.symbol}, asked for was "
             f"{planned.side.value} {planned.quantity} {planned.symbol}"
         )
-    ids = order_ids(account, bundle, tick, planned.symbol, len(chosen.legs))
-    symbol, side, limit, stop = (
-        planned.symbol,
-        planned.side,
-        planned.limit_price,
-        planned.stop_price,
-    )
+    ids = order_ids(account, bundle, tick, symbol, len(chosen.legs))
+    limit, stop = planned.limit_price, planned.stop_price
     order_type, time_in_force = planned.order_type, planned.time_in_force
     return tuple(
         [
