@@ -250,3 +250,18 @@ def test_two_first_openers_of_one_file_do_not_collide(tmp_path):
         with ThreadPoolExecutor(2) as pool:
             heads = [log.head() for log in pool.map(first, range(2))]
         assert heads[0] == heads[1]
+
+
+def test_two_processes_that_make_one_table_at_once_do_not_collide(engine, database_url):
+    other = open_database(database_url)
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(12):
+            start = Barrier(2)
+
+            def first(opened, start=start, number=number):
+                start.wait()
+                return ChainedLog(opened, f"log_{number}").head()
+
+            heads = list(pool.map(first, (engine, other)))
+            assert heads[0] == heads[1]
+    other.dispose()

@@ -192,6 +192,17 @@ def test_a_log_knows_its_head_after_what_a_savepoint_took_back(engine):
     assert [entry.key for entry in log.entries()] == ["a", "c", "d", "e"]
 
 
+def test_where_a_log_stands_is_not_believed_once_a_savepoint_let_go_of_its_lock(engine):
+    log = ChainedLog(engine, "journal")
+    with transaction(engine) as connection:
+        nested = connection.begin_nested()
+        log.lock(connection)
+        nested.rollback()  # a PostgreSQL server gives the lock away with it
+        assert log.standing(connection) is None
+        log.lock(connection)
+        assert log.standing(connection) == 0
+
+
 def test_a_log_follows_what_another_writer_appended_between_its_transactions(engine):
     one, two = ChainedLog(engine, "journal"), ChainedLog(engine, "journal")
     for number in range(6):

@@ -99,8 +99,9 @@ def limits(section: str, **changes) -> Policy:
 
 
 def failing(order=None, policy=POLICY, **changes) -> list[str]:
-    """Names of the checks that block one order."""
+    """Names of the checks that block one order, each for a reason and none because it broke."""
     (result,) = judge([order or planned()], context(**changes), policy)
+    assert "the check failed" not in result.objections
     return [verdict.check for verdict in result.verdicts if not verdict.passed]
 
 
@@ -151,11 +152,14 @@ BLOCKED = [
     ("2 market", {"market": published(MarketState.NORMAL, AT - timedelta(hours=2))}),
     ("2 market", {"market": published(MarketState.NORMAL, AT + timedelta(seconds=1))}),
     ("4 price", {"priced_at": {"BBB": AT - timedelta(hours=2)}}),
+    ("4 price", {"priced_at": {"BBB": AT + timedelta(seconds=1)}}),
     ("4 price", {"previous_prices": {"BBB": D("26")}}),
     ("4 price", {"market": normal(bands=Bands(D("38"), D("41.59")), bands_at=AT)}),
     ("4 price", {"market": normal(bands=Bands(D("41.61"), D("50")), bands_at=AT)}),
     ("4 price", {"market": normal(bands=WIDE, bands_at=AT - timedelta(hours=2))}),
     ("4 price", {"market": normal(bands=WIDE, bands_at=AT + timedelta(seconds=1))}),
+    ("5 exposure", {"equity": D(0)}),
+    ("5 exposure", {"equity": D(-1)}),
     ("6 loss", {"equity_before": D(1_200_000)}),  # 16.7 % in a day
     ("6 loss", {"equity_peak": D(2_100_000)}),
     ("6 loss", {"losing_streak": 16}),
@@ -168,6 +172,7 @@ BLOCKED = [
     ("7 rate", {"working": (working(Side.SELL, quantity="7", limit="41.60"),)}),
     ("8 health", {"verified": False}),
     ("8 health", {"drift_stopped": True}),
+    ("8 health", {"priced_at": {"BBB": AT + timedelta(seconds=1)}}),
     ("8 health", {"features": feature(None)}),
     ("8 health", {"features": feature(AT - timedelta(hours=2))}),
     ("8 health", {"features": feature(AT + timedelta(seconds=1))}),
@@ -211,6 +216,39 @@ def test_orders_beyond_a_limit_are_blocked_at_its_check(check, order):
 )
 def test_orders_exactly_at_a_limit_pass(order):
     assert failing(order) == []
+
+
+def test_a_restricted_symbol_is_traded_by_nobody_and_the_others_are():
+    policy = limits("authority", restricted=("BBB",))
+    assert failing(policy=policy) == ["1 authority"]
+    assert failing(planned(symbol="AAA"), policy) == []
+
+
+def test_an_order_is_as_large_as_the_dearer_of_its_two_prices_makes_it():
+    assert failing(planned(quantity="20001", reference="30")) == ["3 size", "5 exposure"]
+    assert failing(planned(quantity="10001", reference="80")) == ["3 size"]
+    assert failing(planned(quantity="10000", reference="80")) == []
+
+
+def test_the_age_of_prices_has_a_limit_at_the_order_and_another_at_the_decision():
+    old = {"priced_at": {"BBB": AT - timedelta(hours=2)}}
+    assert failing(policy=limits("price", max_reference_age=10**6), **old) == ["8 health"]
+    assert failing(policy=limits("health", max_data_age=10**6), **old) == ["4 price"]
+
+
+def test_longs_and_shorts_together_have_a_net_limit_of_their_own():
+    policy = limits("exposure", max_net_of_equity=D("0.62"))
+    assert failing(planned(quantity="500"), policy) == []  # 620,000 of 1,000,000
+    assert failing(planned(quantity="501"), policy) == ["5 exposure"]
+    short = {"positions": {"AAA": D(10_000), "BBB": D(-1_000)}, "cash": D(440_000)}
+    assert failing(planned(symbol="AAA", quantity="1000"), policy, **short) == []  # net 620,000
+
+
+def test_seven_checks_are_not_eight():
+    for number in range(8):
+        (result,) = judge([planned()], context(), POLICY, [*CHECKS[:number], *CHECKS[number + 1 :]])
+        assert not result.passed
+        assert not result.objections
 
 
 def test_a_session_ends_for_orders_an_hour_after_its_close():

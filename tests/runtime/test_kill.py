@@ -196,3 +196,48 @@ def test_what_may_still_be_open_is_reported_and_does_not_stop_the_rest(venues):
     ]
     assert report.unreachable[0] == "gone: no route to host"
     assert len(report.cancelled) == 7
+
+
+class Filling:
+    """A venue to which a new order comes while the old ones are being cancelled."""
+
+    name = "filling"
+
+    def __init__(self) -> None:
+        self._listed = [(Resting("1", "AAA"),), (Resting("2", "AAA"), Resting("3", "BBB"))]
+
+    def working(self):
+        return self._listed.pop(0)
+
+    def cancel(self, order_id):
+        return OrderState.CANCELLED
+
+    def find(self, order_id):
+        return OrderState.CANCELLED
+
+
+def test_an_order_that_arrives_while_others_are_cancelled_is_reported():
+    report = cancel_all([Filling()], symbol="AAA")
+    assert (report.found, report.cancelled, report.complete) == (1, ("1",), False)
+    assert [(one.order_id, one.reason) for one in report.still_open] == [("2", "arrived meanwhile")]
+
+
+class Forgetful(Deaf):
+    """A venue that lists an order as working and then says it never had it."""
+
+    def find(self, order_id):
+        return None
+
+
+class Mute(Deaf):
+    """A venue that lists an order and then answers no question about it."""
+
+    def find(self, order_id):
+        raise VenueUnknownOutcome("no answer")
+
+
+@pytest.mark.parametrize("kind", [Forgetful, Mute])
+def test_an_order_of_which_nobody_says_that_it_ended_is_not_called_cancelled(kind):
+    report = cancel_all([kind("odd", silent=False)])
+    assert (report.cancelled, report.ended, report.complete) == ((), (), False)
+    assert [(one.order_id, one.state) for one in report.still_open] == [("1", "no answer")]
