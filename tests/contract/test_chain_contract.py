@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from runtime.chain import ChainedLog, Draft, Head, HeadAnchor, genesis, instant, link, micros
-from runtime.database import open_database, transaction
+from runtime.database import open_database, reading, transaction
 from runtime.errors import DatabaseUnavailable, EntryConflict, JournalBroken
 
 AT = datetime(2017, 1, 31, 21, 0, 0, 123456, tzinfo=UTC)
@@ -229,6 +229,7 @@ def test_times_are_kept_to_the_microsecond_in_utc_and_need_a_zone(log):
         ("nonsense", "cannot be read"),
         ("mysql://host/name", "mysql is not supported|mysql"),
         ("sqlite://", "memory only"),
+        ("sqlite:///:memory:", "memory only"),
         ("sqlite:////nowhere/at/all/file.db", "does not answer"),
         ("postgresql://someone:secret@127.0.0.1:1/none", "does not answer"),
     ],
@@ -237,6 +238,19 @@ def test_a_database_that_cannot_be_opened_is_refused_without_showing_a_password(
     with pytest.raises(DatabaseUnavailable, match=message) as refusal:
         open_database(url)
     assert "secret" not in str(refusal.value)
+
+
+def test_every_connection_waits_for_the_disk_and_for_nothing_else_for_ever(engine):
+    def said(statement: str) -> object:
+        with reading(engine) as connection:
+            return connection.exec_driver_sql(statement).scalar_one()
+
+    if engine.dialect.name == "sqlite":
+        assert (said("PRAGMA synchronous"), said("PRAGMA journal_mode")) == (2, "wal")  # 2 = FULL
+        return
+    assert said("SHOW synchronous_commit") == "on"  # the server of these tests says off
+    assert said("SHOW lock_timeout") == "30s"
+    assert said("SHOW idle_in_transaction_session_timeout") == "15s"
 
 
 def test_two_first_openers_of_one_file_do_not_collide(tmp_path):
