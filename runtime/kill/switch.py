@@ -41,7 +41,7 @@ class KillSwitch:
     """Reads and sets the switch; a folder that cannot be read counts as engaged."""
 
     folder: Path
-    _latched: dict[str, Stop] = field(default_factory=dict)  # holds when the disk does not
+    _latched: dict[str, Stop] = field(default_factory=dict)  # what the disk has not taken
 
     @classmethod
     def create(cls, folder: Path) -> "KillSwitch":
@@ -68,6 +68,7 @@ class KillSwitch:
         text = said + (f"\n{_BY}{by}" if by else "") + (f"\n{_AT}{stamp}" if stamp else "")
         _write(path, text, os.O_TRUNC)
         _sync(self.folder)
+        self._latched.pop(scope, None)  # from here on the file says it, to every process alike
         self._remember("engage", scope, said, by, stamp)
 
     def release(self, scope: str, *, by: str, second: str, reason: str, at: datetime) -> None:
@@ -92,6 +93,7 @@ class KillSwitch:
 
     def state(self) -> tuple[Stop, ...]:
         """Return what is stopped, by file name; an unreadable folder stops everything."""
+        latched = dict(self._latched)  # before the files: what leaves it stands in them by then
         try:
             found = {
                 path.name: _read(path)
@@ -101,7 +103,7 @@ class KillSwitch:
         except OSError as error:
             reason = f"kill switch folder cannot be read: {error.strerror}"
             found = {ALL: Stop(scope=ALL, reason=reason, by="", at="")}
-        return tuple((self._latched | found).values())
+        return tuple((latched | found).values())
 
     def engaged(self) -> dict[str, str]:
         """Return the stopped scopes with their reasons; a name that is no scope stops all."""

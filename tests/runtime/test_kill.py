@@ -86,6 +86,15 @@ def test_what_is_not_stopped_is_not_released(switch):
         release(switch, "../kill.log")
 
 
+def test_a_release_by_another_process_is_one_for_the_process_that_engaged(switch):
+    switch.engage("all", "looks wrong", by="ada", at=AT)
+    other = KillSwitch(switch.folder)
+    release(other)
+    assert (switch.engaged(), other.engaged()) == ({}, {})
+    other.engage("all", "again", by="ben", at=AT)
+    assert switch.engaged() == {"all": "again"}
+
+
 def test_who_engaged_and_who_released_is_on_record(switch):
     switch.engage("all", "line one\nby: mallory", by="ada", at=AT)
     release(switch, by="ben", second="cyd")
