@@ -135,6 +135,8 @@ class Stops:
 
     def reason(self, symbol: str) -> str | None:
         """Return why nothing may be sent in a symbol, None if it may."""
+        if not self.engaged:
+            return None
         for name in (*self.names, f"symbol.{symbol}"):
             if name in self.engaged:
                 return f"kill switch {name}: {self.engaged[name]}"

@@ -92,6 +92,7 @@ class SharedReads:
         self._reader, self._at = reader, at
         self._windows: dict[tuple[str, tuple[str, ...], int], Array] = {}
         self._latest: dict[tuple[str, tuple[str, ...]], Newest] = {}
+        self._oldest: dict[tuple[str, tuple[str, ...]], datetime] = {}
 
     def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
         """Return shape (n, length), float64; HistoryMissing if a bar is not known at `at`."""
@@ -113,6 +114,15 @@ class SharedReads:
         if key not in self._latest:
             self._latest[key] = self._reader.latest(feature, symbols, at=at)
         return self._latest[key]
+
+    def oldest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> datetime:
+        """Return when the oldest of the symbols' newest values could first be known, UTC."""
+        if at != self._at:
+            return min(self._reader.latest(feature, symbols, at=at).known_at)
+        key = (feature, tuple(symbols))
+        if key not in self._oldest:
+            self._oldest[key] = min(self.latest(feature, symbols, at=at).known_at)
+        return self._oldest[key]
 
 
 def gather(

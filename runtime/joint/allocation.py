@@ -13,9 +13,10 @@ at the most careful of their limits. None outlives its session, since they decid
 Every split is by `runtime.joint.splitting`: parts add up, whatever the order bundles are listed in.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -25,6 +26,7 @@ from runtime.joint.splitting import Netted, net_changes, share_fill
 from runtime.plan import LeftOut
 
 ZERO = Decimal(0)
+_BUY, _GTC = Side.BUY, TimeInForce.GTC  # looked up once: a member of an enum is slow to reach
 _AT_MARKET = (OrderType.MARKET, TimeInForce.DAY, None)
 
 
@@ -39,8 +41,7 @@ class Asked:
     minimum: Decimal = ZERO  # USD, smallest order it would send
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JointOrder:
+class JointOrder(msgspec.Struct, frozen=True, kw_only=True):
     """One order for several bundles."""
 
     order: PlannedOrder
@@ -63,7 +64,7 @@ def join(
     equity: Decimal,
     lot: int = 1,
     max_turnover: Decimal | None = None,
-    exits: Iterable[str] = (),
+    held: Mapping[str, Decimal] = MappingProxyType({}),
     alone: bool = False,
 ) -> JointPlan:
     """Make one plan of several.
@@ -74,7 +75,7 @@ def join(
         equity: of the account, USD.
         lot: units that a scaled order is rounded down to.
         max_turnover: fraction of equity that orders may trade together, None = no limit.
-        exits: symbols the account leaves completely; no order of theirs is too small.
+        held: units of the account; no order that leaves a symbol completely is too small.
         alone: one bundle has the whole account, so nobody need be told apart.
 
     Returns:
@@ -89,26 +90,25 @@ def join(
     ]
     joined: list[JointOrder] = []
     crossed: dict[str, Mapping[str, Decimal]] = {}
-    leaving = frozenset(exits)
     for symbol in symbols:
-        wishes = wished.get(symbol)
-        if wishes is None:
+        if symbol not in wished:
             continue
+        wishes = wished[symbol]
         if len(wishes) == 1:
             joined.append(_own(wishes[0], alone=alone))
             continue
         netted = net_changes({wish.role: wish.change for wish in wishes})
         if netted.crossed:
             crossed[symbol] = netted.crossed
-        one = _of_several(wishes, netted, leaves=symbol in leaving)
+        one = _of_several(wishes, netted, leaves=held.get(symbol, ZERO) == -netted.net)
         if isinstance(one, JointOrder):
             joined.append(one)
         else:
             left_out.append(one)
     if max_turnover is not None:
         joined = _scaled(joined, equity, max_turnover, lot, left_out)
-    sells = [one for one in joined if one.order.side is Side.SELL]
-    buys = [one for one in joined if one.order.side is Side.BUY]
+    sells = [one for one in joined if one.order.side is not _BUY]
+    buys = [one for one in joined if one.order.side is _BUY]
     return JointPlan(orders=(*sells, *buys), crossed=crossed, left_out=tuple(left_out))
 
 
@@ -127,11 +127,14 @@ def _wished(plans: Sequence[Asked], *, alone: bool) -> dict[str, list[_Wish]]:
     found: dict[str, list[_Wish]] = {}
     for plan in plans:
         for order in plan.orders:
-            if order.time_in_force is TimeInForce.GTC and not alone:
+            if order.time_in_force is _GTC and not alone:
                 order = msgspec.structs.replace(order, time_in_force=TimeInForce.DAY)
-            change = order.quantity if order.side is Side.BUY else -order.quantity
+            change = order.quantity if order.side is _BUY else -order.quantity
             wish = _Wish(plan.role, plan.study, order, change, plan.minimum)
-            found.setdefault(order.symbol, []).append(wish)
+            if order.symbol in found:
+                found[order.symbol].append(wish)
+            else:
+                found[order.symbol] = [wish]
     return found
 
 
@@ -214,5 +217,6 @@ def _scaled(
             left_out.append(LeftOut(symbol=order.symbol, reason=f"{words}: nothing is left"))
             continue
         smaller = msgspec.structs.replace(order, quantity=size, reason=f"{order.reason}; {words}")
-        found.append(replace(one, order=smaller, left=share_fill(size * order.side.sign, one.left)))
+        left = share_fill(size * order.side.sign, one.left)
+        found.append(JointOrder(order=smaller, left=left))
     return found

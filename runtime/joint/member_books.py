@@ -75,19 +75,23 @@ def absorb(
     books: dict[str, MemberBook], joint: Joint, held: Mapping[str, Decimal], cash: Decimal
 ) -> None:
     """Share what the account has and no book explains."""
-    symbols = set(held) | {symbol for book in books.values() for symbol in book.units}
-    for symbol in sorted(symbols):
-        gap = held.get(symbol, ZERO) - sum(
-            (book.units.get(symbol, ZERO) for book in books.values()), ZERO
-        )
-        if gap:
-            holders = {
-                role: abs(units(book.units[symbol], symbol))
-                for role, book in books.items()
-                if symbol in book.units
-            } or {min(books): 1}
-            for role, part in split(units(gap, symbol), holders).items():
-                books[role].add(symbol, quantity(part))
+    explained: dict[str, Decimal] = {}
+    for book in books.values():
+        for symbol, count in book.units.items():
+            explained[symbol] = explained.get(symbol, ZERO) + count
+    gaps = {
+        symbol: gap
+        for symbol in held.keys() | explained.keys()
+        if (gap := held.get(symbol, ZERO) - explained.get(symbol, ZERO))
+    }
+    for symbol, gap in sorted(gaps.items()):
+        holders = {
+            role: abs(units(book.units[symbol], symbol))
+            for role, book in books.items()
+            if symbol in book.units
+        } or {min(books): 1}
+        for role, part in split(units(gap, symbol), holders).items():
+            books[role].add(symbol, quantity(part))
     gap = cash - sum((book.cash for book in books.values()), ZERO)
     if gap:
         for role, amount in split_money(gap, _fractions(joint)).items():

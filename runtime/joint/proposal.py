@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from featurestore.features.expression import sources_of
 from runtime.bundles.bundle import LoadedBundle
 from runtime.bundles.inference import Decided
-from runtime.bundles.inputs import Array, CurrentWeights, LatestReader, MarketReader, gather
+from runtime.bundles.inputs import Array, CurrentWeights, SharedReads, gather
 from runtime.guardrails import FeatureAge
 
 
@@ -34,7 +34,7 @@ class Proposal:
 
 def propose(
     bundle: LoadedBundle,
-    reads: MarketReader,
+    reads: SharedReads,
     *,
     at: datetime,
     current: Array,
@@ -44,7 +44,7 @@ def propose(
 
     Args:
         bundle: verified and loaded.
-        reads: the store, at best shared between the bundles of a tick.
+        reads: the store, shared between the bundles of a tick.
         at: UTC decision time.
         current: drifted weights held at `at`, shape (n,) in the order of the bundle's symbols.
         freshness: view -> age allowed.
@@ -64,7 +64,7 @@ def propose(
 
 
 def feature_ages(
-    bundle: LoadedBundle, reads: LatestReader, freshness: Mapping[str, timedelta], at: datetime
+    bundle: LoadedBundle, reads: SharedReads, freshness: Mapping[str, timedelta], at: datetime
 ) -> dict[str, FeatureAge]:
     """Say of everything read, computed features' sources too, when its oldest symbol changed."""
     symbols = bundle.manifest.symbols
@@ -77,9 +77,9 @@ def feature_ages(
     ages = {}
     for source in sorted(sources, key=str):
         names = symbols if source.entity is None else (source.entity,)
-        known = reads.latest(source.feature, names, at=at).known_at
         allowed = freshness.get(source.view)
         ages[source.name] = FeatureAge(
-            known_at=min(known), allowed=None if allowed is None else allowed.total_seconds()
+            known_at=reads.oldest(source.feature, names, at=at),
+            allowed=None if allowed is None else allowed.total_seconds(),
         )
     return ages

@@ -23,7 +23,7 @@ from featurestore.calendars import Calendar
 from featurestore.errors import PlatformError
 from runtime.bundles.bundle import LoadedBundle
 from runtime.bundles.contract import SizingPolicy
-from runtime.bundles.inputs import Array, MarketReader
+from runtime.bundles.inputs import Array, SharedReads
 from runtime.errors import DecisionInvalid
 from runtime.joint.proposal import propose
 from runtime.joint.shadow_log import ShadowBook, ShadowDay, ShadowDecision, ShadowLog
@@ -100,7 +100,7 @@ class Shadows:
 
     def run(
         self,
-        reads: MarketReader,
+        reads: SharedReads,
         *,
         at: datetime,
         day: date,
@@ -124,7 +124,7 @@ class Shadows:
 
     def _run(
         self,
-        reads: MarketReader,
+        reads: SharedReads,
         *,
         at: datetime,
         day: date,
@@ -182,7 +182,7 @@ class Shadows:
         self,
         bundle: LoadedBundle,
         book: ShadowBook,
-        reads: MarketReader,
+        reads: SharedReads,
         *,
         at: datetime,
         day: date,

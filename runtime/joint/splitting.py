@@ -5,9 +5,10 @@ Source: market-rules, section 8.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from math import gcd
+
+import msgspec
 
 from runtime.errors import OrderInvalid
 from runtime.journal.exact import quantity, units
@@ -54,8 +55,7 @@ def split_money(amount: Decimal, fractions: Mapping[str, Decimal]) -> dict[str, 
     return {name: Decimal(part).scaleb(-2) for name, part in split(int(cents), weights).items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Netted:
+class Netted(msgspec.Struct, frozen=True, kw_only=True):
     """What several changes of one symbol come to; signed units, buys positive."""
 
     net: Decimal  # what is ordered
@@ -73,25 +73,32 @@ def net_changes(changes: Mapping[str, Decimal]) -> Netted:
         For every role that wants something: what it crosses plus its share of the order is what it
         asked for.
     """
-    asked = {role: _signed(change, role) for role, change in sorted(changes.items())}
-    asked = {role: change for role, change in asked.items() if change}
-    net = sum(asked.values())
-    if net == 0 and not asked:
-        return Netted(net=ZERO, crossed={}, left={})
-    sign = 1 if net >= 0 else -1
-    larger = {role: abs(change) for role, change in asked.items() if change * sign > 0}
-    smaller = {role: change for role, change in asked.items() if change * sign < 0}
-    inside = -sum(smaller.values()) * sign
-    crossed = dict(smaller)
-    if inside:
-        grain = gcd(inside, *larger.values())
-        shared = split(inside, larger, grain=grain)
-        crossed |= {role: sign * part for role, part in shared.items()}
-    left = {role: change - crossed.get(role, 0) for role, change in asked.items()}
+    asked: dict[str, int] = {}
+    net = against = 0
+    for role in sorted(changes):
+        change = _signed(changes[role], role)
+        if change:
+            asked[role] = change
+            net += change
+    side = 1 if net >= 0 else -1
+    larger, crossed = {}, dict[str, int]()
+    for role, change in asked.items():
+        if change * side > 0:
+            larger[role] = change * side
+        else:
+            crossed[role] = change
+            against -= change * side
+    if crossed:
+        shared = split(against, larger, grain=gcd(against, *larger.values()))
+        crossed |= {role: side * part for role, part in shared.items()}
     return Netted(
         net=quantity(net),
-        crossed={role: quantity(part) for role, part in sorted(crossed.items()) if part},
-        left={role: quantity(part) for role, part in left.items() if part},
+        crossed={role: quantity(crossed[role]) for role in asked if crossed.get(role)},
+        left={
+            role: quantity(part)
+            for role, change in asked.items()
+            if (part := change - crossed.get(role, 0))
+        },
     )
 
 

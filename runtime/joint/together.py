@@ -31,13 +31,14 @@ from runtime.joint.member_books import MemberBook
 from runtime.joint.members import Member
 from runtime.joint.proposal import Proposal, propose
 from runtime.joint.shares import CROSSED, LEFT, exact
-from runtime.journal.exact import PART, mark_units, units
+from runtime.journal.exact import CENT, mark_units, units
 from runtime.journal.records import DecisionRecord, OrderRecord
 from runtime.plan import make_plan, rows_of
 from runtime.registry import RESERVE
 from runtime.tick import Moment, Wanted, decided_by
 
 ZERO = Decimal(0)
+_EXACT = 8  # exponent of the first digit, up to which a float64 carries every whole number of 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class _Answer:
     note: str
     proposal: Proposal | None = None  # None if it was not due, is stopped, or could not decide
     asked: Asked | None = None
+    equity: Decimal = ZERO  # USD that it decided over; nothing of who made no proposal
 
 
 def decide_together(
@@ -78,7 +80,7 @@ def _all(desk: Desk, moment: Moment, standing: Sequence[OrderRecord]) -> Wanted:
         equity=moment.equity,
         lot=desk.bundle.manifest.sizing.lot,
         max_turnover=None if joint.max_turnover is None else Decimal(joint.max_turnover),
-        exits=_exits(answers, moment.positions),
+        held=moment.positions,
         alone=len(joint.seats) == 1 and RESERVE not in books,
     )
     weights, parts = _wanted(answers, symbols, books, moment)
@@ -180,15 +182,12 @@ def _answer(
             current=_current(book, moment.marks, member.bundle.manifest.symbols),
             freshness=desk.freshness,
         )
-        asked = _planned(moment, member, book, coming, proposal.decided.weight)
+        equity = book.equity(moment.marks)
+        asked = _planned(moment, member, book, coming, equity, proposal.decided.weight)
     except PlatformError as error:
         return _Answer(role=role, note=f"{role}: {study} wants nothing new: {error}")
-    note = f"{role}: {study} {member.bundle.hash[:12]} decides over {_usd(book, moment)} USD"
-    return _Answer(role=role, note=note, proposal=proposal, asked=asked)
-
-
-def _usd(book: MemberBook, moment: Moment) -> str:
-    return f"{book.equity(moment.marks):,.2f}"
+    note = f"{role}: {study} {member.bundle.hash[:12]} decides over {equity:,.2f} USD"
+    return _Answer(role=role, note=note, proposal=proposal, asked=asked, equity=equity)
 
 
 def _current(book: MemberBook, marks: Mapping[str, Decimal], symbols: Sequence[str]) -> Array:
@@ -197,7 +196,7 @@ def _current(book: MemberBook, marks: Mapping[str, Decimal], symbols: Sequence[s
         name: units(count, name) * mark_units(marks[name], name)
         for name, count in book.units.items()
     }
-    equity = int(book.cash.scaleb(2)) * (PART // 100) + sum(values.values())
+    equity = int(book.cash.scaleb(2)) * CENT + sum(values.values())
     if equity <= 0:
         raise DecisionInvalid(f"its share of the account is worth {book.equity(marks):.2f} USD")
     rows, weights = rows_of(tuple(symbols)), np.zeros(len(symbols))
@@ -212,11 +211,13 @@ def _planned(
     member: Member,
     book: MemberBook,
     coming: Mapping[str, Decimal],
+    equity: Decimal,
     weight: Array,
 ) -> Asked:
     """Return a member's own plan; what it holds outside its universe goes."""
     manifest = member.bundle.manifest
-    symbols, extra = manifest.symbols, book.units.keys() - rows_of(manifest.symbols).keys()
+    symbols, known = manifest.symbols, rows_of(manifest.symbols)
+    extra = [symbol for symbol in book.units if symbol not in known]
     if extra:
         symbols = (*symbols, *sorted(extra))
         weight = np.concatenate([weight, np.zeros(len(extra))])
@@ -225,7 +226,7 @@ def _planned(
         symbols,
         prices=moment.marks,
         positions=_with(book, coming),
-        equity=book.equity(moment.marks),
+        equity=equity,
         sizing=manifest.sizing,
         day=moment.session.day,
     )
@@ -238,7 +239,9 @@ def _planned(
     )
 
 
-def _with(book: MemberBook, coming: Mapping[str, Decimal]) -> dict[str, Decimal]:
+def _with(book: MemberBook, coming: Mapping[str, Decimal]) -> Mapping[str, Decimal]:
+    if not coming:
+        return book.units
     standing = dict(book.units)
     for symbol, count in coming.items():
         standing[symbol] = standing.get(symbol, ZERO) + count
@@ -270,16 +273,6 @@ def _sale(
     return _Answer(role=role, note=note, asked=Asked(role=role, study=study, orders=plan.orders))
 
 
-def _exits(answers: Sequence[_Answer], positions: Mapping[str, Decimal]) -> list[str]:
-    """Return the symbols that the account leaves completely."""
-    after = dict(positions)
-    for answer in answers:
-        for order in answer.asked.orders if answer.asked else ():
-            change = order.quantity * order.side.sign
-            after[order.symbol] = after.get(order.symbol, ZERO) + change
-    return [symbol for symbol, count in after.items() if not count]
-
-
 def _wanted(
     answers: Sequence[_Answer],
     symbols: tuple[str, ...],
@@ -302,7 +295,7 @@ def _wanted(
     for answer in sorted(answers, key=lambda one: one.role):
         if answer.proposal is None:
             continue
-        share = float(books[answer.role].equity(marks)) / equity
+        share = float(answer.equity) / equity
         parts[f"share {answer.role}"] = np.array([share])
         names, places = answer.proposal.bundle.manifest.symbols, None
         if names != symbols:
@@ -350,15 +343,19 @@ def _units(
 ) -> dict[str, Array]:
     """Return signed units per role and symbol as arrays, exactly; DecisionInvalid if they are not.
 
-    A float64 carries any decimal of at most 15 digits there and back.
+    A float64 carries any decimal of at most 15 digits there and back, so any whole number of 1e-6
+    below a thousand million.
     """
     rows = rows_of(tuple(symbols))
     found: dict[str, Array] = {}
     for symbol, by_role in parts.items():
+        row = rows[symbol]
         for role, count in by_role.items():
             value = float(count)
-            if count != value and exact(value) != count:
+            if count.adjusted() > _EXACT and count != value and exact(value) != count:
                 raise DecisionInvalid(f"{symbol}: {count} units are too many digits to be kept")
-            array = found.setdefault(prefix + role, np.zeros(len(symbols)))
-            array[rows[symbol]] = value
+            name = prefix + role
+            if name not in found:
+                found[name] = np.zeros(len(symbols))
+            found[name][row] = value
     return found

@@ -239,7 +239,7 @@ def test_a_net_change_that_is_too_small_is_left_out_unless_the_account_leaves_th
     assert found.orders == ()
     assert "net 300.00 USD is below 500.00 USD" in found.left_out[0].reason
     assert found.crossed["AAA"] == {"arm.b": -1623, "champion": 1623}
-    assert len(joined(*plans, exits=["AAA"]).orders) == 1
+    assert len(joined(*plans, held={"AAA": Decimal(-10)}).orders) == 1
 
 
 def test_a_turnover_limit_scales_all_orders_alike_and_says_so():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from featurestore.features import library as f
 from featurestore.universes import US_LARGE_CAPS
-from runtime.bundles.inputs import CurrentWeights, Latest, Window
+from runtime.bundles.inputs import CurrentWeights, Latest, SharedReads, Window
 from runtime.joint.proposal import feature_ages
 
 CLOSE = "us_equities.close"
@@ -21,7 +21,8 @@ def test_the_age_of_a_computed_feature_is_that_of_each_source(market):
     }
     bundle = SimpleNamespace(manifest=SimpleNamespace(symbols=US_LARGE_CAPS.symbols), inputs=inputs)
     allowed = {"wti": timedelta(days=21)}
-    ages = feature_ages(bundle, market, allowed, datetime(2016, 12, 30, 21, tzinfo=UTC))
+    at = datetime(2016, 12, 30, 21, tzinfo=UTC)
+    ages = feature_ages(bundle, SharedReads(market, at), allowed, at)
     assert set(ages) == {CLOSE, "us_index.close[SP500]", "wti.price[WTI]"}
     assert ages[CLOSE].known_at == datetime(2016, 12, 30, 21, tzinfo=UTC)
     assert ages[CLOSE].allowed is None
