@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
@@ -29,6 +29,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 _COLUMNS = "seq, kind, key, at, payload, hash"
 _HEADS = "sluice_heads"  # of a connection's info: its transaction, and the heads read in it
+Row: TypeAlias = tuple[int, str, str, int, bytes, bytes]  # in the order of the columns
 
 
 class Draft(NamedTuple):  # a tuple: made once per row on the journal's hottest path
@@ -82,6 +83,23 @@ def link(previous: bytes, seq: int, at: int, kind: str, key: str, payload: bytes
     kind_bytes, key_bytes = kind.encode(), key.encode()
     header = _HEADER.pack(seq, at, len(kind_bytes), len(key_bytes), len(payload))
     return hashlib.sha256(b"".join((previous, header, kind_bytes, key_bytes, payload))).digest()
+
+
+def linked(seq: int, previous: bytes, drafts: Iterable[Draft]) -> list[Row]:
+    """Return the rows that follow the entry `seq` of hash `previous`; `link`, for many at once."""
+    pack, sha256, rows = _HEADER.pack, hashlib.sha256, list[Row]()
+    known, at, last, kind_bytes = None, 0, None, b""  # rows mostly share both with the one before
+    for kind, key, when, payload in drafts:
+        seq += 1
+        if when is not known:
+            known, at = when, micros(when)
+        if kind is not last:
+            last, kind_bytes = kind, kind.encode()
+        key_bytes = key.encode()
+        header = pack(seq, at, len(kind_bytes), len(key_bytes), len(payload))
+        previous = sha256(b"".join((previous, header, kind_bytes, key_bytes, payload))).digest()
+        rows.append((seq, kind, key, at, payload, previous))
+    return rows
 
 
 def _heads(connection: Connection) -> dict[str, tuple[int, bytes]]:
@@ -153,8 +171,7 @@ class ChainedLog:
         self._mark = "%s" if self._postgres else "?"
         self._columns = f"SELECT {_COLUMNS} FROM {table}"
         self._last = f"SELECT seq, hash FROM {table} ORDER BY seq DESC LIMIT 1"
-        # A 63-bit name for PostgreSQL's advisory lock: one writer at a time per log.
-        self._lock = int.from_bytes(self._genesis[:8], "big") >> 1
+        self._lock = int.from_bytes(self._genesis[:8], "big") >> 1  # of one writer, on PostgreSQL
         self._create()
 
     def _create(self) -> None:
@@ -251,22 +268,14 @@ class ChainedLog:
 
     def _write(
         self, connection: Connection, drafts: Sequence[Draft], beside: Sequence[Write] = ()
-    ) -> list[tuple[Any, ...]]:
+    ) -> list[Row]:
         heads = _heads(connection)
         seq, previous = heads.get(self.table) or self._raw_head(connection)
         heads.pop(self.table, None)  # until what follows is written
-        rows: list[tuple[Any, ...]] = []
-        pack, sha256 = _HEADER.pack, hashlib.sha256  # `link`, with its lookups made once
-        for kind, key, when, payload in drafts:
-            seq += 1
-            at, kind_bytes, key_bytes = micros(when), kind.encode(), key.encode()
-            header = pack(seq, at, len(kind_bytes), len(key_bytes), len(payload))
-            whole = b"".join((previous, header, kind_bytes, key_bytes, payload))
-            previous = sha256(whole).digest()
-            rows.append((seq, kind, key, at, payload, previous))
+        rows = linked(seq, previous, drafts)
         write_all(connection, [Insert(self.table, _COLUMNS, rows), *beside])
         if not connection.in_nested_transaction():
-            heads[self.table] = (seq, previous)
+            heads[self.table] = rows[-1][::5] if rows else (seq, previous)
         return rows
 
     def _write_missing(self, connection: Connection, drafts: Sequence[Draft]) -> list[Entry]:
@@ -387,12 +396,4 @@ def _recomputed(previous: bytes, row: Sequence[Any]) -> bytes | None:
 
 def _entry(row: Sequence[Any], *, fresh: bool) -> Entry:
     seq, kind, key, at, payload, value = row
-    return Entry(
-        seq=seq,
-        kind=kind,
-        key=key,
-        at=instant(at),
-        payload=bytes(payload),
-        hash=bytes(value).hex(),
-        fresh=fresh,
-    )
+    return Entry(seq, kind, key, instant(at), bytes(payload), bytes(value).hex(), fresh)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import OperationalError as Unreachable
 
 from runtime.errors import DatabaseUnavailable
+from runtime.statements import on_sqlite
 
 BUSY_TIMEOUT_MS = 30_000  # how long a writer waits for another one
 _WAL_ATTEMPTS, _WAL_PAUSE_S = 500, 0.01
@@ -143,7 +144,7 @@ def _open_sqlite(url: URL, shown: str) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get(WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        on_sqlite(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 

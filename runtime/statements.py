@@ -2,12 +2,16 @@
 
 A row that is sent by itself costs the server a parse, a plan and a message of its own. Rows go as
 one array per column instead, in a statement that is one for any number of them and so prepared.
+SQLite is a library: there a statement costs least where it goes to the driver itself, and rows
+where some dozens share one statement.
 """
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 Query: TypeAlias = tuple[str, Sequence[Any]]  # in the driver's own marks, and its arguments
 Rows: TypeAlias = Sequence[Any]
@@ -21,6 +25,7 @@ _TYPES = {
     **dict.fromkeys(("payload", "hash", "data"), "bytea"),
     "benchmark_return": "double precision",
 }
+_TOGETHER = 50  # rows of one statement on SQLite: a fifth cheaper than row by row
 
 
 class Insert(NamedTuple):
@@ -57,7 +62,9 @@ def run_all(connection: Connection, queries: Sequence[Query]) -> list[Rows]:
         from runtime import postgres  # the embedded database needs no driver
 
         return postgres.together(connection, queries)
-    return [connection.exec_driver_sql(text, tuple(given)).fetchall() for text, given in queries]
+    if not connection.in_transaction():
+        connection.begin()
+    return [on_sqlite(connection, text, given).fetchall() for text, given in queries]
 
 
 def tuples(
@@ -79,16 +86,48 @@ def write_all(connection: Connection, writes: Sequence[Write]) -> None:
         postgres.together(connection, [_at_once(one) for one in writes], large=True)
         return
     for one in writes:
-        connection.exec_driver_sql(_row_by_row(one), list(one.rows))
+        rows = one.rows
+        if isinstance(one, Insert):
+            whole = len(rows) - len(rows) % _TOGETHER
+            for start in range(0, whole, _TOGETHER):
+                values = [value for row in rows[start : start + _TOGETHER] for value in row]
+                on_sqlite(connection, _row_by_row(one, _TOGETHER), values)
+            rows = rows[whole:]
+        if rows:
+            on_sqlite(connection, _row_by_row(one), rows, many=True)
 
 
-def _row_by_row(write: Write) -> str:
-    """Return SQLite's statement for one row."""
+def on_sqlite(
+    connection: Connection, text: str, given: Sequence[Any] = (), *, many: bool = False
+) -> sqlite3.Cursor:
+    """Run a statement on SQLite's driver, in the transaction that the connection is in.
+
+    SQLAlchemy's own way takes some twenty microseconds a statement, of the hundred that a small
+    commit may take; whoever listens to its statements hears this one too.
+
+    Raises:
+        DBAPIError: as a statement of the connection would.
+    """
+    raw: Any = connection.connection.driver_connection
+    cursor: sqlite3.Cursor = raw.cursor()
+    for hear in connection.dispatch.before_cursor_execute:
+        hear(connection, cursor, text, given, None, many)
+    try:
+        return cursor.executemany(text, given) if many else cursor.execute(text, given)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(
+            text, None, error, sqlite3.Error, dialect=connection.dialect
+        ) from error
+
+
+def _row_by_row(write: Write, rows: int = 1) -> str:
+    """Return SQLite's statement for one row, or for as many as given of an insertion."""
     if isinstance(write, Update):
         changes = ", ".join(f"{name} = ?" for name in write.columns.split(", "))
         return f"UPDATE {write.table} SET {changes} WHERE {write.key} = ?"
     marks = ", ".join("?" * (write.columns.count(",") + 1))
-    return f"INSERT INTO {write.table} ({write.columns}) VALUES ({marks}){write.unless}"
+    values = ", ".join([f"({marks})"] * rows)
+    return f"INSERT INTO {write.table} ({write.columns}) VALUES {values}{write.unless}"
 
 
 def _at_once(write: Write) -> Query:

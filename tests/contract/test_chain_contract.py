@@ -8,7 +8,17 @@ from threading import Barrier, Thread
 import pytest
 from sqlalchemy import Engine
 
-from runtime.chain import ChainedLog, Draft, Head, HeadAnchor, genesis, instant, link, micros
+from runtime.chain import (
+    ChainedLog,
+    Draft,
+    Head,
+    HeadAnchor,
+    genesis,
+    instant,
+    link,
+    linked,
+    micros,
+)
 from runtime.database import open_database, reading, transaction
 from runtime.errors import DatabaseUnavailable, EntryConflict, JournalBroken
 
@@ -51,6 +61,20 @@ def test_a_published_chain_value_never_moves():
     assert link(genesis("journal"), 1, micros(AT), "note", "a", b"x").hex() == (
         "c340bdb89d1ff3d8d146d039ddc1b4f0f411545dbeefe6e1f31e363b08269035"
     )
+
+
+def test_many_at_once_have_the_hashes_that_each_would_have_alone():
+    later = AT + timedelta(microseconds=1)
+    drafts = [
+        Draft(kind, f"{kind}/{number}\N{EURO SIGN}", at, bytes(number))
+        for number in range(3)
+        for kind, at in (("order", AT), ("fill", AT), ("fill", later), ("\N{OHM SIGN}", later))
+    ]
+    seq, previous = 41, genesis("journal")
+    for row, draft in zip(linked(seq, previous, drafts), drafts, strict=True):
+        seq, at = seq + 1, micros(draft.at)
+        previous = link(previous, seq, at, draft.kind, draft.key, draft.payload)
+        assert row == (seq, draft.kind, draft.key, at, draft.payload, previous)
 
 
 def test_an_empty_log_verifies_and_its_head_is_the_genesis(log):

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from runtime.chain import ChainedLog, Draft
@@ -74,6 +75,33 @@ def test_rows_come_back_as_they_were_written_however_many_and_whatever_they_say(
         (*row[:3], Decimal(row[3]), row[4] if row[4] is None else Decimal(row[4]), *row[5:])
         for row in given
     ]
+
+
+@pytest.mark.parametrize("count", [49, 50, 51, 120])
+def test_more_rows_than_share_a_statement_come_back_each_once(engine, count):
+    given = [thing(number, f"S{number}") for number in range(count)]
+    with transaction(engine) as connection:
+        write_all(connection, [Insert("things", COLUMNS, given)])
+        write_all(connection, [Insert("things", COLUMNS, given[:1], again=True)])
+    assert things(engine, "seq, symbol") == [(row[0], row[1]) for row in given]
+
+
+def test_one_row_of_many_that_is_there_already_keeps_all_of_them_out(engine):
+    given = [thing(number) for number in range(120)]
+    with pytest.raises(IntegrityError), transaction(engine) as connection:
+        write_all(connection, [Insert("things", COLUMNS, [*given, thing(70)])])
+    assert things(engine) == []
+
+
+def test_who_listens_to_statements_hears_every_one_that_writes(engine):
+    if engine.dialect.name == "postgresql":
+        pytest.skip("goes as one text or one pipeline")
+    heard = []
+    event.listen(engine, "before_cursor_execute", lambda *given: heard.append(given[2].split()[0]))
+    with transaction(engine) as connection:
+        write_all(connection, [Insert("things", COLUMNS, [thing(n) for n in range(51)])])
+        run_all(connection, [("SELECT 1", ())])
+    assert heard == ["BEGIN", "INSERT", "INSERT", "SELECT"]
 
 
 def test_updates_change_their_rows_and_no_other(engine):
