@@ -247,17 +247,26 @@ def verify(
 
 
 @app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice audit --json[/bold]")
-def audit(workspace: Workspace = None, json: Json = False) -> None:
-    """Prove journal, registry and ledger from their first entry; ends with 1 and names the break.
+def audit(
+    remember: Annotated[
+        bool,
+        typer.Option("--remember", help="Write down where chains end of which no head is kept."),
+    ] = False,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Prove every record from its first entry; ends with 1 and names the break.
 
-    Each chain is recomputed and compared with the heads remembered outside its database; the rows
-    of the journal are derived from its entries again.
+    Journal, registry, policies, ledger, leases and the records of paper venues in the workspace:
+    each chain is recomputed and compared with the heads remembered outside; the rows of the journal
+    and of venues are derived from their entries again. A chain whose file of heads is gone has not
+    passed. Records that others keep are named.
     """
     output = Output(as_json=json)
     with reported(output):
         from service.commands.audit import audit_records
 
-        status = audit_records(settings_of(workspace), output)
+        status = audit_records(settings_of(workspace), output, remember=remember)
     finish(status)
 
 

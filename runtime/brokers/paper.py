@@ -13,9 +13,9 @@ from pathlib import Path
 from runtime.brokers.matching import Asked, match_bar, style_of
 from runtime.brokers.record import Outcome, VenueRecord, Working
 from runtime.brokers.terms import ALTERNATE, PRIMARY, VenueTerms
-from runtime.chain import Head
+from runtime.chain import Head, HeadAnchor
 from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, Quote, TimeInForce
-from runtime.errors import OrderInvalid
+from runtime.errors import JournalBroken, OrderInvalid
 from runtime.execution.fills import MarketState, Style
 from runtime.journal.actions import Dividend, Split
 from runtime.kill.sequence import Resting
@@ -217,3 +217,24 @@ class PaperVenue:
     def prove(self, anchors: Iterable[Head] = ()) -> Head:
         """Recompute the chain and hold the record against it; JournalBroken says what differs."""
         return self._record.prove(anchors)
+
+    def served(self) -> bool:
+        """Return whether a process of its own has published bars into the record."""
+        return self._record.served()
+
+    def prove_beside(self, anchor: HeadAnchor) -> Head:
+        """Prove the record against the heads remembered in a file beside it.
+
+        Raises:
+            JournalBroken: it does not hold, or no head is there though a process of its own wrote
+                it: whether its end was cut off cannot be told then.
+        """
+        heads = anchor.heads()
+        head = self.prove(heads)
+        if head.seq and not heads and self.served():
+            raise JournalBroken(
+                f"venue {self.name}: {head.seq} entries, and {anchor.path} remembers no head of "
+                "them, so a cut-off end would not be noticed; hold the record against the journal "
+                "with sluice venue reconcile, then remember its head with sluice audit --remember"
+            )
+        return head

@@ -68,7 +68,9 @@ class VenueRecord:
                 self._database.execute(f"BEGIN {how}")
                 yield self._database
                 self._database.execute("COMMIT")
-            except sqlite3.OperationalError as error:
+            except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+                raise
+            except sqlite3.DatabaseError as error:  # locked, full, or a damaged file
                 raise DatabaseUnavailable(
                     f"the record of venue {self.name}: {error}; the call had no effect"
                 ) from error
@@ -299,6 +301,10 @@ class VenueRecord:
         """Return where the record's chain stands."""
         with self._transaction("DEFERRED") as database:
             return ledger.head(database, self.name)
+
+    def served(self) -> bool:
+        """Return whether a process of its own has published bars into the record."""
+        return bool(self._rows("SELECT EXISTS (SELECT 1 FROM shown)")[0][0])
 
     def prove(self, anchors: Iterable[Head] = ()) -> Head:
         """Recompute the chain and hold the tables against it; JournalBroken says what differs."""

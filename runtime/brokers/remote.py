@@ -8,6 +8,7 @@ is asked again over a new connection if an old one turns out to be broken; an or
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,8 +26,8 @@ from runtime.journal.actions import Dividend, Split
 from runtime.kill.sequence import Resting
 from runtime.ports import Statement
 
-CONNECT = 2.0  # seconds to connect and to be known
-ANSWER = 5.0  # seconds for an answer
+CONNECT = 2.0  # seconds in all to connect and to be known
+ANSWER = 5.0  # seconds from a question to the last byte of its answer
 T = TypeVar("T")
 _NOTHING: Decoder[None] = Decoder(None)
 _COUNT = Decoder(int)
@@ -121,6 +122,8 @@ class RemoteVenue:
             found += page
             if len(page) < wire.PAGE:
                 return found
+            if page[-1][0] <= after:
+                raise self._unknown(VenueProtocol(f"executions after {after} end before it"))
             after = page[-1][0]
 
     def statement(self, day: date) -> Statement:
@@ -175,7 +178,6 @@ class RemoteVenue:
         found, _ = open_connection(
             self.address, self.token, self.account, self.name, timeout=self.connect
         )
-        found.settimeout(self.answer)
         if self._epoch is not None:
             try:
                 self._answered(found, wire.LogOn(epoch=self._epoch), _NOTHING)
@@ -185,10 +187,12 @@ class RemoteVenue:
         return found
 
     def _answered(self, over: socket.socket, question: wire.Question, read: Decoder[T]) -> T:
+        deadline = time.monotonic() + self.answer
+        over.settimeout(self.answer)  # for all that is sent; receiving has what is left of it
         self._number += 1
         said = msgspec.Raw(msgspec.json.encode(question))
         wire.send(over, wire.Asked(number=self._number, question=said))
-        answer: wire.Answer = wire.read(wire.receive(over), wire.Answer)
+        answer: wire.Answer = wire.read(wire.receive(over, deadline=deadline), wire.Answer)
         if answer.number != self._number:
             raise VenueProtocol(f"answer {answer.number} to question {self._number}")
         return _said(answer, read)
@@ -204,7 +208,7 @@ def open_connection(
         token: shared with it.
         account: whose records are meant.
         venue: its name; "" only asks which there are.
-        timeout: seconds for each step.
+        timeout: seconds for all of it.
 
     Returns:
         The connection, and the names of the venues there.
@@ -219,12 +223,13 @@ def open_connection(
     if address.path is not None:
         family, where = socket.AF_UNIX, str(address.path)
     over = socket.socket(family, socket.SOCK_STREAM)
+    deadline = time.monotonic() + timeout
     try:
         over.settimeout(timeout)
         over.connect(where)
         if address.path is None:
             over.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        greeting: wire.Greeting = wire.read(wire.receive(over), wire.Greeting)
+        greeting: wire.Greeting = wire.read(wire.receive(over, deadline=deadline), wire.Greeting)
         if greeting.protocol != wire.PROTOCOL:
             raise VenueRefused(
                 f"{address} speaks protocol {greeting.protocol}, this process {wire.PROTOCOL}"
@@ -233,7 +238,7 @@ def open_connection(
         parts = (greeting.nonce, nonce, account, venue)
         proof = wire.proof(token, "client", *parts)
         wire.send(over, wire.Hello(account=account, venue=venue, nonce=nonce, proof=proof))
-        answer: wire.Answer = wire.read(wire.receive(over), wire.Answer)
+        answer: wire.Answer = wire.read(wire.receive(over, deadline=deadline), wire.Answer)
         welcome = _said(answer, _WELCOME)
         if not wire.proved(welcome.proof, token, "venue", *parts):
             raise VenueRefused(f"whoever listens at {address} does not know the token")

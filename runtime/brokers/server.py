@@ -87,8 +87,8 @@ class Floor:
             account, venue = path.parent.name, path.stem
             if venue in self.names:
                 with closing(self.open(account, venue)) as opened:
-                    heads = self.anchor(account, venue).heads()
-                    found[f"{account}/{venue}"] = opened.prove(heads)
+                    proved = opened.prove_beside(self.anchor(account, venue))
+                    found[f"{account}/{venue}"] = proved
         return found
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from runtime.chain import ChainedLog, Entry, Head
+from runtime.chain import ChainedLog, Entry, Head, HeadAnchor
 from runtime.database import transaction
 from runtime.errors import PolicyInvalid, PolicyRefused
 from runtime.policies.policy import Policy, parse_policy, policy_of
@@ -86,6 +86,7 @@ class PolicyLog:
     """Installs, rolls back and overrides; every change is one entry and one transaction."""
 
     engine: Engine
+    anchor: HeadAnchor | None = None  # remembers the head after each change, outside the database
     log: ChainedLog = field(init=False)
     _seen: Head = field(init=False)
     _installed: list[Installed] = field(default_factory=list)
@@ -97,6 +98,10 @@ class PolicyLog:
     def __post_init__(self) -> None:
         self.log = ChainedLog(self.engine, TABLE)
         self._seen = Head(seq=0, hash="")
+
+    def verify(self) -> Head:
+        """Recompute the chain; JournalBroken names the first entry that does not hold."""
+        return self.log.verify(() if self.anchor is None else self.anchor.heads())
 
     def active(self) -> Installed | None:
         """Return the policy in force, None before the first."""
@@ -288,7 +293,11 @@ class PolicyLog:
         with transaction(self.engine) as connection:
             self.log.lock(connection)
             self._follow(connection)
+            before = self.log.head(connection)
             yield connection
+            head = self.log.head(connection)
+        if self.anchor is not None and head != before:
+            self.anchor.record(head)
 
     def _write(
         self, connection: Connection, kind: str, key: str, at: datetime, value: object

@@ -1,21 +1,26 @@
-"""`sluice audit`: whether journal, registry, ledger and leases are as they were written."""
+"""`sluice audit`: whether every record of the workspace is as it was written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Engine, inspect
 
-from runtime.chain import ChainedLog, Head
-from runtime.database import open_database
-from runtime.errors import JournalBroken
+from runtime.brokers.paper import PRIMARY, PaperVenue
+from runtime.chain import ChainedLog, Head, HeadAnchor
+from runtime.database import open_database, reading
+from runtime.errors import DatabaseUnavailable, JournalBroken
 from runtime.joint.identity import TABLE as JOINTS
 from runtime.joint.identity import JointLog
 from runtime.joint.shadow_log import TABLE as SHADOWS
 from runtime.joint.shadow_log import ShadowLog
+from runtime.policies.log import TABLE as POLICIES
+from runtime.policies.log import PolicyLog
 from runtime.scheduling.slots import TABLE as SCHEDULE
 from service.books.accounts import LIVE
 from service.books.shelf import LEASES, LEDGER
@@ -28,6 +33,9 @@ from service.settings import Settings, require_workspace
 if TYPE_CHECKING:
     from rich.console import Console
 
+JOURNAL = "journal"
+_TRADED = "SELECT DISTINCT account, venue FROM journal_fills ORDER BY account, venue"
+
 
 class Audited(msgspec.Struct, frozen=True, kw_only=True):
     """One chain, recomputed from its first entry."""
@@ -36,7 +44,7 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
     verified: bool
     entries: int | None  # None if it does not hold
     head: str | None
-    anchored: int | None  # heads remembered outside; None = no file outside the database
+    anchored: int | None  # heads remembered outside; None = this chain has no file for them
     problem: str  # names the first entry or row that does not hold; "" if all do
 
 
@@ -45,45 +53,137 @@ class AuditAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     verified: bool
     chains: tuple[Audited, ...]
+    unproved: tuple[str, ...]  # records that others keep, in words
 
 
-def audit_records(settings: Settings, output: Output) -> int:
-    """Verify every chain of the workspace and report; returns 1 if one does not hold."""
+class _Chain(NamedTuple):
+    """One chain, before it is proved."""
+
+    name: str
+    verify: Callable[[], Head]
+    kept: HeadAnchor | None  # None = no head of it is remembered outside
+    # whether a head has to be remembered by now, if the chain has entries
+    remembers: Callable[[], bool]
+
+
+def audit_records(settings: Settings, output: Output, *, remember: bool = False) -> int:
+    """Verify every chain of the workspace and report; returns 1 if one does not hold.
+
+    Args:
+        settings: where everything lies.
+        output: of the command.
+        remember: write down where chains end that hold and of which no head is remembered.
+    """
     require_workspace(settings)
-    chains: list[Audited] = []
-    if _exists(settings, settings.database_url, "journal", "registry"):
-        engine = open_runtime(settings)
-        journal = open_journal(settings, engine, LIVE)
-        chains.append(_audited(settings, settings.database_url, "journal", journal.verify))
-        registry = open_registry(settings, engine)
-        chains.append(_audited(settings, settings.database_url, "registry", registry.verify))
-        for name, verify in _beside(engine).items():
-            chains.append(_audited(settings, settings.database_url, name, verify))
-    if _exists(settings, settings.ledger_url, LEDGER):
-        engine = open_database(settings.ledger_url)
-        for name, table in ((LEDGER, LEDGER), ("leases", LEASES)):
-            prove = partial(_research, settings, engine, name, table)
-            chains.append(_audited(settings, settings.ledger_url, name, prove))
+    chains = tuple(_audited(one, remember=remember) for one in _chains(settings))
     if not chains:
         raise NotFound(f"{settings.workspace} holds no record yet", "run sluice demo first")
-    answer = AuditAnswer(verified=all(chain.verified for chain in chains), chains=tuple(chains))
+    verified = all(chain.verified for chain in chains)
+    answer = AuditAnswer(verified=verified, chains=chains, unproved=_elsewhere(settings))
     output.answer(answer, _shower(answer))
     return OK if answer.verified else REFUSED
 
 
-def _beside(engine: Engine) -> dict[str, Callable[[], Head]]:
-    """Return the chains that are only there once live trading began, or several bundles trade."""
+def _chains(settings: Settings) -> Iterator[_Chain]:
+    """Yield every chain there is, those of the database first and the venues' last."""
+    if _exists(settings, settings.database_url, JOURNAL, "registry"):
+        engine = open_runtime(settings)
+        outside = partial(anchor, settings, settings.database_url)
+        journal = open_journal(settings, engine, LIVE)
+        yield _Chain(JOURNAL, journal.verify, outside(JOURNAL), partial(_closed, journal.log))
+        registry = open_registry(settings, engine)
+        yield _Chain("registry", registry.verify, outside("registry"), _always)
+        yield from _beside(engine, outside(POLICIES))
+    if _exists(settings, settings.ledger_url, LEDGER):
+        engine = open_database(settings.ledger_url)
+        for name, table in ((LEDGER, LEDGER), ("leases", LEASES)):
+            kept = anchor(settings, settings.ledger_url, name)
+            yield _Chain(name, partial(_research, engine, table, kept), kept, _always)
+    for path in _records(settings):
+        name = f"venue {path.parent.name}/{path.stem}"
+        kept = HeadAnchor(path.with_suffix(".head"))
+        served = partial(_served, path)
+        # a record of the process that trades has no file of heads, one that is served has
+        told = kept if kept.path.exists() or _answered(served) else None
+        yield _Chain(name, partial(_venue, path), told, served)
+
+
+def _beside(engine: Engine, policies: HeadAnchor | None) -> Iterator[_Chain]:
+    """Yield the chains that are only there once live trading began, or several bundles trade."""
     known = inspect(engine).get_table_names()
+    log = PolicyLog(engine, policies) if POLICIES in known else None
+    if log is not None:
+        yield _Chain(POLICIES, log.verify, policies, _always)
     chains: dict[str, Callable[[], Head]] = {
         JOINTS: lambda: JointLog(engine).verify(),
         SHADOWS: lambda: ShadowLog(engine).verify(),
         SCHEDULE: lambda: ChainedLog(engine, SCHEDULE).verify(),
     }
-    return {
-        name: verify
-        for name, verify in chains.items()
-        if name in known and ChainedLog(engine, name).head().seq
-    }
+    for name, verify in chains.items():
+        if name in known and ChainedLog(engine, name).head().seq:
+            yield _Chain(name, verify, None, _always)
+
+
+def _always() -> bool:
+    return True
+
+
+def _closed(log: ChainedLog) -> bool:
+    """Return whether a session was closed, which is when the journal's head is remembered."""
+    with reading(log.engine) as connection:
+        query = f"SELECT seq FROM {log.table} WHERE kind = 'session' LIMIT 1"
+        return connection.exec_driver_sql(query).fetchone() is not None
+
+
+def _records(settings: Settings) -> list[Path]:
+    """Return the files of the venues' own records that are here."""
+    return sorted((settings.workspace / "venues").glob("*/*.db"))
+
+
+def _elsewhere(settings: Settings) -> tuple[str, ...]:
+    """Return, in words, which records were traded on and cannot be proved from here."""
+    here = {(path.parent.name, path.stem) for path in _records(settings)}
+    if not _exists(settings, settings.database_url, JOURNAL):
+        return ()
+    try:
+        with reading(open_runtime(settings)) as connection:
+            rows = connection.exec_driver_sql(_TRADED).fetchall()
+    except DatabaseUnavailable:
+        return ()  # the journal's own line says what is wrong with it
+    keeper = (
+        f"; ask where {settings.venue_url} is served: sluice venue verify"
+        if settings.venue_url
+        else ""
+    )
+    return tuple(
+        f"venue {venue}, at which account {account} has executions, keeps no record in "
+        f"{settings.workspace / 'venues' / account}{keeper}"
+        for account, venue in rows
+        if (account, venue) not in here
+    )
+
+
+def _opened(path: Path) -> PaperVenue:
+    return PaperVenue(path, replace(PRIMARY, name=path.stem))
+
+
+def _venue(path: Path) -> Head:
+    """Prove a venue's record, its tables against its chain too."""
+    with closing(_opened(path)) as venue:
+        return venue.prove(HeadAnchor(path.with_suffix(".head")).heads())
+
+
+def _served(path: Path) -> bool:
+    with closing(_opened(path)) as venue:
+        return venue.served()
+
+
+def _answered(ask: Callable[[], bool]) -> bool:
+    """Return what a record answers, True if it is damaged; to prove it says how."""
+    try:
+        return ask()
+    except DatabaseUnavailable:
+        return True
 
 
 def _exists(settings: Settings, url: str, *names: str) -> bool:
@@ -94,24 +194,36 @@ def _exists(settings: Settings, url: str, *names: str) -> bool:
     return any((settings.workspace / f"{name}.head").is_file() for name in names)
 
 
-def _research(settings: Settings, engine: Engine, name: str, table: str) -> Head:
-    kept = anchor(settings, settings.ledger_url, name)
+def _research(engine: Engine, table: str, kept: HeadAnchor | None) -> Head:
     return ChainedLog(engine, table).verify(() if kept is None else kept.heads())
 
 
-def _audited(settings: Settings, url: str, name: str, verify: Callable[[], Head]) -> Audited:
-    kept = anchor(settings, url, name)
+def _audited(chain: _Chain, *, remember: bool) -> Audited:
+    """Prove one chain; one without a head outside that should have one has not passed."""
     head, problem = None, ""
     try:
-        head = verify()
-    except JournalBroken as error:
+        head = chain.verify()
+        anchored = None if chain.kept is None else len(chain.kept.heads())
+        if anchored == 0 and head.seq and chain.remembers() and chain.kept is not None:
+            if remember:
+                chain.kept.record(head)
+                anchored = 1
+            else:
+                problem = (
+                    f"{head.seq:,} entries hold, but {chain.kept.path} remembers no head of them, "
+                    "so a cut-off end would not be noticed; put the file back, or, once the "
+                    "entries are known to be whole, remember their head with sluice audit "
+                    "--remember"
+                )
+    except (JournalBroken, DatabaseUnavailable) as error:
         problem = str(error)
+        head, anchored = None, None if chain.kept is None else len(chain.kept.heads())
     return Audited(
-        name=name,
-        verified=head is not None,
+        name=chain.name,
+        verified=not problem,
         entries=None if head is None else head.seq,
         head=None if head is None else head.hash,
-        anchored=None if kept is None else len(kept.heads()),
+        anchored=anchored,
         problem=problem,
     )
 
@@ -132,5 +244,8 @@ def _shower(answer: AuditAnswer) -> "Callable[[Console], None]":
             else:
                 console.print(f"[bold red]refused[/bold red] [bold]{chain.name:<9}[/bold]", end=" ")
                 console.print(chain.problem, markup=False)
+        for one in answer.unproved:
+            console.print("[yellow]not proved[/yellow]", end=" ")
+            console.print(one, markup=False)
 
     return show

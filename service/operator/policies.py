@@ -19,6 +19,7 @@ from service.operator.control import (
     PolicyAnswer,
     PolicyEntry,
 )
+from service.records import anchor
 from service.settings import Settings
 
 
@@ -153,7 +154,8 @@ def open_policies(
     Raises:
         DatabaseUnavailable: it does not answer.
     """
-    log = PolicyLog(engine or open_runtime(settings))
+    kept = anchor(settings, settings.database_url, "policies")
+    log = PolicyLog(engine or open_runtime(settings), kept)
     return Policies(log=log, source=settings.policy, clock=clock or WallClock())
 
 

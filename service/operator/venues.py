@@ -124,7 +124,7 @@ def prove_venues(settings: Settings, output: Output) -> None:
     found = []
     for path in sorted((settings.workspace / "venues").glob("*/*.db")):
         with _opened(path) as venue:
-            head = venue.prove(HeadAnchor(path.with_suffix(".head")).heads())
+            head = venue.prove_beside(HeadAnchor(path.with_suffix(".head")))
             line = VenueLine(
                 account=path.parent.name,
                 venue=venue.name,

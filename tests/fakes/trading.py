@@ -26,6 +26,7 @@ from runtime.engine import Engine
 from runtime.registry import CHAMPION, Promoted, Registry
 from runtime.replay import ReplayResult, replay
 from service.books.accounts import replay_account
+from service.records import open_registry
 from service.settings import Settings, read_settings
 from service.trading.engines import open_desk
 from tests.conftest_market import MarketLake
@@ -119,7 +120,7 @@ def promoted_workspace(
     notebook = {"notebook.ipynb": json.dumps(NOTEBOOK).encode()}
     content = tilt_files(SYMBOLS) | dict(files or {}) | notebook
     bundle = tilt_bundle(settings.bundles, signer, manifest=manifest, files=content)
-    Registry(open_database(settings.database_url)).activate(
+    open_registry(settings, open_database(settings.database_url)).activate(
         Promoted(study="tilt", bundle=bundle.name, version=1, stage="staging"),
         by="alice",
         why="passed SPA",
@@ -153,7 +154,7 @@ def promote_over_lake(
     folder = tilt_bundle(
         settings.bundles, signer, manifest=manifest, files=tilt_files(symbols), version=version
     )
-    Registry(open_database(settings.database_url)).activate(
+    open_registry(settings, open_database(settings.database_url)).activate(
         Promoted(study=study, bundle=folder.name, version=version, stage="staging"),
         role=role,
         by="alice",
@@ -196,7 +197,9 @@ def trade(settings: Settings, start: date, end: date) -> ReplayResult:
 def _record_trial(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     clock = ReplayClock(datetime(2016, 12, 31, 10, 15, tzinfo=UTC))
-    ledger = open_ledger(f"sqlite:///{folder / 'research.db'}", clock=clock, anchor=None)
+    ledger = open_ledger(
+        f"sqlite:///{folder / 'research.db'}", clock=clock, anchor=folder / "ledger.head"
+    )
     ledger.declare_study({"name": "tilt", "question": "Does what rose go on rising?"})
     notebook = "notebooks/strategies/tilt.ipynb"
     run = RunOpened(

@@ -1,6 +1,7 @@
 """A paper venue's chain explains its whole record, and its positions stay right over splits."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from random import Random
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.brokers.paper import PRIMARY, PaperVenue
-from runtime.chain import Head
+from runtime.brokers.server import Floor
+from runtime.chain import Head, HeadAnchor
 from runtime.domain import Bar, OrderState, TimeInForce
 from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
 from runtime.journal.actions import Dividend, Split
@@ -99,6 +101,26 @@ def test_a_record_written_anew_in_full_is_not_the_one_that_was_anchored(lived):
     venue, _ = lived
     with pytest.raises(JournalBroken, match="not the one anchored outside"):
         venue.prove([Head(seq=3, hash="0" * 64)])
+
+
+def test_a_served_record_whose_file_of_heads_is_gone_has_not_passed(tmp_path):
+    anchor = HeadAnchor(tmp_path / "v.head")
+    for remembers in (False, True):
+        with closing(PaperVenue(tmp_path / "v.db", PRIMARY, remembers=remembers)) as venue:
+            venue.submit(make_order(10, leg=int(remembers)))
+            venue.on_bars([bar(FIRST + timedelta(days=int(remembers)))], FIRST + timedelta(days=1))
+            if not remembers:
+                assert venue.prove_beside(anchor).seq > 0, "part of the process that trades"
+                continue
+            with pytest.raises(JournalBroken, match=r"v\.head remembers no head of them"):
+                venue.prove_beside(anchor)
+            anchor.record(venue.head())
+            assert venue.prove_beside(anchor) == venue.head()
+    floor = Floor(folder=tmp_path, terms=(PRIMARY,))
+    (tmp_path / "live").mkdir()
+    (tmp_path / "v.db").rename(tmp_path / "live" / "primary.db")
+    with pytest.raises(JournalBroken, match="remembers no head"):
+        floor.prove()
 
 
 def test_an_order_in_old_units_never_executes_in_new_ones(tmp_path):

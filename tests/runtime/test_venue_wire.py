@@ -26,6 +26,7 @@ class Server:
     def __init__(self, path, token: str = TOKEN) -> None:
         self.token, self.asked = token, []
         self.serve: Serve = lambda caller, number: None
+        self.greet: Callable[[socket.socket, bytes], None] | None = None
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(path))
         self._listening.listen()
@@ -41,7 +42,10 @@ class Server:
 
     def _let_in(self, caller: socket.socket, number: int) -> None:
         with suppress(OSError), caller:
-            wire.send(caller, wire.Greeting(protocol=wire.PROTOCOL, nonce="n"))
+            greeting = wire.Greeting(protocol=wire.PROTOCOL, nonce="n")
+            if self.greet is not None:
+                self.greet(caller, msgspec.json.encode(greeting))
+            wire.send(caller, greeting)
             hello = wire.read(wire.receive(caller), wire.Hello)
             parts = ("n", hello.nonce, hello.account, hello.venue)
             proof = wire.proof(self.token, "venue", *parts)
@@ -158,3 +162,36 @@ def test_an_answer_to_another_question_is_none(server, venue):
     server.serve = lambda caller, number: server.say(caller, server.hear(caller) + 1, "filled")
     with pytest.raises(VenueUnknownOutcome, match="answer 2 to question 1"):
         venue.find("x")
+
+
+def trickled(over: socket.socket, message: bytes) -> None:
+    """Send a message but for its last byte, each byte long before the time for one is over."""
+    for byte in len(message).to_bytes(4, "big") + message[:-1]:
+        over.sendall(bytes([byte]))
+        threading.Event().wait(0.02)
+
+
+@pytest.mark.parametrize("ask", ["find", "submit"])
+def test_an_answer_that_trickles_in_holds_a_call_no_longer_than_silence_does(server, venue, ask):
+    went = threading.Event()
+
+    def serve(caller, number):
+        asked = server.hear(caller)
+        said = msgspec.json.encode(wire.Answer(number=asked, said=msgspec.Raw(b'"' + b"x" * 500)))
+        with suppress(OSError):
+            trickled(caller, said)
+        went.set()
+
+    server.serve = serve
+    with pytest.raises(VenueUnknownOutcome, match=r"timed out|not whole in time"):
+        venue.submit(make_order()) if ask == "submit" else venue.find("x")
+    assert went.wait(10), "the connection was given up while bytes still came"
+    assert server.asked == [ask]
+
+
+def test_a_greeting_that_trickles_in_is_no_connection(server, venue):
+    venue.connect = 0.2
+    server.greet = trickled
+    with pytest.raises(VenueUnknownOutcome, match=r"timed out|not whole in time"):
+        venue.find("x")
+    assert server.asked == []

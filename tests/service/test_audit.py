@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 from datetime import UTC, date, datetime
-from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
 from pipelines.ledger import Lease, open_ledger
 from runtime.chain import Head, HeadAnchor
@@ -20,13 +19,13 @@ from runtime.database import open_database
 from runtime.errors import DatabaseUnavailable, JournalBroken
 from runtime.registry import Promoted
 from service.books.accounts import LIVE
+from service.cli import app
+from service.operator.policies import open_policies
 from service.records import open_journal, open_registry
 from service.settings import read_settings
 from service.trading.proof import prove_here
 from service.wiring import open_live
 from tests.fakes.trading import traded_workspace
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +39,16 @@ def settings(once, tmp_path):
     return read_settings({}, workspace=tmp_path / "ws")
 
 
-def audit(settings, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "service.cli", "audit", "-w", str(settings.workspace), *options],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def audit(settings, *options: str) -> Done:
+    done = CliRunner().invoke(app, ["audit", "-w", str(settings.workspace), *options])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)
 
 
 def change(settings, statement: str, database: str = "runtime.db") -> None:
@@ -93,10 +93,14 @@ def test_an_untouched_workspace_passes_and_each_chain_is_told(settings):
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["verified"]) == (0, True)
     names = [chain["name"] for chain in answer["chains"]]
-    assert names == ["journal", "registry", "ledger", "leases"]
-    journal, registry, *_ = answer["chains"]
+    assert names[:4] == ["journal", "registry", "ledger", "leases"]
+    assert [name.rpartition("/")[2] for name in names[4:]] == ["alternate", "primary"]
+    journal, registry, _, _, venue, _ = answer["chains"]
     assert journal["anchored"] == 39  # one head per session of January and February 2017
-    assert (registry["entries"], registry["anchored"]) == (1, 0)  # activated without the service
+    assert (registry["entries"], registry["anchored"]) == (1, 1)
+    assert venue["entries"] > 0
+    assert venue["anchored"] is None  # it is part of the process that trades
+    assert answer["unproved"] == []
     assert "39 heads remembered outside are met" in " ".join(audit(settings).stdout.split())
 
 
@@ -151,7 +155,7 @@ def test_a_promotion_by_the_service_is_anchored(settings):
     for _ in range(2):  # the same again changes nothing
         registry.activate(promoted, by="alice", why="newer", at=at)
     heads = HeadAnchor(settings.workspace / "registry.head").heads()
-    assert heads == (registry.head(),)
+    assert heads[1:] == (registry.head(),)  # the first one is of the workspace
     change(settings, "DELETE FROM registry WHERE seq = 2")
     with pytest.raises(JournalBroken, match="registry: entry 2 was anchored outside"):
         registry.verify()
@@ -167,3 +171,56 @@ def test_a_folder_without_records_is_a_mistake(tmp_path):
     assert done.returncode == 2
     assert "holds no record" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_heads_that_is_gone_has_not_passed_until_somebody_remembers_them(settings):
+    for name in ("journal", "registry", "ledger"):
+        (settings.workspace / f"{name}.head").unlink()
+    answer = json.loads(audit(settings, "--json").stdout)
+    assert not answer["verified"]
+    told = {one["name"]: one["problem"] for one in answer["chains"] if not one["verified"]}
+    assert list(told) == ["journal", "registry", "ledger"]
+    assert "journal.head remembers no head of them" in told["journal"]
+    assert "sluice audit --remember" in told["journal"]
+    assert audit(settings, "--remember").returncode == 0
+    change(settings, "DELETE FROM registry WHERE seq = 1")
+    done = audit(settings)
+    assert done.returncode == 1
+    assert "registry: entry 1 was anchored outside" in " ".join(done.stdout.split())
+
+
+def test_policies_and_who_approved_an_override_are_proved_too(settings):
+    policies = open_policies(settings)
+    policies.begin()
+    asked = policies.log.ask(
+        "loss.max_drawdown", "0.6", seconds=60, by="ada", why="month end", at=policies.clock.now()
+    )
+    policies.approve(asked.id, by="bob")
+    heads = HeadAnchor(settings.workspace / "policies.head").heads()
+    assert heads[-1] == policies.log.verify()
+    assert len(heads) == 3
+    chains = json.loads(audit(settings, "--json").stdout)["chains"]
+    assert [one["entries"] for one in chains if one["name"] == "policies"] == [3]
+    change(settings, "DELETE FROM policies WHERE seq = 3")
+    done = audit(settings)
+    assert done.returncode == 1
+    assert "policies: entry 3 was anchored outside" in " ".join(done.stdout.split())
+
+
+def test_the_records_of_venues_are_proved_and_those_kept_elsewhere_are_named(settings):
+    first, second = sorted((settings.workspace / "venues").glob("*/*.db"))
+    with sqlite3.connect(first) as record:
+        record.execute("UPDATE positions SET quantity = '1'")
+    record.close()
+    for beside in second.parent.glob(f"{second.name}*"):
+        beside.unlink()
+    answer = json.loads(audit(settings, "--json").stdout)
+    (wrong,) = [one for one in answer["chains"] if not one["verified"]]
+    assert wrong["name"] == f"venue {first.parent.name}/{first.stem}"
+    assert "positions are not those of its chain" in wrong["problem"]
+    (told,) = answer["unproved"]
+    assert told.startswith(f"venue {second.stem}, at which account {second.parent.name}")
+    first.write_bytes(first.read_bytes()[:100] + b"\xff" * 4000)
+    done = audit(settings)
+    assert done.returncode == 1
+    assert f"refused venue {first.parent.name}" in done.stdout
