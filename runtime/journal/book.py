@@ -4,7 +4,7 @@ FIFO posts; average cost is kept beside it. How one event changes one symbol sta
 `runtime.journal.holding`. Source: market-rules, sections 8 and 9.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -28,6 +28,7 @@ from runtime.journal.holding import (
     Lot,
     Posting,
 )
+from runtime.journal.marks import Marks
 from runtime.journal.seen import Seen
 
 Method = Literal["fifo", "average"]
@@ -50,13 +51,18 @@ class Book:
     def __init__(self) -> None:
         """Start empty: no cash, no position."""
         self._holdings: dict[str, Holding] = {}
+        self._own: set[str] = set()  # symbols whose holding no other book shares
+        self._quantities: dict[str, Decimal] = {}  # units of open positions, in alphabetical order
+        self._moved: set[str] = set()  # symbols of which these may be old
+        self._valued: tuple[Marks, dict[str, int]] | None = None  # parts by symbol, at these marks
         self._seen = Seen()  # (venue, execution id), ("", action id)
         self._cash = self._flows = self._charges = 0  # parts
 
     def copy(self) -> "Book":
-        """Return an independent copy."""
+        """Return an independent copy; a holding is shared until one of the two changes it."""
         other = Book()
-        other._holdings = {symbol: held.copy() for symbol, held in self._holdings.items()}
+        self._own = set()
+        other._holdings, other._quantities = self._holdings.copy(), self._known_quantities()
         other._seen = self._seen.copy()
         other._cash, other._flows, other._charges = self._cash, self._flows, self._charges
         return other
@@ -98,7 +104,7 @@ class Book:
             fee = units(fill.fee, "fee") * UNIT
         except OrderInvalid as error:
             raise OrderInvalid(f"{fill.symbol} {error}") from None
-        held = self._held(fill.symbol)
+        held = self._changed(fill.symbol)
         notional, at = size * price, fill.executed_at
         if held.splits:
             size = held.scaled(size, at)
@@ -164,7 +170,7 @@ class Book:
         fresh = Book()
         for event in events:
             fresh.take(event)
-        now, before = fresh._held(symbol), self._held(symbol)
+        now, before = fresh._changed(symbol), self._changed(symbol)
         parts = tuple(map(int.__sub__, now.balances, before.balances))
         self._holdings[symbol] = now
         self._seen.update(fresh._seen)
@@ -173,22 +179,28 @@ class Book:
 
     def in_order(self, action: Split | Dividend) -> bool:
         """Say whether an action took effect after everything that is booked of its symbol."""
-        return self._held(action.symbol).in_order(action.effective)
+        held = self._holdings.get(action.symbol)
+        return held is None or held.in_order(action.effective)
 
-    def _held(self, symbol: str) -> Holding:
+    def _changed(self, symbol: str) -> Holding:
+        """Return a holding that is about to change, and is this book's alone from here on."""
         held = self._holdings.get(symbol)
         if held is None:
             held = self._holdings[symbol] = Holding()
+        elif symbol not in self._own:
+            held = self._holdings[symbol] = held.copy()
+        self._own.add(symbol)
+        self._moved.add(symbol)
+        self._valued = None
         return held
 
     def _in_order(self, action: Split | Dividend) -> Holding:
-        held = self._held(action.symbol)
-        if not held.in_order(action.effective):
+        if not self.in_order(action):
             raise OrderInvalid(
                 f"{action.action_id} of {action.symbol} took effect at {action.effective}, before "
                 "what is booked already; restate the symbol"
             )
-        return held
+        return self._changed(action.symbol)
 
     def _total(self, ledger: int) -> int:
         return sum(held.balances[ledger] for held in self._holdings.values())
@@ -241,24 +253,35 @@ class Book:
 
     def positions(self) -> dict[str, Position]:
         """Return every open position, by symbol in alphabetical order."""
-        return {
-            symbol: Position(
-                symbol=symbol,
-                quantity=quantity(held.units),
-                basis=money(held.basis()),
-                basis_average=money(held.pool_cost + held.pool_fee),
-            )
-            for symbol, held in sorted(self._holdings.items())
-            if held.units
-        }
+        return {symbol: self._position(symbol) for symbol in self._known_quantities()}
+
+    def _position(self, symbol: str) -> Position:
+        held = self._holdings[symbol]
+        return Position(
+            symbol=symbol,
+            quantity=quantity(held.units),
+            basis=money(held.basis()),
+            basis_average=money(held.pool_cost + held.pool_fee),
+        )
 
     def quantities(self) -> dict[str, Decimal]:
         """Return units held of every open position, by symbol in alphabetical order."""
-        return {
-            symbol: quantity(held.units)
-            for symbol, held in sorted(self._holdings.items())
-            if held.units
-        }
+        return self._known_quantities().copy()
+
+    def _known_quantities(self) -> dict[str, Decimal]:
+        """Return the same, not to be changed: of what did not move they are known already."""
+        if self._moved:
+            known, come = self._quantities.copy(), False
+            for symbol in self._moved:
+                held = self._holdings[symbol].units
+                come |= bool(held) and symbol not in known
+                if held:
+                    known[symbol] = quantity(held)
+                else:
+                    known.pop(symbol, None)
+            self._quantities = dict(sorted(known.items())) if come else known
+            self._moved = set()
+        return self._quantities
 
     def lots(self, symbol: str) -> tuple[Lot, ...]:
         """Return the open lots of a symbol, oldest first."""
@@ -288,24 +311,38 @@ class Book:
         Raises:
             OrderInvalid: a mark is missing, or equity is not positive.
         """
-        values = {symbol: self._value(symbol, marks) for symbol in self._holdings}
+        values = self._values(marks)
         equity = self._cash + sum(values.values())
         if equity <= 0:
             raise OrderInvalid(f"weights need a positive equity, was {money(equity)}")
-        weights = {symbol: value / equity for symbol, value in values.items() if value}
+        weights = {symbol: value / equity for symbol, value in values.items()}
         return np.array([weights.get(symbol, 0.0) for symbol in symbols], dtype=np.float64)
 
     def _market_value(self, marks: Mapping[str, Decimal]) -> int:
-        return sum(self._value(symbol, marks) for symbol in self._holdings)
+        return sum(self._values(marks).values())
 
-    def _value(self, symbol: str, marks: Mapping[str, Decimal]) -> int:
-        held = self._holdings.get(symbol)
-        if held is None or not held.units:
-            return 0
-        mark = marks.get(symbol)
-        if mark is None:
-            raise OrderInvalid(f"{symbol}: {quantity(held.units)} held but no mark was given")
-        return held.units * mark_units(mark, symbol)
+    def _values(self, marks: Mapping[str, Decimal]) -> dict[str, int]:
+        """Return parts by symbol of what is held; a tick asks for them again and again."""
+        if not isinstance(marks, Marks):
+            return {name: _value(name, held, marks) for name, held in self._open()}
+        if self._valued is None or self._valued[0] is not marks:
+            known = marks.units
+            try:
+                values = {name: held.units * known[name] for name, held in self._open()}
+            except KeyError:  # said in words where it is looked at one by one
+                values = {name: _value(name, held, marks) for name, held in self._open()}
+            self._valued = marks, values
+        return self._valued[1]
+
+    def _open(self) -> Iterator[tuple[str, Holding]]:
+        return ((name, held) for name, held in self._holdings.items() if held.units)
+
+
+def _value(symbol: str, held: Holding, marks: Mapping[str, Decimal]) -> int:
+    mark = marks.get(symbol)
+    if mark is None:
+        raise OrderInvalid(f"{symbol}: {quantity(held.units)} held but no mark was given")
+    return held.units * mark_units(mark, symbol)
 
 
 def book_of(events: Iterable[Event], cash: Decimal = ZERO) -> Book:

@@ -15,7 +15,7 @@ UNIT = 1_000_000  # units in 1
 PART = UNIT * UNIT  # parts in 1 USD
 CENT = PART // 100  # parts in 0.01 USD
 _UNIT = Decimal(1).scaleb(-PLACES)
-_LARGEST = 15  # decimal digits before the point
+LARGEST = 15  # decimal digits before the point
 _WIDE = Context(prec=80)  # more digits than any sum here has
 
 
@@ -25,7 +25,7 @@ def units(value: Decimal, name: str) -> int:
     Raises:
         OrderInvalid: not a Decimal, not finite, minus zero, more than 6 places or out of range.
     """
-    if type(value) is Decimal and -PLACES <= value.adjusted() < _LARGEST:
+    if type(value) is Decimal and -PLACES <= value.adjusted() < LARGEST:
         try:
             numerator, denominator = value.as_integer_ratio()
         except (ValueError, OverflowError):  # NaN and the infinities
@@ -55,7 +55,7 @@ def _remembered(value: Decimal) -> int:
 def check_units(value: Decimal, subject: str, name: str) -> None:
     """Refuse what `units` refuses, as "subject name", at a third of its cost for the rest."""
     try:
-        fits = type(value) is Decimal and -PLACES <= value.adjusted() < _LARGEST
+        fits = type(value) is Decimal and -PLACES <= value.adjusted() < LARGEST
         if fits and value and not value % _UNIT:
             return
     except InvalidOperation:  # an infinity has no remainder
@@ -73,8 +73,8 @@ def _refusal(value: Decimal, name: str) -> OrderInvalid:
         return OrderInvalid(f"{name} must be finite, was {value}")
     if value.is_zero():
         return OrderInvalid(f"{name} must not be minus zero")
-    if value.adjusted() >= _LARGEST:
-        return OrderInvalid(f"{name} must be below 1e{_LARGEST}, was {value}")
+    if value.adjusted() >= LARGEST:
+        return OrderInvalid(f"{name} must be below 1e{LARGEST}, was {value}")
     return OrderInvalid(f"{name} may have {PLACES} decimal places, was {value}")
 
 
