@@ -9,6 +9,7 @@ import numpy as np
 from runtime.bundles.contract import SizingPolicy
 from runtime.bundles.inputs import Array
 from runtime.journal.actions import Dividend, Split
+from runtime.journal.marks import floats_of
 from runtime.plan import sized
 
 
@@ -53,7 +54,7 @@ class EqualWeighted:
             marks: closes of this session, USD per unit, one per symbol.
             decides: whether the account's bundle decides at this close.
         """
-        prices = np.array([float(marks[symbol]) for symbol in self.symbols])
+        prices = floats_of(marks, self.symbols)
         if self._wanted is not None:  # 1
             flows = (self._wanted - self._units) * prices
             self._cash -= float(flows.sum()) + self.sizing.cost_rate * float(np.abs(flows).sum())

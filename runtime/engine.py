@@ -167,7 +167,7 @@ class Engine:
     def _symbols(self) -> tuple[str, ...]:
         """Return the universe, and what is held beside it."""
         universe = self.desk.bundle.manifest.symbols
-        held = self.desk.journal.book().positions()
+        held = self.desk.journal.book().quantities()
         return (*universe, *(symbol for symbol in held if symbol not in universe))
 
     def _reconcile(self, day: date) -> tuple[tuple[Break, ...], tuple[Break, ...]]:
@@ -191,14 +191,11 @@ class Engine:
         unresolved: tuple[Break, ...],
         disputed: tuple[str, ...],
     ) -> Moment:
-        book = self.desk.journal.book()
-        marks = {bar.symbol: bar.close for bar in bars}
         return Moment(
             session=session,
             at=at,
             bars=bars,
-            book=book,
-            equity=book.equity(marks),
+            book=self.desk.journal.book(),
             breaks=(*disputed, *(one.words() for one in unresolved)),
             broken=frozenset(one.symbol for one in unresolved if one.kind in POSITIONS),
         )
@@ -206,7 +203,7 @@ class Engine:
     def _decide(self, moment: Moment) -> tuple[DecisionRecord | None, tuple[Order, ...]]:
         """Decide this tick unless it is not due or was decided; return what is new."""
         desk, day = self.desk, moment.session.day
-        if not self._open(day) or not desk.due(day, invested=bool(moment.book.quantities())):
+        if not self._open(day) or not desk.due(day, invested=bool(moment.positions)):
             return None, ()
         if desk.journal.find_decision(desk.bundle.hash, moment.tick) is not None:
             return None, ()
@@ -270,7 +267,7 @@ class Engine:
             day=moment.session.day,
             closed_at=moment.at,
             marks=marks,
-            positions={name: held.quantity for name, held in book.positions().items()},
+            positions=moment.positions,
             cash=book.cash,
             equity=moment.equity,
             realised=book.realised,

@@ -20,6 +20,7 @@ from runtime.guardrails.protections import Close
 from runtime.journal.actions import Unclear
 from runtime.journal.records import DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
+from runtime.plan import rows_of
 from runtime.scheduling.schedule import is_due
 
 REMEMBERED = 10  # decisions that count for repeats
@@ -69,7 +70,7 @@ class History:
 
     def mark(self, day: date, marks: Mapping[str, Decimal]) -> float | None:
         """Move the benchmark to a session's marks, once; return its return, None without marks."""
-        if any(symbol not in marks for symbol in self.manifest.symbols):
+        if not rows_of(self.manifest.symbols).keys() <= marks.keys():
             return None
         if self._marked is None or self._marked[0] != day:
             self.benchmark.entitle(self._effective(day))

@@ -24,8 +24,10 @@ from runtime.guardrails import Context, FeatureAge, Judged, MarketState, Publish
 from runtime.history import History
 from runtime.joint.proposal import propose
 from runtime.journal.book import Book
+from runtime.journal.marks import Marks
 from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, decision_id
 from runtime.market.bands import inside
+from runtime.market.volumes import average_volumes
 from runtime.plan import make_plan, signals
 from runtime.policies.policy import Policy
 from runtime.routing.router import child_orders
@@ -43,17 +45,22 @@ class Moment:
     at: datetime  # UTC
     bars: Sequence[Bar]
     book: Book
-    equity: Decimal  # USD at the bars' closes
     breaks: tuple[str, ...]  # unresolved, in words
     broken: frozenset[str] = frozenset()  # symbols of which a venue says to hold other units
-    marks: dict[str, Decimal] = field(init=False)  # newest close per symbol, USD per unit
+    marks: Marks = field(init=False)  # newest close per symbol, USD per unit
+    equity: Decimal = field(init=False)  # USD at these closes
     priced_at: dict[str, datetime] = field(init=False)  # UTC, what the closes are of
+    instants: frozenset[datetime] = field(init=False)  # of these, UTC; nearly always one
     positions: dict[str, Decimal] = field(init=False)  # units held of every open position
 
     def __post_init__(self) -> None:
+        marks = Marks(self.bars)
+        priced_at = {bar.symbol: bar.event_time for bar in self.bars}
         for name, value in (
-            ("marks", {bar.symbol: bar.close for bar in self.bars}),
-            ("priced_at", {bar.symbol: bar.event_time for bar in self.bars}),
+            ("marks", marks),
+            ("equity", self.book.equity(marks)),
+            ("priced_at", priced_at),
+            ("instants", frozenset(priced_at.values())),
             ("positions", self.book.quantities()),
         ):
             object.__setattr__(self, name, value)
@@ -67,12 +74,14 @@ class Moment:
     def unpriced(self) -> tuple[str, ...]:
         """Return the symbols whose newest bar is of an earlier session."""
         opened = self.session.open
+        if all(at >= opened for at in self.instants):
+            return ()
         return tuple([symbol for symbol, at in self.priced_at.items() if at < opened])
 
     @property
     def valued_at(self) -> datetime | None:
         """Return what the oldest close is of, None without any."""
-        return min(self.priced_at.values(), default=None)
+        return min(self.instants, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +174,7 @@ def _record(
     wanted: Wanted,
     lines: tuple[PlanLine, ...],
 ) -> DecisionRecord:
-    known = max([bar.known_at for bar in moment.bars])
+    known = max({bar.known_at for bar in moment.bars})
     features = [one.known_at for one in wanted.features.values() if one.known_at]
     inputs, notes = wanted.kept(context)
     return DecisionRecord(
@@ -234,9 +243,9 @@ def _published(desk: Desk, moment: Moment) -> dict[str, Published]:
         return dict(desk.market(moment.at))
     if not desk.simulated:
         return {}
-    normal = {
-        at: Published(state=MarketState.NORMAL, at=at) for at in set(moment.priced_at.values())
-    }
+    normal = {at: Published(state=MarketState.NORMAL, at=at) for at in moment.instants}
+    if len(normal) == 1:
+        return dict.fromkeys(moment.priced_at, *normal.values())
     return {symbol: normal[at] for symbol, at in moment.priced_at.items()}
 
 
@@ -244,6 +253,7 @@ def gathered(
     desk: Desk, moment: Moment, history: History, wanted: Wanted, working: tuple[Order, ...]
 ) -> Context:
     """Gather everything the eight checks look at."""
+    approved, killed = desk.approved(), desk.kill.engaged()
     return Context(
         at=moment.at,
         session=moment.session,
@@ -251,17 +261,19 @@ def gathered(
         caller=desk.caller,
         study=desk.bundle.manifest.study,
         bundle=desk.bundle.hash,
-        approved_bundle=desk.approved(),
+        approved_bundle=approved,
         stage=desk.bundle.stage,
         simulated=desk.simulated,
         verified=True,  # a LoadedBundle exists only after complete verification
-        drift_stopped=False,
-        killed=desk.kill.engaged(),
+        drift_stopped=any(f"drift.{study}" in killed for study in desk.studies()),
+        killed=killed,
         market=_published(desk, moment),
         prices=moment.marks,
         priced_at=moment.priced_at,
         previous_prices=history.marks,
-        volumes={},
+        volumes=average_volumes(
+            desk.reader, desk.volume, [one.symbol for one in wanted.orders], moment.at
+        ),
         positions=moment.positions,
         cash=moment.book.cash,
         equity=moment.equity,

@@ -104,7 +104,7 @@ class Entitlements:
         """
         if self.actions is None:
             return ()
-        for symbol in self.journal.book().positions():
+        for symbol in self.journal.book().quantities():
             self._seen(symbol, before)
         interest = dict.fromkeys(symbols, before) | self._since
         found = self.actions(interest, after=self._told, until=opened, at=at)

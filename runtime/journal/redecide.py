@@ -292,7 +292,6 @@ class _Prover:
             at=kept.entry.at,
             bars=bars,
             book=book,
-            equity=book.equity({bar.symbol: bar.close for bar in bars}),
             breaks=scene.breaks,
             broken=frozenset(scene.broken),
         )

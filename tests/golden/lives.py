@@ -277,7 +277,6 @@ def _moment(account: Live, outside: Outside, session: Session, at: datetime) -> 
         at=at,
         bars=bars,
         book=account.book.copy(),
-        equity=account.book.equity({bar.symbol: bar.close for bar in bars}),
         breaks=("cash break at primary",) if broken else (),
         broken=frozenset([bars[0].symbol]) if broken else frozenset(),
     )
