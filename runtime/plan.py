@@ -1,17 +1,18 @@
 """From target weights to whole-lot orders: what today's signals ask for, with reasons.
 
-Steps of `make_plan`: 1. target units per symbol; 2. the change from what is held and working, by
-floats where they leave no doubt that it is nothing, else by decimals; 3. what is too small is left
-out; 4. sells before buys, each in universe order.
+Steps of `make_plan`: 1. target units per symbol, all at once in floats where these leave no doubt;
+2. the change from what is held and working, by decimals unless the floats' target is held already;
+3. what is too small is left out; 4. sells before buys, each in universe order.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.bundles.contract import SizingPolicy
 from runtime.bundles.inference import Decided
@@ -20,6 +21,7 @@ from runtime.domain import PlannedOrder, Side, Signal
 from runtime.errors import DecisionInvalid
 from runtime.execution.style import Execution, Priced, prepare
 from runtime.execution.ticks import tick_grid
+from runtime.journal.marks import floats_of
 
 ZERO = Decimal(0)
 
@@ -107,14 +109,19 @@ def make_plan(
         raise DecisionInvalid(f"no price for {missing}; the plan needs one per symbol")
     lot, minimum = Decimal(sizing.lot), Decimal(sizing.minimum_notional)
     price_of = prepare(sizing.asks, tick_grid(day), Decimal(sizing.collar))
-    about, asks = float(equity), sizing.asks
+    asks = sizing.asks
     sells: list[PlannedOrder] = []
     buys: list[PlannedOrder] = []
     left_out: list[LeftOut] = []
-    for symbol, weight in _looked_at(symbols, rows, sized(weights, sizing), positions):
-        price, held = prices[symbol], positions.get(symbol, ZERO)
-        if held and _stays(weight, held, price, about, sizing.lot):
+    shares = sized(weights, sizing)
+    found = _looked_at(shares, rows, positions)
+    sure = _lots(shares[found], floats_of(prices, symbols)[found], float(equity), sizing.lot)
+    for row, weight, lots in zip(found.tolist(), shares[found].tolist(), sure, strict=True):
+        symbol = symbols[row]
+        held = positions.get(symbol, ZERO)
+        if lots and (held == (target := lots * sizing.lot) or abs(target - held) < sizing.lot):
             continue
+        price = prices[symbol]
         change, leaves = _change(weight, held, price, equity, lot)
         if not change:
             continue
@@ -138,35 +145,34 @@ def rows_of(symbols: tuple[str, ...]) -> Mapping[str, int]:
 
 
 def _looked_at(
-    symbols: Sequence[str],
-    rows: Mapping[str, int],
-    weights: Array,
-    positions: Mapping[str, Decimal],
-) -> Iterator[tuple[str, float]]:
-    """Yield symbol and weight of whatever is wanted or held, in universe order."""
-    if len(weights) != len(symbols):
-        raise DecisionInvalid(f"{len(weights)} weights were decided for {len(symbols)} symbols")
-    found = set(np.flatnonzero(weights).tolist())
-    found.update(rows[symbol] for symbol, held in positions.items() if held and symbol in rows)
-    wanted = weights.tolist()
-    for row in sorted(found):
-        yield symbols[row], wanted[row]
+    weights: Array, rows: Mapping[str, int], positions: Mapping[str, Decimal]
+) -> NDArray[np.intp]:
+    """Return the rows of whatever is wanted or held, in universe order."""
+    if len(weights) != len(rows):
+        raise DecisionInvalid(f"{len(weights)} weights were decided for {len(rows)} symbols")
+    found = weights != 0.0
+    found[[rows[symbol] for symbol, held in positions.items() if held and symbol in rows]] = True
+    return np.flatnonzero(found)
 
 
-def _stays(weight: float, held: Decimal, price: Decimal, equity: float, lot: int) -> bool:
-    """Say whether floats are enough to see that not one lot changes hands.
+def _lots(weights: Array, prices: Array, equity: float, lot: int) -> list[int]:
+    """Return how many whole lots are wanted, 0 where floats cannot tell for sure.
 
     They carry 15 digits. Where the lots wanted lie within 1e-6 of a whole number, or are too many
     for that, or less than one, it takes decimals to tell.
+
+    Args:
+        weights: shape (m,), fractions of equity.
+        prices: shape (m,), USD per unit.
+        equity: USD.
+        lot: units.
     """
-    lots = weight * equity / (float(price) * lot)
-    if not 1.0 <= abs(lots) < 1e8:
-        return False
-    whole = int(lots)
-    if not 1e-6 < abs(lots - whole) < 1 - 1e-6:
-        return False
-    target = whole * lot
-    return held == target or abs(target - held) < lot
+    lots = weights * equity / (prices * lot)
+    size, whole = np.abs(lots), np.trunc(lots)
+    beyond = np.abs(lots - whole)
+    sure = (size >= 1.0) & (size < 1e8) & (beyond > 1e-6) & (beyond < 1 - 1e-6)
+    counted: list[int] = np.where(sure, whole, 0.0).astype(np.int64).tolist()
+    return counted
 
 
 def _change(
