@@ -55,6 +55,7 @@ class Desk:
     approved: Callable[[], str | None]  # hash of the bundle the registry has in this seat
     market: Callable[[datetime], Mapping[str, Published]] | None = None  # None = told from bars
     freshness: Mapping[str, timedelta] = field(default_factory=dict)  # view -> age allowed
+    volume: str = ""  # "view.field" of units traded a day; "" = nobody knows them
     caller: str = "engine"
     limits: Callable[[datetime], Policy] | None = None  # the policy in force at an instant
     standing: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -96,16 +97,19 @@ class Desk:
         """Return the venue of that name, None if this desk has none."""
         return next((broker for broker in self.brokers if broker.name == venue), None)
 
+    def studies(self) -> tuple[str, ...]:
+        """Return the studies that decide here, each once."""
+        own = self.bundle.manifest.study
+        return tuple(dict.fromkeys((own, *(one.bundle.manifest.study for one in self.members))))
+
     def stops(self) -> "Stops":
         """Read the kill switch once."""
         return self.stops_of(self.kill.engaged())
 
     def stops_of(self, engaged: Mapping[str, str]) -> "Stops":
         """Return what a kill switch that was read, scope -> reason, means for this desk."""
-        studies = dict.fromkeys(
-            (self.bundle.manifest.study, *(one.bundle.manifest.study for one in self.members))
-        )
-        names = ("all", f"account.{self.journal.account}", *(f"study.{one}" for one in studies))
+        studies = (f"study.{one}" for one in self.studies())
+        names = ("all", f"account.{self.journal.account}", *studies)
         return Stops(engaged=engaged, names=names)
 
     def due(self, day: date, *, invested: bool) -> bool:

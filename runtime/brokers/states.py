@@ -15,9 +15,9 @@ from runtime.domain import Bar
 from runtime.execution.fills import MarketState
 from runtime.market.states import MarketState as TradingState
 from runtime.market.states import Published
+from runtime.market.volumes import VOLUME_BARS
 
 STOPPED = (TradingState.HALTED, TradingState.PAUSE)
-VOLUME_BARS = 21  # sessions behind the daily volume
 
 
 def daily_volatility(closes: Array) -> float:

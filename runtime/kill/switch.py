@@ -1,7 +1,8 @@
 """The kill switch: files in a folder, so it works with database, journal and service down.
 
-One file per scope stops that scope: `all`, `account.<name>`, `study.<name>`, `symbol.<name>`. A
-file of any other name stops everything: whoever made it meant to stop something. Whoever can
+One file per scope stops that scope: `all`, `account.<name>`, `study.<name>`, `symbol.<name>`; and
+`drift.<study>` is a drift stop, check 8's, by whoever watches what a study reads. A file of any
+other name stops everything: whoever made it meant to stop something. Whoever can
 `touch` a file can stop trading; it stays on over restarts until two persons release it.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from runtime.errors import ReleaseRefused, ScopeUnknown
 
 ALL = "all"
-_SCOPE = re.compile(r"all|(account|study|symbol)\.[\w.-]+", re.ASCII)
+_SCOPE = re.compile(r"all|(account|study|symbol|drift)\.[\w.-]+", re.ASCII)
 _BY, _AT = "by: ", "at: "
 
 
@@ -32,7 +33,9 @@ class Stop:
 def check_scope(scope: str) -> str:
     """Return the scope; ScopeUnknown if it would stop nothing."""
     if not _SCOPE.fullmatch(scope):
-        raise ScopeUnknown(f"{scope!r} is not a scope; use all, account.X, study.X or symbol.X")
+        raise ScopeUnknown(
+            f"{scope!r} is not a scope; use all, account.X, study.X, symbol.X or drift.STUDY"
+        )
     return scope
 
 

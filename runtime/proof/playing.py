@@ -187,6 +187,7 @@ def played(
         approved=answers.approved,
         market=answers.market if told else None,
         freshness=scene.freshness,
+        volume=scene.volume,
         caller=scene.caller,
         limits=limits,
         standing=nullcontext,

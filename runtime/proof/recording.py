@@ -122,6 +122,7 @@ class Recorder:
             quotes=tuple(heard.quotes),
             groups=tuple(heard.groups),
             ages=tuple([(*key, at) for key, at in heard.ages.items()]),
+            volume=desk.volume,
             failed=heard.failed,
             reads=reads,
             arrays=arrays,

@@ -61,6 +61,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     quotes: tuple[Quote, ...] = ()  # in the order they were asked for
     groups: tuple[tuple[str, ...], ...] = ()  # symbols that features were asked of
     ages: tuple[tuple[str, int, datetime], ...] = ()  # feature, group, oldest knowledge time
+    volume: str = ""  # "view.field" that volumes were asked of
     failed: dict[str, Failed] = {}  # question -> the error that answered it
     reads: tuple[Question, ...] = ()  # what was read and is not in the decision's inputs
     arrays: str = ""  # name of the blob that holds those, "0", "1", ... in the order of `reads`

@@ -20,7 +20,7 @@ app = typer.Typer(
     epilog="Example: [bold]sluice kill on --by ada --reason 'prices look wrong'[/bold]",
 )
 
-Scope = Annotated[str, typer.Argument(help="all, account.X, study.X or symbol.X.")]
+Scope = Annotated[str, typer.Argument(help="all, account.X, study.X, symbol.X or drift.STUDY.")]
 Reason = Annotated[str, typer.Option(help="Why, in words.", show_default=False)]
 
 

@@ -18,7 +18,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class EngageRequest(Asked, frozen=True, kw_only=True):
     """Stop a scope."""
 
-    scope: Name = "all"  # all, account.X, study.X, symbol.X
+    scope: Name = "all"  # all, account.X, study.X, symbol.X, drift.STUDY
     reason: Words
     by: Name
 

@@ -37,7 +37,7 @@ from service.faults import NotFound, QueryInvalid
 from service.records import open_journal, open_registry
 from service.settings import Settings
 from service.trading.actions import actions_of
-from service.trading.paper import venues_of
+from service.trading.paper import paper_market, venues_of
 from service.trading.seat import Seat
 
 OPENING = Opening(
@@ -168,6 +168,7 @@ def open_desk(
         kill=KillSwitch.create(settings.workspace / "kill"),
         approved=approved,
         freshness=freshness,
+        volume=paper_market(settings).volume or "",
         standing=standing,
         actions=actions_of(reader, manifest),
     )

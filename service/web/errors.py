@@ -35,7 +35,7 @@ _STATUS: tuple[tuple[type[PlatformError], HTTPStatus, str], ...] = (
     (QueryInvalid, HTTPStatus.BAD_REQUEST, "see /schema for the parameters"),
     (WritesDisabled, HTTPStatus.FORBIDDEN, "set SLUICE_OPERATOR_TOKEN"),
     (TokenRefused, HTTPStatus.UNAUTHORIZED, "send Authorization: Bearer and the token"),
-    (ScopeUnknown, HTTPStatus.BAD_REQUEST, "name all, account.X, study.X or symbol.X"),
+    (ScopeUnknown, HTTPStatus.BAD_REQUEST, "name all, account.X, study.X, symbol.X or drift.STUDY"),
     (KeyPending, HTTPStatus.CONFLICT, "send it again with the same key for the answer"),
     (BreakUnknown, HTTPStatus.NOT_FOUND, "see GET /breaks for what is open"),
     (AlertUnknown, HTTPStatus.NOT_FOUND, "see GET /alerts for what is open"),
