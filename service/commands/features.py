@@ -199,10 +199,18 @@ def skew(
         Path | None,
         typer.Option(help="Leave the figures there, too, for Prometheus' node exporter (.prom)."),
     ] = None,
+    stop: Annotated[
+        bool,
+        typer.Option("--stop", help="Stop new risk of every study that reads what is in doubt."),
+    ] = False,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Hold what is online against the lake; ends with 1 and names the cause of each difference."""
+    """Hold what is online against the lake; ends with 1 and names the cause of each difference.
+
+    With --stop a study that trades on a feature which differs, or for which a rule fires, gets a
+    drift stop: check 8 blocks what it wants until two persons release it with sluice kill off.
+    """
     output = Output(as_json=json)
     status = REFUSED
     with reported(output):
@@ -215,6 +223,7 @@ def skew(
             symbol or [],
             at=at,
             textfile=textfile,
+            stop=stop,
         )
     finish(status)
 

@@ -20,6 +20,7 @@ from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
 from service.features.common import open_reader, open_store
+from service.features.stopping import stop_readers
 from service.flows.online import Brought, Wanted, bring_online, wanted_by
 from service.flows.online import open_store as open_online
 from service.settings import Settings, has_records
@@ -213,10 +214,12 @@ def skew(
     *,
     at: str | None,
     textfile: Path | None = None,
+    stop: bool = False,
 ) -> int:
     """Print what is online and the lake does not confirm, with causes; returns the exit status.
 
-    With `textfile` the figures are left there for Prometheus' node exporter, in one step.
+    With `textfile` the figures are left there for Prometheus' node exporter, in one step; with
+    `stop` whoever trades on what is in doubt gets a drift stop.
     """
     served = _served(settings, features, symbols, moment(at), stale=True)
     report = replay(served_values(served), _truth(settings, served.features))
@@ -226,6 +229,7 @@ def skew(
     alerts = firing(metrics, load_rules())
     if textfile is not None:
         _leave(metrics, textfile)
+    stopped = stop_readers(settings, report, alerts) if stop else ()
     counts = report.counts()
     answer = {
         "at": served.now.isoformat(),
@@ -256,9 +260,10 @@ def skew(
             {"rule": one.rule.name, "value": one.value, **one.labels, "summary": one.rule.summary}
             for one in alerts
         ],
+        "stopped": stopped,
     }
-    output.answer(answer, lambda console: _show_skew(console, report, alerts))
-    return REFUSED if report.differences else OK
+    output.answer(answer, lambda console: _show_skew(console, report, alerts, stopped))
+    return REFUSED if report.differences or stopped else OK
 
 
 def _leave(metrics: SkewMetrics, path: Path) -> None:
@@ -296,7 +301,9 @@ def _truth(settings: Settings, features: Sequence[str]) -> LakeReader:
     return open_reader(open_store(settings))
 
 
-def _show_skew(console: "Console", report: SkewReport, alerts: Sequence[Alert]) -> None:
+def _show_skew(
+    console: "Console", report: SkewReport, alerts: Sequence[Alert], stopped: Sequence[str]
+) -> None:
     from rich.markup import escape
 
     counts = report.counts()
@@ -313,3 +320,5 @@ def _show_skew(console: "Console", report: SkewReport, alerts: Sequence[Alert]) 
         where = ", ".join(f"{name} {value}" for name, value in alert.labels.items())
         said = f"{alert.rule.name} ({where}: {alert.value:.3g}): {alert.rule.summary}"
         console.print(said, style="yellow", markup=False)
+    for scope in stopped:
+        console.print(f"{scope} is on; two persons release it with sluice kill off", style="red")

@@ -189,13 +189,17 @@ def test_the_whole_way_is_the_same_to_the_bit_on_files_and_on_servers(settings):
     later = (load_calendar("XNYS").session(FRIDAY).close + timedelta(hours=3)).isoformat()
     figures = folder / "skew.prom"
     told = ("--at", later, "--textfile", str(figures))
-    skewed = sluice(folder, "features", "skew", *told, status=1)
+    skewed = sluice(folder, "features", "skew", "--stop", *told, status=1)
     assert (
         'sluice_skew_differences{cause="revision",feature="prices.close"} 3.0'
         in figures.read_text()
     )
     assert skewed["features"][0]["causes"] == {"revision": 3}
     assert skewed["alerts"][0]["rule"] == "FeatureSkew"
+    assert skewed["stopped"] == ["drift.tilt"]
+    (stop,) = sluice(folder, "kill", "show", status=1)["stops"]
+    assert (stop["scope"], stop["by"]) == ("drift.tilt", "sluice features skew")
+    assert "3 values of prices.close are not the lake's" in stop["reason"]
     brought = sluice(folder, "features", "materialize", "--at", later)
     assert (brought["announced"], brought["unannounced"]) == (3, "")
     assert sluice(folder, "features", "materialize", "--at", later)["announced"] == 0
