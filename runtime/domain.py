@@ -282,8 +282,7 @@ class OrderReport:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fill:
+class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One execution, as the venue reports it; (venue, execution_id) identifies it for ever."""
 
     venue: str
@@ -297,12 +296,12 @@ class Fill:
     executed_at: datetime  # UTC
 
     def __post_init__(self) -> None:
-        if not (self.quantity > 0 and self.price > 0):
+        if not (self.quantity > _ZERO and self.price > _ZERO):
             raise OrderInvalid(
                 f"{self.symbol}: fill quantity and price must be positive, were {self.quantity} "
                 f"and {self.price}"
             )
-        if self.fee < 0:
+        if self.fee < _ZERO:
             raise OrderInvalid(f"{self.symbol}: fee must not be negative, was {self.fee}")
         if self.executed_at.tzinfo is None:
             raise OrderInvalid(f"{self.symbol}: executed_at must carry a time zone")

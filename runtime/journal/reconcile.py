@@ -5,18 +5,20 @@ quantity and fee. A missing statement is "not reconciled", never "matched".
 Source: market-rules, section 10.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, ne
 from typing import NamedTuple
 
 from runtime.domain import Fill
 from runtime.ports import Statement
 
-_ZERO = Decimal("0.00")
+_ZERO, _CENT = Decimal("0.00"), Decimal("0.01")
 _ID = attrgetter("execution_id")
 
 
@@ -100,13 +102,10 @@ def reconcile(ours: Statement, theirs: Statement | None) -> tuple[Break, ...]:
 
 def _executions(ours: Statement, theirs: Statement) -> Iterator[_Found]:
     """Match executions one to one, in order of their ids."""
-    if _agree(ours.fills, theirs.fills):
-        return
-    mine, yours = _by_id(ours), _by_id(theirs)
-    for name in sorted(mine.keys() | yours.keys()):
+    unlike = _unlike(ours.fills, theirs.fills)
+    mine, yours = _by_id(ours.fills, unlike), _by_id(theirs.fills, unlike)
+    for name in sorted(unlike):
         left, right = mine.get(name, []), yours.get(name, [])
-        if len(left) == 1 and left == right:
-            continue
         one = (left or right)[0]
         if max(len(left), len(right)) > 1:
             counts = (f"{len(left)} times", f"{len(right)} times")
@@ -132,17 +131,27 @@ def _standing(ours: Statement, theirs: Statement) -> Iterator[_Found]:
         yield _Found(BreakClass.CASH, ours.cash_flow, theirs.cash_flow, amount=claimed)
 
 
-def _agree(ours: Sequence[Fill], theirs: Sequence[Fill]) -> bool:
-    """Say whether both sides hold the same executions, each once: the usual day, quickly."""
-    mine = dict(zip(map(_ID, ours), ours, strict=True))
-    yours = dict(zip(map(_ID, theirs), theirs, strict=True))
-    return len(mine) == len(ours) and len(yours) == len(theirs) and mine == yours
+def _unlike(ours: Sequence[Fill], theirs: Sequence[Fill]) -> set[str]:
+    """Return the ids under which not both sides hold the same one execution; quickly, if none."""
+    if ours == theirs and len(set(map(_ID, ours))) == len(ours):
+        return set()
+    names, others = list(map(_ID, ours)), list(map(_ID, theirs))
+    if names == others and len(set(names)) == len(names):
+        return set(compress(names, map(ne, ours, theirs)))
+    mine, yours = dict(zip(names, ours, strict=True)), dict(zip(others, theirs, strict=True))
+    every = mine.keys() if mine.keys() == yours.keys() else mine.keys() | yours.keys()
+    unlike = set(compress(every, map(ne, map(mine.get, every), map(yours.get, every))))
+    for one, held in ((mine, names), (yours, others)):
+        if len(one) < len(held):
+            unlike.update(name for name, times in Counter(held).items() if times > 1)
+    return unlike
 
 
-def _by_id(statement: Statement) -> dict[str, list[Fill]]:
+def _by_id(fills: Sequence[Fill], wanted: set[str]) -> dict[str, list[Fill]]:
     grouped: dict[str, list[Fill]] = {}
-    for fill in statement.fills:
-        grouped.setdefault(fill.execution_id, []).append(fill)
+    if wanted:
+        for fill in compress(fills, map(wanted.__contains__, map(_ID, fills))):
+            grouped.setdefault(fill.execution_id, []).append(fill)
     return grouped
 
 
@@ -157,34 +166,28 @@ def _missing(fill: Fill, ours: Statement, theirs: Statement, *, here: bool) -> B
 def _cash(fill: Fill) -> Decimal:
     """Return what an execution pays, USD, whole cents, negative for a purchase."""
     exact = -fill.side.sign * fill.quantity * fill.price - fill.fee
-    return exact.quantize(Decimal("0.01"), ROUND_HALF_UP) + _ZERO
+    return exact.quantize(_CENT, ROUND_HALF_UP) + _ZERO
 
 
 def _differences(a: Fill, b: Fill) -> list[tuple[BreakClass, object, object, Decimal]]:
     """Return what differs and what the venue claims for it beyond us, USD."""
-    sign, cent = -a.side.sign, Decimal("0.01")
-    claims = {
-        BreakClass.TERMS: _cash(b) - _cash(a),
-        BreakClass.QUANTITY: sign * (b.quantity - a.quantity) * a.price,
-        BreakClass.PRICE: sign * a.quantity * (b.price - a.price),
-        BreakClass.FEE: a.fee - b.fee,
-        BreakClass.TIMING: _ZERO,
-    }
-    pairs: list[tuple[BreakClass, object, object]] = [
-        (
-            BreakClass.TERMS,
-            f"{a.order_id} {a.side.value} {a.symbol}",
-            f"{b.order_id} {b.side.value} {b.symbol}",
-        ),
-        (BreakClass.QUANTITY, a.quantity, b.quantity),
-        (BreakClass.PRICE, a.price, b.price),
-        (BreakClass.FEE, a.fee, b.fee),
-        (BreakClass.TIMING, a.executed_at, b.executed_at),
-    ]
+    found: list[tuple[BreakClass, object, object, Decimal]] = []
+    if (a.order_id, a.side, a.symbol) != (b.order_id, b.side, b.symbol):
+        mine, yours = (f"{one.order_id} {one.side.value} {one.symbol}" for one in (a, b))
+        found.append((BreakClass.TERMS, mine, yours, _cash(b) - _cash(a)))
+    if a.quantity != b.quantity:
+        claim = -a.side.sign * (b.quantity - a.quantity) * a.price
+        found.append((BreakClass.QUANTITY, a.quantity, b.quantity, claim))
+    if a.price != b.price:
+        claim = -a.side.sign * a.quantity * (b.price - a.price)
+        found.append((BreakClass.PRICE, a.price, b.price, claim))
+    if a.fee != b.fee:
+        found.append((BreakClass.FEE, a.fee, b.fee, a.fee - b.fee))
+    if a.executed_at != b.executed_at:
+        found.append((BreakClass.TIMING, a.executed_at, b.executed_at, _ZERO))
     return [
-        (kind, mine, yours, claims[kind].quantize(cent, ROUND_HALF_UP) + _ZERO)
-        for kind, mine, yours in pairs
-        if mine != yours
+        (kind, mine, yours, claim.quantize(_CENT, ROUND_HALF_UP) + _ZERO)
+        for kind, mine, yours, claim in found
     ]
 
 

@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace as changed
 
 from runtime.database import open_database, transaction
 from runtime.domain import OrderState
@@ -193,7 +194,7 @@ def test_a_correction_replaces_an_execution_as_if_it_had_been_right_at_once(jour
     journal.record_fills([make_fill(-50, "12.00", number=3, of=sold, at=NEXT)])
     assert journal.book().realised == Decimal("89.50")  # 40 at 10.01, 10 at 11.01
     right = make_fill(40, "10.50", "0.40", number=9, of=order)
-    right = replace(right, executed_at=journal.fills()[0].fill.executed_at)
+    right = changed(right, executed_at=journal.fills()[0].fill.executed_at)
     Adjustments(journal).record_correction(correction(replacement=right))
     assert journal.book().realised == Decimal("69.50")
     assert journal.book().cash == Decimal("-1061.00") - 20 + 600
@@ -214,7 +215,7 @@ def test_a_correction_that_cannot_be_right_leaves_no_trace(journal):
     larger = make_fill(41, "10.00", number=9, of=order)
     with pytest.raises(OrderInvalid, match="more than the 100"):
         books.record_correction(correction(replacement=larger))
-    other = replace(make_fill(40, "10.00", number=9, of=order), symbol="ZZZ")
+    other = changed(make_fill(40, "10.00", number=9, of=order), symbol="ZZZ")
     with pytest.raises(OrderInvalid, match="another order"):
         books.record_correction(correction(replacement=other))
     with pytest.raises(OrderInvalid, match="a name and a reason"):

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace as changed
 
 from runtime.database import open_database, transaction
 from runtime.errors import BreakUnknown, JournalBroken
@@ -57,9 +58,9 @@ def balanced(breaks: Breaks) -> dict[str, Decimal]:
 
 
 def test_plus_five_and_minus_five_are_two_breaks_and_never_netted(breaks):
-    dearer = replace(FILL, price=Decimal("5.50"))
-    other = replace(FILL, execution_id="x2")
-    cheaper = replace(other, price=Decimal("4.50"))
+    dearer = changed(FILL, price=Decimal("5.50"))
+    other = changed(FILL, execution_id="x2")
+    cheaper = changed(other, price=Decimal("4.50"))
     assert settle(breaks, found((FILL, other), (dearer, cheaper))) == (2, 0)
     assert sorted(one.amount for one in breaks.open()) == [Decimal("-5.00"), Decimal("5.00")]
     assert balanced(breaks)["suspense"] == 0
@@ -142,7 +143,7 @@ def test_what_a_person_resolved_stays_resolved_when_it_is_found_again(breaks):
         ({"fills": (FILL,)}, {"taken_back": frozenset({FILL.execution_id})}, BreakClass.BUSTED),
         (
             {},
-            {"fills": (replace(FILL, executed_at=FILL.executed_at - timedelta(days=3)),)},
+            {"fills": (changed(FILL, executed_at=FILL.executed_at - timedelta(days=3)),)},
             BreakClass.BUSTED,
         ),
         (

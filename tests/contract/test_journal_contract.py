@@ -224,7 +224,7 @@ def test_an_execution_that_changes_its_content_is_refused(journal):
     fill = make_fill(50, "10", number=1, of=order)
     journal.record_fills([fill])
     with pytest.raises(EntryConflict, match="booked with other content"):
-        journal.record_fills([replace(fill, price=Decimal("10.01"))])
+        journal.record_fills([changed(fill, price=Decimal("10.01"))])
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_fill_that_cannot_be_right_leaves_books_and_chain_as_they_were(journal
     good = make_fill(50, "10", number=1, of=order)
     head = journal.head()
     with pytest.raises(OrderInvalid, match=message):
-        journal.record_fills([good, replace(make_fill(50, "10", number=2, of=order), **change)])
+        journal.record_fills([good, changed(make_fill(50, "10", number=2, of=order), **change)])
     assert journal.head() == head
     assert journal.book().cash == 0
     assert journal.record_fills([good]) == 1

@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as changed
 
 from runtime.database import open_database, transaction
 from runtime.errors import JournalBroken
@@ -120,7 +121,7 @@ def test_dividends_charges_and_splits_are_told_apart(journal):
 def test_what_a_correction_changes_of_an_earlier_session_is_shown_as_such(journal):
     buy(journal, DAYS[0], 100, "10.00", "0.00", 1)
     close(journal, DAYS[0], "10.00")
-    right = replace(
+    right = changed(
         journal.fills()[0].fill, execution_id="x9", price=Decimal("9.90"), fee=Decimal("0.50")
     )
     Adjustments(journal).record_correction(
