@@ -4,7 +4,8 @@
 2. a peg meets the middle of the best quotes, where they are known and it may trade there
 3. a venue with a model fills by it, one without at its close moved by half the spread
 4. nothing fills beyond the limit or the bands; an order that must fill whole fills whole or not
-5. the fee is rounded to the cent, as the venue books it; an order's first execution pays its ticket
+5. the fee is rounded to the cent, as the venue books it; an order's first execution pays its ticket,
+   a sale what regulators take, where the venue passes that on
 """
 
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from runtime.domain import Bar, OrderType, Side, TimeInForce
 from runtime.errors import OrderInvalid
 from runtime.execution.fills import MarketState, Style, execute, luck_of
 from runtime.market.bands import may_trade
+from runtime.market.fees import sale_fees
 from runtime.market.pegs import peg
 
 _CENT, _NONE = Decimal("0.01"), Decimal(0)
@@ -111,6 +113,8 @@ def match_bar(asked: Asked, bar: Bar, terms: VenueTerms, state: MarketState) -> 
     fee = cents(EXACT.multiply(EXACT.multiply(units, price), terms.fee_rate))
     if not asked.begun:
         fee = EXACT.add(fee, terms.ticket_charge)
+    if terms.sale_fees == "us" and asked.side is Side.SELL:
+        fee = EXACT.add(fee, sale_fees(units, price, bar.event_time.date()))
     return Matched(quantity=units, price=price, fee=fee, reason=why)
 
 

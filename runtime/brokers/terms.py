@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -21,6 +21,8 @@ from runtime.execution.fills import FillTerms, Latency
 
 EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)  # products of prices never round
 PRICE = Decimal("0.000001")
+
+SaleFees: TypeAlias = Literal["none", "us"]  # "us": Section 31 and FINRA's, as dated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class VenueTerms:
     depth: Decimal  # USD shown at each side
     model: FillTerms | None = None  # latency, queue and impact; None = the close and half a spread
     ticket_charge: Decimal = Decimal(0)  # USD per order, whole cents, with its first execution
+    sale_fees: SaleFees = "none"  # what regulators take of a sale, on top
 
     def __post_init__(self) -> None:
         if not (0 <= self.half_spread < 1 and 0 <= self.fee_rate < 1 and self.depth > 0):
@@ -132,6 +135,7 @@ class _Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fee_rate: Decimal
     depth: Decimal
     ticket_charge: Decimal = Decimal(0)
+    sale_fees: SaleFees = "none"
     fills: Literal["model", "close"] = "model"
 
 
@@ -181,6 +185,7 @@ def _terms(venue: _Venue, model: _Model, measured: Sequence[float]) -> VenueTerm
         fee_rate=venue.fee_rate,
         depth=venue.depth,
         ticket_charge=venue.ticket_charge,
+        sale_fees=venue.sale_fees,
     )
     if venue.fills == "close":
         return plain

@@ -100,6 +100,19 @@ class AccessFee(Dated, frozen=True, kw_only=True, forbid_unknown_fields=True):
     share_of_price: Decimal  # fraction, below it
 
 
+class Section31(Dated, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the SEC takes of sales (section 8)."""
+
+    per_million: Decimal  # USD per million USD sold
+
+
+class TradingActivity(Dated, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What FINRA takes of sales (section 8)."""
+
+    per_share: Decimal  # USD per unit sold
+    at_most: Decimal  # USD per trade
+
+
 class Hours(Dated, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Extended hours around a session (section 1), in exchange time."""
 
@@ -124,6 +137,8 @@ class MarketRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     short_sale: tuple[ShortSale, ...]
     round_lot: tuple[RoundLot, ...]
     access_fee: tuple[AccessFee, ...]
+    section_31: tuple[Section31, ...]
+    trading_activity: tuple[TradingActivity, ...]
     hours: tuple[Hours, ...]
     settlement: tuple[Settlement, ...]
 

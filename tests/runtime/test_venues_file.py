@@ -63,6 +63,20 @@ fills = "close"
 """
 
 
+def test_a_venue_that_passes_on_what_regulators_take_charges_it_on_sales_alone():
+    plain = parse_venues(FILE).venues[1]
+    passes_on = parse_venues(FILE.replace("depth = 1\n", 'depth = 1\nsale_fees = "us"\n')).venues[1]
+    spring = datetime(2026, 5, 4, 20, tzinfo=UTC)
+    bar = Bar(symbol="AAA", close=Decimal(50), event_time=spring, known_at=spring)
+    sale = Asked(side=Side.SELL, quantity=Decimal(1000), limit_price=Decimal(40))
+    without, with_it = (match_bar(sale, bar, terms, STATE).fee for terms in (plain, passes_on))
+    # 1000 at 49.85: 49,850 x 20.60 / 1,000,000 = 1.02691 and 1000 x 0.000195 = 0.195, each up
+    assert (without, with_it) == (Decimal(0), Decimal("1.23"))
+    assert match_bar(BUY, bar, passes_on, STATE).fee == 0
+    with pytest.raises(VenuesInvalid, match="sale_fees"):
+        parse_venues(FILE.replace("depth = 1\n", 'depth = 1\nsale_fees = "uk"\n'))
+
+
 def test_a_file_chooses_the_model_venue_by_venue():
     market = parse_venues(FILE)
     one, two = market.venues

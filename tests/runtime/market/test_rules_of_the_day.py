@@ -15,6 +15,7 @@ from runtime.errors import FeedInvalid, MarketRuleUnknown
 from runtime.execution.ticks import tick_size
 from runtime.market.breakers import CircuitBreaker, breaker_levels
 from runtime.market.halts import EVERYTHING, HaltBook
+from runtime.market.fees import sale_fees
 from runtime.market.lots import access_fee_cap, round_lot
 from runtime.market.phases import Phase, phase, settles_on
 from runtime.market.rules import in_force, market_rules, parse_rules
@@ -25,6 +26,7 @@ D = Decimal
 NEW_YORK = ZoneInfo("America/New_York")
 XNYS = load_calendar("XNYS")
 DAY, EARLY = date(2026, 3, 16), date(2026, 11, 27)
+SPRING = date(2026, 5, 4)
 RULES = market_rules()
 
 
@@ -265,6 +267,24 @@ def test_the_access_fee_cap_and_its_deferred_cut():
     assert access_fee_cap(D("0.50"), DAY) == D("0.00150")
     assert access_fee_cap(D("20"), date(2027, 10, 29)) == D("0.0030")
     assert access_fee_cap(D("20"), date(2027, 11, 1)) == D("0.0010")
+
+
+@pytest.mark.parametrize(
+    ("units", "price", "day", "due"),
+    [
+        ("1000", "100", SPRING, "2.26"),  # 100,000 / 1,000,000 x 20.60 and 1000 x 0.000195, up
+        ("1", "150", SPRING, "0.02"),  # a part of a cent each
+        ("100000", "1", SPRING, "11.85"),  # FINRA's is 9.79 at most
+        ("1000", "100", date(2026, 4, 3), "0.20"),  # the SEC took nothing until the day after
+    ],
+)
+def test_a_sale_pays_the_sec_and_finra_each_rounded_up_to_the_cent(units, price, day, due):
+    assert sale_fees(D(units), D(price), day) == D(due)
+
+
+def test_what_a_sale_paid_on_a_day_that_is_not_listed_is_not_guessed():
+    with pytest.raises(MarketRuleUnknown, match=r"2025-12-31 is not listed.*sale_fees = \"none\""):
+        sale_fees(D("1"), D("100"), date(2025, 12, 31))
 
 
 @pytest.mark.parametrize(
