@@ -4,8 +4,8 @@
 2. a peg meets the middle of the best quotes, where they are known and it may trade there
 3. a venue with a model fills by it, one without at its close moved by half the spread
 4. nothing fills beyond the limit or the bands; an order that must fill whole fills whole or not
-5. the fee is rounded to the cent, as the venue books it; an order's first execution pays its ticket,
-   a sale what regulators take, where the venue passes that on
+5. the fee is rounded to the cent, as the venue books it; an order's first execution pays its
+   ticket, a sale what regulators take, where the venue passes that on
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What regulators take of a sale of US equities, by day: Section 31 and FINRA's trading activity fee.
+"""What regulators take of a sale of US equities, by day: Section 31, FINRA's trading activity fee.
 
 Source: market-rules, section 8: SEC fee rate advisories, FINRA By-Laws, Schedule A, section 1. Both
 are passed on to who sold, each rounded up to the cent per execution.

@@ -14,8 +14,8 @@ from featurestore.calendars import Calendar, Session, load_calendar
 from runtime.errors import FeedInvalid, MarketRuleUnknown
 from runtime.execution.ticks import tick_size
 from runtime.market.breakers import CircuitBreaker, breaker_levels
-from runtime.market.halts import EVERYTHING, HaltBook
 from runtime.market.fees import sale_fees
+from runtime.market.halts import EVERYTHING, HaltBook
 from runtime.market.lots import access_fee_cap, round_lot
 from runtime.market.phases import Phase, phase, settles_on
 from runtime.market.rules import in_force, market_rules, parse_rules
