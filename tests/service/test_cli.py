@@ -38,11 +38,12 @@ def sluice(*arguments: object, **environ: str) -> subprocess.CompletedProcess[st
     )
 
 
-def inside(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command in this process: for what many commands share."""
+def inside(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process: where its answer is judged, and not how a process ends."""
     words = [str(one) for one in arguments]
     unset = {name: None for name in os.environ if name.startswith("SLUICE_")}
-    done = CliRunner().invoke(app, words, env=unset | {"COLUMNS": "140", "NO_COLOR": "1"})
+    shown = {"COLUMNS": "140", "NO_COLOR": "1"}
+    done = CliRunner().invoke(app, words, env=unset | shown | environ)
     return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
@@ -85,7 +86,7 @@ def test_each_command_explains_itself_with_an_example(name):
 def test_verify_prints_each_check(bundle):
     settings, folder = bundle
     for path in (folder, folder.with_name(folder.name + ARCHIVE_SUFFIX), folder.name):
-        done = sluice("verify", path, "-w", settings.workspace)
+        done = inside("verify", path, "-w", settings.workspace)
         assert done.returncode == 0, done.stderr
         for check in (*EVERY_FILE, "graph", "golden rows"):
             assert any(check in line and "ok" in line for line in done.stdout.splitlines()), check
@@ -113,14 +114,14 @@ def test_verify_refuses_a_truncated_archive(bundle):
 
 def test_why_leads_from_any_order_to_the_cell(traded):
     decision = json.loads(sluice("why", "2017-02-28", "-w", traded.workspace, "--json").stdout)
-    tree = sluice("why", decision["decision"]["decision_id"][:12], "-w", traded.workspace)
+    tree = inside("why", decision["decision"]["decision_id"][:12], "-w", traded.workspace)
     assert tree.returncode == 0, tree.stderr
     for word in ("bundle", "study", "trial", "run", "notebook", "def decide(xp, inputs):"):
         assert word in tree.stdout
     orders = [word for line in tree.stdout.splitlines() for word in line.split() if len(word) == 8]
     found = next(
         done
-        for done in (sluice("why", word, "-w", traded.workspace) for word in orders)
+        for done in (inside("why", word, "-w", traded.workspace) for word in orders)
         if done.returncode == 0
     )
     assert found.stdout.startswith("order ")
@@ -129,12 +130,12 @@ def test_why_leads_from_any_order_to_the_cell(traded):
 
 
 def test_explain_says_what_each_input_did_and_decides_the_same_again(traded):
-    answer = json.loads(sluice("explain", "2017-02-28", "-w", traded.workspace, "--json").stdout)
+    answer = json.loads(inside("explain", "2017-02-28", "-w", traded.workspace, "--json").stdout)
     moved = [one["moved"] for one in answer["inputs"]]
     assert moved == sorted(moved, reverse=True)
     assert moved[0] > 0
     assert all(len(one["weight"]) in (0, len(answer["symbols"])) for one in answer["inputs"])
-    shown = sluice("explain", answer["decision_id"][:12], "-w", traded.workspace)
+    shown = inside("explain", answer["decision_id"][:12], "-w", traded.workspace)
     assert shown.returncode == 0, shown.stderr
     assert "moved as the median symbol did" in " ".join(shown.stdout.split())
 
@@ -142,14 +143,14 @@ def test_explain_says_what_each_input_did_and_decides_the_same_again(traded):
 def test_mistakes_end_with_2_and_one_sentence(traded, tmp_path):
     assert "SLUICE_PORT" in only_a_sentence(sluice("serve", SLUICE_PORT="x"), 2)
     assert "yesterday" in only_a_sentence(
-        sluice("replay", "--from", "yesterday", "-w", traded.workspace), 2
+        inside("replay", "--from", "yesterday", "-w", traded.workspace), 2
     )
-    assert "zzz" in only_a_sentence(sluice("why", "zzz", "-w", traded.workspace), 2)
-    assert "sluice demo" in only_a_sentence(sluice("replay", "-w", tmp_path / "none"), 2)
-    assert "sluice demo" in only_a_sentence(sluice("why", "zzz", "-w", tmp_path / "none"), 2)
-    assert "not a workspace" in only_a_sentence(sluice("replay", "-w", tmp_path), 2)
-    assert "there is no bundle" in only_a_sentence(sluice("verify", "none", "-w", tmp_path), 2)
-    assert "workspace" in only_a_sentence(sluice("studies", "-w", tmp_path / "none"), 2)
+    assert "zzz" in only_a_sentence(inside("why", "zzz", "-w", traded.workspace), 2)
+    assert "sluice demo" in only_a_sentence(inside("replay", "-w", tmp_path / "none"), 2)
+    assert "sluice demo" in only_a_sentence(inside("why", "zzz", "-w", tmp_path / "none"), 2)
+    assert "not a workspace" in only_a_sentence(inside("replay", "-w", tmp_path), 2)
+    assert "there is no bundle" in only_a_sentence(inside("verify", "none", "-w", tmp_path), 2)
+    assert "workspace" in only_a_sentence(inside("studies", "-w", tmp_path / "none"), 2)
     assert sluice("no-such-command").returncode == 2
 
 
@@ -190,7 +191,7 @@ def test_a_file_that_is_no_database_is_named_in_a_sentence(bundle, database, com
 def test_keys_that_are_a_folder_are_named_in_a_sentence(bundle, tmp_path):
     settings, folder = bundle
     told = only_a_sentence(
-        sluice("verify", folder, "--keys", tmp_path, "-w", settings.workspace), 2
+        inside("verify", folder, "--keys", tmp_path, "-w", settings.workspace), 2
     )
     assert "Is a directory" in told
 
@@ -198,7 +199,7 @@ def test_keys_that_are_a_folder_are_named_in_a_sentence(bundle, tmp_path):
 def test_the_demo_looks_for_the_folder_of_its_figures_before_it_begins(tmp_path):
     figures = tmp_path / "no" / "such" / "figures.json"
     workspace = tmp_path / "ws"
-    told = only_a_sentence(sluice("demo", "--no-serve", "--json", figures, "-w", workspace), 2)
+    told = only_a_sentence(inside("demo", "--no-serve", "--json", figures, "-w", workspace), 2)
     assert "figures.json" in told
     assert not workspace.exists()
 
@@ -214,4 +215,4 @@ def test_a_folder_that_is_no_workspace_is_left_as_it_was(tmp_path, command):
 
 def test_a_workspace_where_nothing_was_promoted_says_what_to_do(tmp_path):
     (tmp_path / "workspace.json").write_text("{}")
-    assert "sluice promote" in only_a_sentence(sluice("replay", "-w", tmp_path), 2)
+    assert "sluice promote" in only_a_sentence(inside("replay", "-w", tmp_path), 2)
