@@ -229,6 +229,14 @@ def test_a_peg_and_a_stop_rest_whole_where_they_are_expected_to_cost_least():
     assert route_order(asks(MID_PEG), SHOWN).legs[0].marginal == D("100.00") * D("1.0001")
 
 
+@pytest.mark.parametrize("kind", [MID_PEG, STOP])
+def test_what_rests_is_not_routed_by_a_quote_of_another_symbol_or_by_none(kind):
+    with pytest.raises(OrderInvalid, match="a quote of another symbol"):
+        route_order(asks(kind), [SHOWN[0], changed(SHOWN[1], symbol="BBB")])
+    with pytest.raises(OrderInvalid, match="no venue shows a quote"):
+        route_order(asks(kind), [])
+
+
 # --- where a peg stands ----------------------------------------------------------------------
 
 

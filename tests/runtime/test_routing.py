@@ -111,13 +111,22 @@ def test_children_carry_derived_ids_and_add_up_to_the_parent():
     assert {one.side for one in orders} == {Side.BUY}
 
 
-def test_a_route_that_sends_more_than_was_asked_for_is_stopped_before_the_venue():
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"quantity": Decimal(99)}, "sends buy 100 AAA, asked for was buy 99 AAA"),
+        ({"quantity": Decimal(101)}, "sends buy 100 AAA, asked for was buy 101 AAA"),
+        ({"side": Side.SELL}, "sends buy 100 AAA, asked for was sell 100 AAA"),
+        ({"symbol": "BBB"}, "sends buy 100 AAA, asked for was buy 100 BBB"),
+    ],
+)
+def test_a_route_that_sends_something_else_than_was_asked_for_is_stopped(asked, words):
     planned = make_planned(100)
     chosen = route(planned, [quote("a", "9", "10")])
-    with pytest.raises(OrderInvalid, match="the route sends buy 100 AAA, asked for was buy 99"):
+    with pytest.raises(OrderInvalid, match=words):
         child_orders(
             chosen,
-            replace(planned, quantity=Decimal(99)),
+            replace(planned, **asked),
             account="paper",
             bundle=BUNDLE,
             tick="2017-01-31",

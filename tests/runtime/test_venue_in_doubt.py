@@ -113,6 +113,24 @@ def test_a_cancel_without_an_answer_leaves_that_order_in_doubt_and_reaches_the_o
     assert "cancel without an answer" in records["BBB"].note
 
 
+class Boastful(PaperVenue):
+    """Answers every order as filled, whatever became of it."""
+
+    def submit(self, order):
+        super().submit(order)
+        return OrderState.FILLED
+
+
+def test_an_order_is_filled_by_its_executions_and_not_by_a_word(bench):
+    venue = Boastful(bench.folder / "venues" / "boastful.db", PRIMARY)
+    engine = bench.changed(brokers=(venue,))
+    assert set(decide(bench).values()) == {OrderState.PENDING}
+    bench.desk.clock.advance(XNYS.session(MONDAY).close)
+    assert engine.run_session(XNYS.session(MONDAY)).fills == 4
+    venue.close()
+    assert {one.state for one in bench.desk.journal.orders()} == {OrderState.FILLED}
+
+
 class Withholding(PaperVenue):
     """Tells its second execution at once, and its first only to who asks again from the start."""
 
