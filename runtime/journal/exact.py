@@ -5,6 +5,7 @@ price times a quantity is a whole number of 1e-12 ("parts"). All sums are sums o
 Source: market-rules, section 8 (scales, refusals, rounding once at posting).
 """
 
+from collections.abc import Sequence
 from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ PART = UNIT * UNIT  # parts in 1 USD
 CENT = PART // 100  # parts in 0.01 USD
 _UNIT = Decimal(1).scaleb(-PLACES)
 LARGEST = 15  # decimal digits before the point
+_TOO_LARGE = Decimal(10) ** LARGEST
 _WIDE = Context(prec=80)  # more digits than any sum here has
 
 
@@ -61,6 +63,19 @@ def check_units(value: Decimal, subject: str, name: str) -> None:
     except InvalidOperation:  # an infinity has no remainder
         pass
     units(value, f"{subject} {name}")
+
+
+def all_exact(values: Sequence[Decimal]) -> bool:
+    """Say whether many amounts all are positive and what `units` takes, at a third of its cost.
+
+    Where it says no, they are to be looked at one by one, to say which of them is not.
+    """
+    try:
+        rests = [value % _UNIT for value in values]
+        within = not any(rests) and (not rests or 0 < min(values) <= max(values) < _TOO_LARGE)
+    except (InvalidOperation, TypeError):  # an infinity, or no number at all
+        return False
+    return within and set(map(type, values)) <= {Decimal}
 
 
 def _refusal(value: Decimal, name: str) -> OrderInvalid:

@@ -76,7 +76,7 @@ def _counts(closes: Sequence[Decimal]) -> list[int] | None:
         rests = [close % _UNIT for close in closes]
         if any(rests):
             return None
-        counts = [int(close.scaleb(PLACES)) for close in closes]
+        counts = [int(close * UNIT) for close in closes]
     except (InvalidOperation, AttributeError, TypeError):  # an infinity, or no decimal
         return None
     if not counts or (min(counts) > 0 and max(counts) < 10 ** (LARGEST + PLACES)):

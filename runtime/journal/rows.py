@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from runtime.chain import micros
 from runtime.domain import Fill, Order, OrderState
 from runtime.errors import JournalBroken, OrderInvalid
 from runtime.journal.book import Book
-from runtime.journal.exact import check_units, plain, text
+from runtime.journal.exact import all_exact, check_units, plain, text
 from runtime.journal.lookups import Standing
 from runtime.journal.records import DecisionRecord, SessionRecord
 
 _PENDING = OrderState.PENDING.value
+_micros = lru_cache(maxsize=8)(micros)  # all orders of a tick were created at one instant
 
 
 def next_state(current: OrderState, recorded: OrderState) -> OrderState:
@@ -44,8 +46,17 @@ def day_of(fill: Fill) -> str:
     return fill.executed_at.astimezone(UTC).date().isoformat()
 
 
-def check_order(order: Order, record: DecisionRecord) -> None:
-    """Refuse an order whose amounts are not exact or that is of another decision; OrderInvalid."""
+def check_orders(orders: Sequence[Order], record: DecisionRecord) -> None:
+    """Refuse orders whose amounts are not exact or that are of another decision; OrderInvalid."""
+    amounts = [one.quantity for one in orders] + [one.limit_price for one in orders]
+    amounts += [one.stop_price for one in orders if one.stop_price is not None]
+    of = {(one.bundle, one.tick) for one in orders}
+    if not all_exact(amounts) or not of <= {(record.bundle, record.tick)}:
+        for order in orders:
+            _check_order(order, record)
+
+
+def _check_order(order: Order, record: DecisionRecord) -> None:
     check_units(order.quantity, order.symbol, "order quantity")
     check_units(order.limit_price, order.symbol, "limit price")
     if order.stop_price is not None:
@@ -124,7 +135,7 @@ def order_row(
     seq: int, line: int, order: Order, decision_id: str, account: str
 ) -> tuple[object, ...]:
     """Return a row of `journal_orders` for an order that was just committed."""
-    created = micros(order.created_at)
+    created = _micros(order.created_at)
     return (
         order.order_id,
         seq,

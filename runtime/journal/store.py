@@ -31,7 +31,7 @@ from runtime.journal.records import (
 )
 from runtime.journal.rows import (
     check_fill,
-    check_order,
+    check_orders,
     check_session,
     decision_row,
     denial_rows,
@@ -169,8 +169,7 @@ class Journal(JournalQueries):
             JournalBroken: an id belongs to another decision.
         """
         orders = tuple(orders)
-        for order in orders:
-            check_order(order, record)
+        check_orders(orders, record)
         arrays = blobs.encode_arrays(record.inputs)
         if blobs.hash_of(arrays) != record.inputs_hash:
             raise OrderInvalid(

@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar, get_type_hints
 import msgspec
 
 from runtime.bundles.inputs import Array
-from runtime.domain import Fill, Order, OrderState
+from runtime.domain import Fill, Order, OrderState, PlannedOrder
 from runtime.journal.actions import Action, Charge, Correction, Dividend, Split
 from runtime.journal.adjust import Adjusted
-from runtime.journal.exact import check_units, plain, quantity, text, units
+from runtime.journal.exact import all_exact, check_units, plain, quantity, text, units
 from runtime.journal.holding import Booking, Posting
 from runtime.journal.reconcile import Break
 from runtime.journal.records import CashFlow, DecisionRecord, OrderEvent, SessionRecord
@@ -144,8 +144,8 @@ def plain_fill(fill: Fill) -> Fill:
 
 def encode_decision(record: DecisionRecord, account: str, orders: tuple[Order, ...]) -> bytes:
     """Return a decision's payload, its orders included; OrderInvalid if an amount is not exact."""
-    for line in record.plan:
-        order = line.order
+    planned = [line.order for line in record.plan]
+    for order in planned if not _all_exact(planned) else ():
         check_units(order.quantity, order.symbol, "planned quantity")
         check_units(order.limit_price, order.symbol, "planned limit_price")
         check_units(order.reference_price, order.symbol, "planned reference_price")
@@ -153,6 +153,13 @@ def encode_decision(record: DecisionRecord, account: str, orders: tuple[Order, .
             check_units(order.stop_price, order.symbol, "planned stop_price")
     kept = {name: getattr(record, name) for name in _KEPT}
     return _encode(DecisionWire(**kept, account=account, orders=orders))
+
+
+def _all_exact(planned: Sequence[PlannedOrder]) -> bool:
+    amounts = [one.quantity for one in planned]
+    amounts += [one.limit_price for one in planned]
+    amounts += [one.reference_price for one in planned]
+    return all_exact([*amounts, *[one.stop_price for one in planned if one.stop_price is not None]])
 
 
 def decode_decision(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from runtime.errors import OrderInvalid
 from runtime.journal.exact import (
     PART,
+    all_exact,
     check_units,
     mark_units,
     money,
@@ -81,6 +82,24 @@ def test_an_amount_is_checked_exactly_as_it_would_be_taken_apart(value):
         except OrderInvalid as error:
             answers.append(str(error))
     assert answers[0] == answers[1]
+
+
+AMOUNTS = st.one_of(
+    st.decimals(allow_nan=True, allow_infinity=True),
+    st.integers(-(10**21), 10**21).map(lambda count: Decimal(count).scaleb(-6)),
+    st.sampled_from([1, 1.5, "1", Decimal("-0"), Decimal(10) ** 15, Decimal("1e-7")]),
+)
+
+
+@given(st.lists(AMOUNTS, max_size=4))
+def test_many_amounts_are_exact_where_each_is_taken_and_is_positive(values):
+    def taken(value: object) -> bool:
+        try:
+            return units(value, "an amount") > 0
+        except OrderInvalid:
+            return False
+
+    assert all_exact(values) == all(taken(value) for value in values)
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20))
