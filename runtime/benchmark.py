@@ -10,7 +10,6 @@ from runtime.bundles.contract import SizingPolicy
 from runtime.bundles.inputs import Array
 from runtime.journal.actions import Dividend, Split
 from runtime.journal.marks import floats_of
-from runtime.plan import sized
 
 
 @dataclass(slots=True)
@@ -62,6 +61,6 @@ class EqualWeighted:
         before = self.equity
         self.equity = self._cash + float((self._units * prices).sum())  # 2
         if decides:  # 3
-            alike = np.full(len(self.symbols), 1.0 / len(self.symbols))
-            self._wanted = sized(alike, self.sizing) * self.equity / prices
+            alike = 1.0 / len(self.symbols) * self.sizing.invested  # of every symbol
+            self._wanted = alike * self.equity / prices
         return self.equity / before - 1.0

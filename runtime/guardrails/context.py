@@ -79,13 +79,16 @@ class Standing:
     def of(cls, context: Context) -> "Standing":
         """Return the standing before the first order; KeyError if something held has no price."""
         held = {symbol: units for symbol, units in context.positions.items() if units}
-        values = {symbol: units * context.prices[symbol] for symbol, units in held.items()}
+        prices = context.prices
+        values = {symbol: units * prices[symbol] for symbol, units in held.items()}
+        net = sum(values.values(), ZERO)
+        short = sum([value for value in values.values() if value.is_signed()], ZERO)
         standing = cls(
             positions=held,
             sellable=dict(held),
             values=values,
-            gross=sum(map(abs, values.values()), ZERO),
-            net=sum(values.values(), ZERO),
+            gross=net - 2 * short,
+            net=net,
             cash=context.cash,
         )
         for order in context.working:

@@ -8,6 +8,8 @@ folded from the journal. All three stand in the journal's blobs, named by their 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 
@@ -19,6 +21,7 @@ from runtime.errors import JournalBroken, RuntimeFault
 from runtime.market.states import Published
 
 Question = tuple[str, int, int]  # feature, place of its symbols in `groups`, length
+_TIMES = attrgetter("event_time", "known_at")
 
 
 class SeenBars(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,22 +85,10 @@ def decode(data: bytes) -> Scene:
 
 def in_runs(bars: Sequence[Bar]) -> Iterator[SeenBars]:
     """Yield bars as runs of equal times, in their order."""
-    start = 0
-    for end in range(1, len(bars) + 1):
-        first = bars[start]
-        if end < len(bars) and (bars[end].event_time, bars[end].known_at) == (
-            first.event_time,
-            first.known_at,
-        ):
-            continue
-        run = bars[start:end]
-        yield SeenBars(
-            event_time=first.event_time,
-            known_at=first.known_at,
-            symbols=tuple([bar.symbol for bar in run]),
-            closes=tuple([bar.close for bar in run]),
-        )
-        start = end
+    for (event_time, known_at), run in groupby(bars, _TIMES):
+        named = [(bar.symbol, bar.close) for bar in run]
+        symbols, closes = zip(*named, strict=True)
+        yield SeenBars(event_time=event_time, known_at=known_at, symbols=symbols, closes=closes)
 
 
 def bars_of(scene: Scene) -> list[Bar]:

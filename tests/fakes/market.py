@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -60,7 +61,7 @@ class SyntheticMarket:
 
     def _count(self, at: datetime) -> int:
         """Number of sessions whose close is known at `at`."""
-        return int(np.searchsorted(np.array(self._closes_at), at, side="right"))
+        return bisect_right(self._closes_at, at)
 
     def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime):
         count = self._count(at)
