@@ -17,7 +17,7 @@ from runtime.domain import Side
 from runtime.execution.entitlements import BEGINNING, Actions, Known
 from runtime.guardrails.protections import REMEMBERED as CLOSES
 from runtime.guardrails.protections import Close
-from runtime.journal.actions import Unclear
+from runtime.journal.actions import Dividend, Split
 from runtime.journal.records import DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
 from runtime.plan import rows_of
@@ -85,7 +85,7 @@ class History:
         before, session = self.calendar.session(self._marked[0]).open, self.calendar.session(day)
         since = dict.fromkeys(self.manifest.symbols, before)
         found = self.actions(since, after=BEGINNING, until=session.open, at=session.close)
-        return [one for one in found if not isinstance(one, Unclear)]  # stops new risk already
+        return [one for one in found if isinstance(one, Split | Dividend)]  # doubts stop new risk
 
     def decided(self, record: DecisionRecord) -> None:
         """Remember what a decision sent, and forget the one that is too long ago."""

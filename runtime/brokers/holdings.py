@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from decimal import ROUND_DOWN, Decimal
 
 from runtime.brokers import ledger
@@ -12,7 +12,7 @@ from runtime.brokers.terms import EXACT
 from runtime.chain import micros
 from runtime.domain import Side
 from runtime.errors import EntryConflict, OrderInvalid
-from runtime.journal.actions import Dividend, Split
+from runtime.journal.actions import Dividend, Reversal, Split
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS positions (symbol TEXT PRIMARY KEY, quantity TEXT NOT NULL);
@@ -38,7 +38,7 @@ def positions(database: sqlite3.Connection, day: date) -> dict[str, Decimal]:
     name, read = day.isoformat(), database.execute
     found = {symbol: Decimal(text) for symbol, text in read("SELECT * FROM positions")}
     until: dict[str, int] = {}  # symbol -> number of the last execution before its split
-    later = "SELECT symbol, executed, before FROM actions WHERE day > ? AND kind = 'split' "
+    later = "SELECT symbol, executed, before FROM actions WHERE day > ? AND kind <> 'dividend' "
     for symbol, executed, before in read(later + "ORDER BY number", (name,)).fetchall():
         if symbol not in until:
             until[symbol], found[symbol] = executed, Decimal(before)
@@ -59,15 +59,17 @@ def splits(database: sqlite3.Connection, day: date) -> frozenset[str]:
 
 
 def act(
-    database: sqlite3.Connection, venue: str, actions: Sequence[Split | Dividend]
-) -> list[Split | Dividend]:
+    database: sqlite3.Connection, venue: str, actions: Sequence[Split | Dividend | Reversal]
+) -> list[Split | Dividend | Reversal]:
     """Take actions that a venue has not taken yet, in the caller's transaction; return those.
+
+    To take back what was never taken here changes nothing.
 
     Raises:
         EntryConflict: an action of that id was taken with other content.
-        OrderInvalid: it pays out fractions.
+        OrderInvalid: it pays out fractions, or a split is taken back that another one followed.
     """
-    done = []
+    done: list[Split | Dividend | Reversal] = []
     for action in actions:
         kind, said = _said(action)
         known = database.execute(
@@ -79,7 +81,11 @@ def act(
                     f"venue {venue} has taken {action.action_id} as {known[0]}, not as {said}"
                 )
             continue
-        _take(database, venue, action, kind, said)
+        if isinstance(action, Reversal):
+            if not _take_back(database, venue, action, kind, said):
+                continue
+        else:
+            _take(database, venue, action, kind, said)
         done.append(action)
     return done
 
@@ -95,9 +101,55 @@ def _take(
         after = _cut(scaled).normalize(EXACT)
     else:
         cash = cents(EXACT.multiply(before, action.per_unit))
-    day = action.effective.astimezone(UTC).date().isoformat()
+    moved = (before, after, cash)
+    _write(database, venue, action, kind, said, action.effective, moved)
+
+
+def _take_back(
+    database: sqlite3.Connection, venue: str, action: Reversal, kind: str, said: str
+) -> bool:
+    """Undo what one action did here; False if it was never taken.
+
+    What was traded since stays: the units that a split made of those held then are taken away.
+    """
+    original = action.original
+    taken = database.execute(
+        "SELECT number, kind, before, after, cash FROM actions WHERE action_id = ?",
+        (original.action_id,),
+    ).fetchone()
+    if taken is None:
+        return False
+    number, what, was, became, paid = taken
+    later = database.execute(
+        "SELECT action_id FROM actions WHERE symbol = ? AND number > ? AND kind = 'split'",
+        (original.symbol, number),
+    ).fetchone()
+    if what == "split" and later is not None:
+        raise OrderInvalid(
+            f"venue {venue} has split {original.symbol} by {later[0]} after {original.action_id}; "
+            "take that one back first"
+        )
+    before = _held(database, original.symbol)
+    after = EXACT.subtract(before, EXACT.subtract(Decimal(became), Decimal(was)))
+    moved = (before, after, EXACT.minus(Decimal(paid)))
+    _write(database, venue, action, kind, said, action.at, moved)
+    return True
+
+
+def _write(
+    database: sqlite3.Connection,
+    venue: str,
+    action: Split | Dividend | Reversal,
+    kind: str,
+    said: str,
+    at: datetime,
+    moved: tuple[Decimal, Decimal, Decimal],
+) -> None:
+    """Write an action with units before and after it and its cash, and change the position."""
+    before, after, cash = moved
+    day = at.astimezone(UTC).date().isoformat()
     last = database.execute("SELECT coalesce(max(number), 0) FROM executions").fetchone()[0]
-    effective = micros(action.effective)
+    effective = micros(at)
     row = (action.symbol, kind, said, effective, format(before, "f"), format(after, "f"), str(cash))
     database.execute(
         "INSERT INTO actions (action_id, symbol, kind, said, effective, before, after, cash, day, "
@@ -113,7 +165,9 @@ def _cut(units: Decimal) -> Decimal:
     return units.quantize(_UNIT, rounding=ROUND_DOWN, context=EXACT)
 
 
-def _said(action: Split | Dividend) -> tuple[str, str]:
+def _said(action: Split | Dividend | Reversal) -> tuple[str, str]:
+    if isinstance(action, Reversal):
+        return "reversal", json.dumps([action.original.action_id])
     if isinstance(action, Split):
         if action.in_lieu is not None:
             raise OrderInvalid(f"{action.action_id}: paper venues keep fractions, none is paid out")

@@ -17,7 +17,7 @@ from runtime.chain import Head, HeadAnchor
 from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, Quote, TimeInForce
 from runtime.errors import JournalBroken, OrderInvalid
 from runtime.execution.fills import MarketState, Style
-from runtime.journal.actions import Dividend, Split
+from runtime.journal.actions import Dividend, Reversal, Split
 from runtime.kill.sequence import Resting
 from runtime.ports import Statement
 
@@ -161,14 +161,14 @@ class PaperVenue:
         self._record.traded_by(self.terms.hash, repr(self.terms))
         return self._record.match(bars, self._outcome)
 
-    def on_actions(self, actions: Sequence[Split | Dividend]) -> int:
+    def on_actions(self, actions: Sequence[Split | Dividend | Reversal]) -> int:
         """Take splits and dividends that are in effect, each once; return how many were new.
 
         What worked in a symbol before its split is cancelled.
 
         Raises:
             EntryConflict: an action of that id was taken with other content.
-            OrderInvalid: it pays out fractions.
+            OrderInvalid: it pays out fractions, or takes back a split that another one followed.
         """
         return self._record.act(actions) if actions else 0
 

@@ -19,7 +19,7 @@ from runtime.brokers.terms import EXACT
 from runtime.chain import Head, instant, micros
 from runtime.domain import Bar, Fill, Order, OrderReport, OrderState
 from runtime.errors import DatabaseUnavailable, OrderInvalid, Superseded
-from runtime.journal.actions import Dividend, Split
+from runtime.journal.actions import Dividend, Reversal, Split
 from runtime.kill.sequence import Resting
 from runtime.ports import Statement
 
@@ -214,7 +214,7 @@ class VenueRecord:
                 at,
             )
 
-    def act(self, actions: Sequence[Split | Dividend]) -> int:
+    def act(self, actions: Sequence[Split | Dividend | Reversal]) -> int:
         """Take splits and dividends, each once; return how many were new.
 
         What worked in a symbol before its split is cancelled: an order in old units never executes
@@ -228,8 +228,10 @@ class VenueRecord:
             self._admitted(database)
             done = holdings.act(database, self.name, actions)
             for action in done:
-                if isinstance(action, Split):
-                    at = micros(action.effective)
+                if isinstance(action, Split) or (
+                    isinstance(action, Reversal) and action.split is not None
+                ):
+                    at = micros(action.at if isinstance(action, Reversal) else action.effective)
                     which = "symbol = ? AND created_at < ?"
                     self._end(database, "'cancelled'", which, (action.symbol, at), at)
         return len(done)

@@ -22,7 +22,7 @@ from runtime.brokers import wire
 from runtime.chain import Head
 from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, Quote
 from runtime.errors import VenueProtocol, VenueRefused, VenueUnknownOutcome
-from runtime.journal.actions import Dividend, Split
+from runtime.journal.actions import Dividend, Reversal, Split
 from runtime.kill.sequence import Resting
 from runtime.ports import Statement
 
@@ -106,13 +106,15 @@ class RemoteVenue:
         """Tell that a session has closed; the venue refuses bars that its own data contradicts."""
         return self._ask(wire.OnBars(bars=tuple(bars), at=at), _COUNT)
 
-    def on_actions(self, actions: Sequence[Split | Dividend]) -> int:
+    def on_actions(self, actions: Sequence[Split | Dividend | Reversal]) -> int:
         """Tell of splits and dividends in effect, each taken once; return how many were new."""
         if not actions:
             return 0
         splits = tuple(one for one in actions if isinstance(one, Split))
         dividends = tuple(one for one in actions if isinstance(one, Dividend))
-        return self._ask(wire.OnActions(splits=splits, dividends=dividends), _COUNT)
+        back = tuple(one for one in actions if isinstance(one, Reversal))
+        told = wire.OnActions(splits=splits, dividends=dividends, reversals=back)
+        return self._ask(told, _COUNT)
 
     def executions(self, after: int) -> Sequence[tuple[int, Fill]]:
         """Return (number, fill) of every execution numbered above `after`, in order."""

@@ -137,9 +137,9 @@ class Session:
                 return venue.expire_before(opened)
             case wire.OnBars(bars=bars, at=at):
                 return self._publish(bars, at)
-            case wire.OnActions(splits=splits, dividends=dividends):
+            case wire.OnActions(splits=splits, dividends=dividends, reversals=back):
                 both: list[Split | Dividend] = [*dividends, *splits]  # paid on units before
-                return venue.on_actions(sorted(both, key=lambda one: one.effective))
+                return venue.on_actions([*back, *sorted(both, key=lambda one: one.effective)])
             case wire.AskExecutions(after=after):
                 return venue.executions(after, wire.PAGE)
             case wire.AskStatement(day=day):

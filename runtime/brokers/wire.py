@@ -30,7 +30,7 @@ from runtime.errors import (
     VenueRefused,
     VenuesInvalid,
 )
-from runtime.journal.actions import Dividend, Split
+from runtime.journal.actions import Dividend, Reversal, Split
 
 PROTOCOL = 1
 LARGEST = 16 << 20  # bytes of a message
@@ -126,10 +126,11 @@ class OnBars(_Question, frozen=True, kw_only=True, tag="on_bars"):
 
 
 class OnActions(_Question, frozen=True, kw_only=True, tag="on_actions"):
-    """Splits and dividends are in effect."""
+    """Splits and dividends are in effect, or were taken back."""
 
     splits: tuple[Split, ...]
     dividends: tuple[Dividend, ...]
+    reversals: tuple[Reversal, ...] = ()
 
 
 class AskExecutions(_Question, frozen=True, kw_only=True, tag="executions"):

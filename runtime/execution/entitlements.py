@@ -16,13 +16,14 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from runtime.chain import instant
 from runtime.database import reading
 from runtime.errors import EntryConflict, OrderInvalid
-from runtime.journal.actions import Charge, Dividend, Split, Unclear
+from runtime.journal.actions import CalledOff, Charge, Dividend, Reversal, Split, Unclear, anew
 from runtime.journal.adjustments import Adjustments
 from runtime.journal.store import Journal
 from runtime.ports import Broker
 
 Key: TypeAlias = tuple[type, str, date]  # kind, symbol, day of effect
 Known: TypeAlias = Sequence[Split | Dividend]
+Told: TypeAlias = Sequence[Split | Dividend | Reversal]
 _TRADED = "SELECT symbol, min(executed_at) FROM journal_fills WHERE account = ? GROUP BY symbol"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -32,8 +33,8 @@ class Actions(Protocol):
 
     def __call__(
         self, since: Mapping[str, datetime], *, after: datetime, until: datetime, at: datetime
-    ) -> Sequence[Split | Dividend | Unclear]:
-        """Return the actions of some symbols, in order of effect.
+    ) -> Sequence[Split | Dividend | Unclear | CalledOff]:
+        """Return the actions of some symbols, in order of effect, and those that were called off.
 
         Args:
             since: symbol -> what took effect by then is of no interest.
@@ -48,8 +49,8 @@ class Actions(Protocol):
 class TakesActions(Protocol):
     """A paper venue, which has nobody else to tell it of splits and dividends."""
 
-    def on_actions(self, actions: Known) -> int:
-        """Take actions in effect, each once; return how many were new."""
+    def on_actions(self, actions: Told) -> int:
+        """Take actions in effect or taken back, each once; return how many were new."""
         ...
 
 
@@ -62,6 +63,9 @@ class Entitlements:
     actions: Actions | None  # None = prices carry their actions already, nothing is booked
     _booked: dict[Key, list[Split | Dividend]] = field(default_factory=dict)
     _charged: dict[str, Charge] = field(default_factory=dict)  # by its id
+    _taken_back: dict[str, Reversal] = field(default_factory=dict)  # by the id of what it undoes
+    _undone: set[str] = field(default_factory=set)  # of these, what the venues were told of
+    _doubted: bool = False  # somebody may have booked what settles it since
     _since: dict[str, datetime] = field(default_factory=dict)  # symbol -> when it was first traded
     _told: datetime = BEGINNING  # what was known then has been booked
 
@@ -75,8 +79,11 @@ class Entitlements:
     def _read(self) -> None:
         """Learn what is booked, by hand or in another process too."""
         self._booked, self._charged = {}, {}
-        for one in self.journal.adjustments():
-            if isinstance(one, Split | Dividend):
+        adjustments = self.journal.adjustments()
+        back = [one for one in adjustments if isinstance(one, Reversal)]
+        self._taken_back = {one.original.action_id: one for one in back}
+        for one in adjustments:
+            if isinstance(one, Split | Dividend) and one.action_id not in self._taken_back:
                 self._booked.setdefault(_key(one), []).append(one)
             elif isinstance(one, Charge):
                 self._charged[one.action_id] = one
@@ -107,17 +114,33 @@ class Entitlements:
         for symbol in self.journal.book().quantities():
             self._seen(symbol, before)
         interest = dict.fromkeys(symbols, before) | self._since
+        if self._doubted:
+            self._read()
         found = self.actions(interest, after=self._told, until=opened, at=at)
-        known = [one for one in found if not isinstance(one, Unclear)]
+        known = [anew(one, self._taken_back) for one in found if isinstance(one, Split | Dividend)]
+        back = [one for name, one in self._taken_back.items() if name not in self._undone]
         for broker in self.brokers:
-            if known and isinstance(broker, TakesActions):
-                _tell(broker, known)
+            if (known or back) and isinstance(broker, TakesActions):
+                _tell(broker, [*back, *known])
+        self._undone.update(one.original.action_id for one in back)
         said = [self._doubt(one) for one in found if isinstance(one, Unclear)]
+        said += [self._contradicted(one) for one in found if isinstance(one, CalledOff)]
         said += [self._book(one) for one in known if one.symbol in self._since]
         wrong = tuple(filter(None, said))
+        self._doubted = bool(wrong)
         if not wrong:
             self._told = min(at, opened)  # what takes effect after the opening was not asked for
         return wrong
+
+    def _contradicted(self, one: CalledOff) -> str:
+        """Return what to do about an action that is booked though it was called off, or ""."""
+        again = f"{one.action_id}/again/"
+        for standing in self._booked.values():
+            for booked in standing:
+                name = booked.action_id
+                if name == one.action_id or name.startswith(again):
+                    return f"{name} is booked and was called off; {_way_back(name)}"
+        return ""
 
     def _doubt(self, one: Unclear) -> str:
         """Return why an action cannot be booked, "" once somebody booked its like of that day."""
@@ -151,18 +174,20 @@ class Entitlements:
         if isinstance(action, Split) and standing:
             return (
                 f"{name} is {action.new}:{action.old} now, but a split of that day is booked as "
-                f"{standing[0].action_id}; enter the difference as an action of its own"
+                f"{standing[0].action_id}; enter the difference as an action of its own, or "
+                f"{_way_back(standing[0].action_id)}"
             )
         if isinstance(action, Dividend) and any(one.action_id == name for one in standing):
             now = f"{name} is {action.per_unit} a unit now"
             if _together(standing) > _together([action]):
                 return (
                     f"{now} and was booked as more; book what was too much in all as a charge of "
-                    f"{action.symbol} on {action.effective.date()}, under the id {_back(action)}"
+                    f"{action.symbol} on {action.effective.date()}, under the id {_back(action)}; "
+                    f"or {_way_back(name)}"
                 )
             return (
                 f"{now} and was booked as another amount; enter the difference as an action of its "
-                "own"
+                f"own, or {_way_back(name)}"
             )
         try:
             Adjustments(self.journal).record_action(action)
@@ -172,7 +197,12 @@ class Entitlements:
         return ""
 
 
-def _tell(venue: TakesActions, known: Known) -> None:
+def _way_back(name: str) -> str:
+    """Return what a person runs; what stands in the lake then is booked by itself."""
+    return f"take it back: sluice books reverse {name} --by NAME --reason WHY"
+
+
+def _tell(venue: TakesActions, known: Told) -> None:
     """Tell a venue; what it has taken otherwise before must not keep the others from it.
 
     Where it stands otherwise than the books then, reconciliation finds.

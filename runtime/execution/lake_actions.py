@@ -7,8 +7,8 @@ import numpy as np
 
 from featurestore.series import OwnTimes
 from runtime.chain import micros
-from runtime.journal.actions import Dividend, Split, Unclear
-from runtime.journal.announced import announced
+from runtime.journal.actions import CalledOff, Dividend, Split, Unclear
+from runtime.journal.announced import announced, called_off
 
 
 class LakeActions:
@@ -26,13 +26,16 @@ class LakeActions:
 
     def __call__(
         self, since: Mapping[str, datetime], *, after: datetime, until: datetime, at: datetime
-    ) -> list[Split | Dividend | Unclear]:
-        """Return what took effect, in order."""
+    ) -> list[Split | Dividend | Unclear | CalledOff]:
+        """Return what took effect, in order, and what was called off."""
         news = np.maximum(self._events, self._learned) > micros(after)
         inside = (self._events <= micros(until)) & (self._learned <= micros(at)) & news
         names = since.keys() & set(self._names[inside].tolist())
         if not names:
             return []
         first = min(since[name] for name in names)
-        found = announced(self._table, names, at=micros(at), first=first, last=until)
+        found = [
+            *announced(self._table, names, at=micros(at), first=first, last=until),
+            *called_off(self._table, names, at=micros(at), first=first, last=until),
+        ]
         return [one for one in found if one.effective > since[one.symbol]]

@@ -13,7 +13,7 @@ After each close the books of all add up to the account, in every symbol and to 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
@@ -22,7 +22,7 @@ from runtime.joint.identity import Joint, JointLog
 from runtime.joint.member_books import CENTS, ZERO, MemberBook, absorb, complete, settle, share
 from runtime.joint.splitting import share_fill, split
 from runtime.journal import wire
-from runtime.journal.actions import Action, Correction, Dividend, Split
+from runtime.journal.actions import Action, Correction, Dividend, Reversal, Split
 from runtime.journal.exact import quantity, units
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import DecisionRecord, SessionRecord
@@ -99,6 +99,11 @@ class Shares:
             symbol = one.event.symbol
             for book in self.books.values():
                 book.split(one.event)
+        if isinstance(one.event, Reversal) and one.event.split is not None:
+            undone = one.event.split
+            symbol = undone.symbol
+            for book in self.books.values():
+                book.split(replace(undone, new=undone.old, old=undone.new))
         holders = {r: book.units[symbol] for r, book in self.books.items() if symbol in book.units}
         if not cash or not holders:
             return  # of no holding: shared by fraction at the close

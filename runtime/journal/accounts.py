@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from runtime.domain import Fill
 from runtime.journal import wire
-from runtime.journal.actions import Action, Charge, Correction, Split
+from runtime.journal.actions import Action, Charge, Correction, Reversal, Split
 from runtime.journal.adjust import Adjusted, Key, SymbolHistory, adjust, units_by_venue
 from runtime.journal.book import Book
 from runtime.journal.queries import fill_of, stored_fills
@@ -93,6 +93,8 @@ class AccountBook:
             splits = self._restated.setdefault(symbol, [])
             if isinstance(event, Split):
                 splits.append(event)
+            elif isinstance(event, Reversal) and event.split in splits:
+                splits.remove(event.split)
         if isinstance(event, Correction):
             self._corrected.add((event.venue, event.execution_id))
             if event.replacement is not None:

@@ -3,7 +3,8 @@
 Every one is an entry of its own in the journal. Source: market-rules, sections 8 and 9.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -80,7 +81,59 @@ class Unclear:
     words: str  # why not
 
 
-Action: TypeAlias = Split | Dividend | Charge
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledOff:
+    """A split or dividend that was announced once and is not to take place."""
+
+    action_id: str  # as it was announced under
+    symbol: str
+    effective: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reversal:
+    """Takes a split or a dividend back, as if it had never been; its own entry stays."""
+
+    split: Split | None = None  # what is taken back: this one,
+    dividend: Dividend | None = None  # or that
+    at: datetime  # UTC, when it was taken back
+    by: str  # who did
+    reason: str
+
+    def __post_init__(self) -> None:
+        if (self.split is None) is (self.dividend is None):
+            raise OrderInvalid("a reversal takes one split or one dividend back")
+        _zoned(self.at, self.action_id)
+        if not (self.by.strip() and self.reason.strip()):
+            raise OrderInvalid(f"to take {self.original.action_id} back needs a name and a reason")
+
+    @classmethod
+    def of(cls, original: Split | Dividend, *, at: datetime, by: str, reason: str) -> "Reversal":
+        """Return what takes an action back."""
+        if isinstance(original, Split):
+            return cls(split=original, at=at, by=by, reason=reason)
+        return cls(dividend=original, at=at, by=by, reason=reason)
+
+    @property
+    def original(self) -> Split | Dividend:
+        """Return what is taken back."""
+        found = self.split or self.dividend
+        if found is None:
+            raise OrderInvalid("a reversal takes one split or one dividend back")
+        return found
+
+    @property
+    def action_id(self) -> str:
+        """Return its own name: an action is taken back once."""
+        return f"{self.original.action_id}/taken-back"
+
+    @property
+    def symbol(self) -> str:
+        """Return whose action it was."""
+        return self.original.symbol
+
+
+Action: TypeAlias = Split | Dividend | Charge | Reversal
 Event: TypeAlias = Fill | Split | Dividend
 
 
@@ -104,6 +157,13 @@ class Correction:
             raise OrderInvalid(f"{self.execution_id} of {self.venue} cannot become a {kept.venue}")
         if kept is not None and kept.execution_id == self.execution_id:
             raise OrderInvalid(f"the replacement of {self.execution_id} needs an id of its own")
+
+
+def anew(action: Split | Dividend, taken_back: Collection[str]) -> Split | Dividend:
+    """Return an action under an id that was not taken back: what comes again is a new entry."""
+    again = f"{action.action_id}/again/"
+    times = sum(name == action.action_id or name.startswith(again) for name in taken_back)
+    return replace(action, action_id=f"{again}{times}") if times else action
 
 
 def instant_of(event: Event) -> datetime:

@@ -19,6 +19,7 @@ from runtime.journal.actions import (
     Correction,
     Dividend,
     Event,
+    Reversal,
     Split,
     in_time,
     instant_of,
@@ -45,8 +46,9 @@ class SymbolHistory:
     fills: dict[Key, Fill] = field(default_factory=dict)  # in the order they were booked
     actions: list[Split | Dividend] = field(default_factory=list)
     corrected: set[Key] = field(default_factory=set)
+    taken_back: set[str] = field(default_factory=set)  # ids of actions
 
-    def add(self, event: Event | Correction) -> None:
+    def add(self, event: Event | Correction | Reversal) -> None:
         """Take in what was booked next."""
         match event:
             case Fill():
@@ -57,11 +59,14 @@ class SymbolHistory:
                     self.add(event.replacement)
             case Split() | Dividend():
                 self.actions.append(event)
+            case Reversal():
+                self.taken_back.add(event.original.action_id)
 
     def events(self, until: datetime | None = None) -> list[Event]:
         """Return what stands, in the order it took place, up to an instant."""
         standing = [fill for key, fill in self.fills.items() if key not in self.corrected]
-        known = in_time([*standing, *self.actions])
+        acted = [one for one in self.actions if one.action_id not in self.taken_back]
+        known = in_time([*standing, *acted])
         return [one for one in known if until is None or instant_of(one) <= until]
 
 
@@ -81,7 +86,7 @@ def adjust(
     """
     if isinstance(event, Charge):
         return Adjusted(_fresh(book.charge(event), event.action_id), ZERO, ZERO)
-    if isinstance(event, Correction):
+    if isinstance(event, Correction | Reversal):
         booking = book.restate(symbol, history().events())
     else:
         late = not book.in_order(event)

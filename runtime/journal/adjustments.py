@@ -11,7 +11,7 @@ from runtime.chain import Draft, micros
 from runtime.domain import Fill
 from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
 from runtime.journal import wire
-from runtime.journal.actions import Action, Correction
+from runtime.journal.actions import Action, Correction, Dividend, Reversal, Split
 from runtime.journal.exact import text, units
 from runtime.journal.queries import order_record, stored_fills
 from runtime.journal.rows import (
@@ -35,15 +35,48 @@ class Adjustments:
         """Book a split, a dividend or a charge; False if that one is booked already.
 
         Raises:
-            EntryConflict: its id is booked with other content.
+            EntryConflict: its id is booked with other content, or was taken back.
             OrderInvalid: an amount is not exact.
         """
         kind, name = wire.kind_of(action), action.action_id
         with self.journal.writing() as connection:
             if self._stands(connection, kind, name, action):
+                undone = f"{self.journal.account}/{name}/taken-back"
+                if self.journal.log.find("reversal", undone, connection) is not None:
+                    raise EntryConflict(f"{name} was taken back; book it under another id")
                 return False
-            self._write(connection, kind, name, action, action.symbol, action.effective)
+            at = action.at if isinstance(action, Reversal) else action.effective
+            self._write(connection, kind, name, action, action.symbol, at)
         return True
+
+    def take_back(self, name: str, *, by: str, reason: str, at: datetime) -> bool:
+        """Take a split or a dividend back by an entry of its own; False if that was done before.
+
+        The book is put where it would stand without it; the first entry stays as it is.
+
+        Args:
+            name: the action's id.
+            by: who does it.
+            reason: why, in words.
+            at: UTC, now.
+
+        Raises:
+            JournalBroken: no split or dividend of that id is booked for this account.
+            OrderInvalid: a name or the reason is missing.
+        """
+        booked = self.journal.adjustments()
+        found = [one for one in booked if isinstance(one, Split | Dividend)]
+        original = next((one for one in found if one.action_id == name), None)
+        if original is None:
+            known = ", ".join(one.action_id for one in found[-5:]) or "none"
+            raise JournalBroken(
+                f"no split or dividend {name} is booked for account {self.journal.account}; the "
+                f"newest are {known}"
+            )
+        reversal = Reversal.of(original, at=at, by=by, reason=reason)
+        if any(isinstance(one, Reversal) and one.original == original for one in booked):
+            return False
+        return self.record_action(reversal)
 
     def record_correction(self, correction: Correction) -> bool:
         """Take an execution back or replace it; False if just that was done before.

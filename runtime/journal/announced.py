@@ -9,7 +9,7 @@ from fractions import Fraction
 from featurestore.series import OwnTimes
 from featurestore.times import instant
 from runtime.errors import OrderInvalid
-from runtime.journal.actions import Dividend, Split, Unclear
+from runtime.journal.actions import CalledOff, Dividend, Split, Unclear
 
 _LARGEST = 1000  # of the two numbers of a split
 _MICRO = Decimal("0.000001")
@@ -48,6 +48,38 @@ def announced(
             if ratio != 1.0:
                 found.append(_made(_split, float(ratio), f"{name}/split", symbol, effective))
     return sorted(found, key=lambda one: one.effective)
+
+
+def called_off(
+    table: OwnTimes, symbols: Iterable[str], *, at: int, first: datetime, last: datetime
+) -> list[CalledOff]:
+    """Return the splits and dividends that what is known at `at` does not hold, or no more.
+
+    Of each event only what it lacks is named, by the id that `announced` would give it: whoever has
+    booked one of that id holds something that is not to be.
+
+    Args:
+        table: as in `announced`; so are the other arguments.
+        symbols: whose.
+        at: microseconds since 1970.
+        first: earliest effective time, UTC.
+        last: latest one, inclusive.
+    """
+    found = []
+    for symbol in sorted({*symbols} & {*table.rows}):
+        series = table.series[table.rows[symbol]]
+        for row in series.visible(at).tolist():
+            effective = instant(int(series.events[row]))
+            if not first <= effective <= last:
+                continue
+            lacks = {
+                "dividend": series.values["dividend"][row] == 0.0,
+                "split": series.values["split"][row] == 1.0,
+            }
+            for kind in (kind for kind, missing in lacks.items() if missing):
+                name = f"{table.view}/{symbol}/{effective.isoformat()}/{kind}"
+                found.append(CalledOff(action_id=name, symbol=symbol, effective=effective))
+    return found
 
 
 def _made(

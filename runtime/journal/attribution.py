@@ -27,7 +27,7 @@ from fractions import Fraction
 from runtime.database import reading
 from runtime.errors import JournalBroken
 from runtime.journal import wire
-from runtime.journal.actions import Action, Charge, Correction, Dividend, Split
+from runtime.journal.actions import Action, Charge, Correction, Dividend, Reversal, Split
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import FillRecord, SessionRecord
 from runtime.journal.tables import Sql
@@ -175,7 +175,10 @@ def _opening(
                 if event.symbol in marks:
                     marks[event.symbol] /= ratio
                 restated = True  # a fraction sold in lieu, or units below 1e-6
-            case Correction():
+            case Reversal() if event.split is None:
+                exact["dividends"] += _posted(postings, "cash")
+                restated = True  # it was booked before, perhaps of another day's units
+            case Correction() | Reversal():
                 restated = True
     late = before is not None and any(
         isinstance(event, Dividend) and event.effective <= before.closed_at

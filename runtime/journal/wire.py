@@ -10,7 +10,7 @@ import msgspec
 
 from runtime.bundles.inputs import Array
 from runtime.domain import Fill, Order, OrderState, PlannedOrder
-from runtime.journal.actions import Action, Charge, Correction, Dividend, Split
+from runtime.journal.actions import Action, Charge, Correction, Dividend, Reversal, Split
 from runtime.journal.adjust import Adjusted
 from runtime.journal.exact import all_exact, check_units, plain, quantity, text, units
 from runtime.journal.holding import Booking, Posting
@@ -42,6 +42,7 @@ ADJUSTMENTS: dict[str, type[Action | Correction]] = {
     "dividend": Dividend,
     "charge": Charge,
     "correction": Correction,
+    "reversal": Reversal,
 }
 
 

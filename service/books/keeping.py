@@ -11,7 +11,17 @@ from typing import NamedTuple
 from featurestore.calendars import load_calendar
 from runtime.clock import WallClock
 from runtime.domain import Fill
-from runtime.journal.actions import Action, Charge, ChargeKind, Correction, Dividend, Split, Unclear
+from runtime.journal.actions import (
+    Action,
+    Charge,
+    ChargeKind,
+    Correction,
+    Dividend,
+    Reversal,
+    Split,
+    Unclear,
+    anew,
+)
 from runtime.journal.adjustments import Adjustments
 from runtime.journal.attribution import PARTS
 from runtime.journal.breaks import Breaks
@@ -120,6 +130,20 @@ def book_action(settings: Settings, output: Output, account: str, action: Action
     _show_booked(output, journal, action.action_id, action.symbol, fresh=fresh)
 
 
+def take_back(
+    settings: Settings, output: Output, account: str, name: str, *, by: str, reason: str
+) -> None:
+    """Take a booked split or dividend back by an entry of its own, and show what it did."""
+    journal = journal_of(settings, account)
+    fresh = Adjustments(journal).take_back(name, by=by, reason=reason, at=WallClock().now())
+    symbol = next(
+        one.symbol
+        for one in journal.adjustments()
+        if isinstance(one, Reversal) and one.original.action_id == name
+    )
+    _show_booked(output, journal, f"{name}/taken-back", symbol, fresh=fresh)
+
+
 def book_announced(settings: Settings, output: Output, account: str, view: str, days: Days) -> int:
     """Book the splits and dividends of a view of the lake that took effect between two days.
 
@@ -140,6 +164,8 @@ def book_announced(settings: Settings, output: Output, account: str, view: str, 
     if not isinstance(table, OwnTimes) or {"split", "dividend"} - fields:
         raise QueryInvalid(f"{view} is no view of actions", "sluice features list shows the views")
     books, done, unclear = Adjustments(journal), [], []
+    back = [one for one in journal.adjustments() if isinstance(one, Reversal)]
+    undone = [one.original.action_id for one in back]
     for event in announced(
         table,
         {record.fill.symbol for record in journal.fills()},
@@ -149,8 +175,8 @@ def book_announced(settings: Settings, output: Output, account: str, view: str, 
     ):
         if isinstance(event, Unclear):
             unclear.append(event.words)
-        elif books.record_action(event):
-            done.append(event.action_id)
+        elif books.record_action(again := anew(event, undone)):
+            done.append(again.action_id)
     answer = Announced(
         account=journal.account,
         booked=tuple(done),

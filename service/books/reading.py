@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from runtime.bundles.inputs import Array, CurrentWeights, Input, Latest, Window
 from runtime.domain import Fill, Signal
-from runtime.journal.actions import Correction, Dividend, Event, Split, in_time
+from runtime.journal.actions import Correction, Dividend, Event, Reversal, Split, in_time
 from runtime.journal.book import book_of
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, SessionRecord
@@ -216,8 +216,13 @@ class Reading:
             for fill in self.index.fills
             if fill.executed_at <= until and (fill.venue, fill.execution_id) not in wrong
         ]
+        undone = {one.original.action_id for one in adjusted if isinstance(one, Reversal)}
         acted = [
-            one for one in adjusted if isinstance(one, Split | Dividend) and one.effective <= until
+            one
+            for one in adjusted
+            if isinstance(one, Split | Dividend)
+            and one.effective <= until
+            and one.action_id not in undone
         ]
         return in_time([*events, *acted]) if adjusted else events
 

@@ -19,7 +19,7 @@ breaks = typer.Typer(
 )
 books = typer.Typer(
     no_args_is_help=True,
-    help="What changes the books without a trade: splits, dividends, charges, busts, corrections.",
+    help="What changes the books without a trade: splits, dividends, charges, reversals, busts.",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: [bold]sluice books split AAPL 4:1 --on 2020-08-31 --id aapl-2020[/bold]",
 )
@@ -129,6 +129,30 @@ def charge(
 
         event = charge_of(action, kind, amount, symbol, day_of("--on", on))
         book_action(workspace_settings(workspace), output, account, event)
+
+
+@books.command(
+    epilog="Example: [bold]sluice books reverse aapl-2020 --by ada --reason 'called off'[/bold]"
+)
+def reverse(
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="Id it was booked under.")],
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why, in words.", show_default=False)],
+    account: Account = "",
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Take a split or a dividend back that was called off or revised; both entries stand.
+
+    The books are put where they would stand without it. Paper venues take it back as the next
+    session begins, and what the lake knows of that day then is booked by itself.
+    """
+    output = Output(as_json=json)
+    with reported(output):
+        from service.books.keeping import take_back
+
+        settings = workspace_settings(workspace)
+        take_back(settings, output, account, action, by=by, reason=reason)
 
 
 @books.command(epilog="Example: [bold]sluice books lake us_actions --from 2024-01-02[/bold]")

@@ -125,6 +125,36 @@ def test_a_split_that_is_learned_late_restates_what_was_traded_since(journal):
     agrees(journal)
 
 
+def test_what_is_taken_back_leaves_the_books_as_if_it_had_never_been(journal):
+    books, paid = Adjustments(journal), Decimal("0.30")
+    dividend = Dividend(action_id="div-1", symbol="AAA", effective=NEXT, per_unit=paid)
+    before = journal.book()
+    for action in (dividend, split()):
+        books.record_action(action)
+    sold = make_order(-50, tick="2017-02-02", created_at=NEXT)
+    journal.record_decision(make_decision([sold], "2017-02-02"), [sold])
+    journal.record_fills([make_fill(-50, "6.00", number=3, of=sold, at=NEXT + timedelta(hours=1))])
+    assert journal.book().position("AAA") == 150
+    rows, at = journal.head().seq, NEXT + timedelta(days=1)
+    done = [
+        books.take_back(name, by="ada", reason="called off", at=at)
+        for name in ("split-1", "div-1", "split-1")
+    ]
+    assert done == [True, True, False]
+    assert journal.head().seq == rows + 2, "two entries, and the first ones stand"
+    book = journal.book()
+    assert (book.position("AAA"), book.dividends) == (50, before.dividends)
+    # 50 units at 6.00 less those at 10.00 and 11.00, and their fees
+    assert book.realised == 50 * 6 - (40 * 10 + 10 * 11) - Decimal("0.50")
+    assert journal.statement("primary", date(2017, 2, 2)).split == frozenset()
+    agrees(journal)
+    with pytest.raises(EntryConflict, match="was taken back; book it under another id"):
+        books.record_action(dividend)
+    books.record_action(replace(dividend, action_id="div-2"))
+    assert journal.book().dividends == 100 * paid
+    agrees(journal)
+
+
 def test_a_dividend_is_income_and_not_price_profit(journal):
     paid = Dividend(action_id="div-1", symbol="AAA", effective=NEXT, per_unit=Decimal("0.123456"))
     before = journal.book()

@@ -8,11 +8,17 @@ from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
+import pytest
+
 from runtime.engine import Engine, fund
-from runtime.errors import DatabaseUnavailable
+from runtime.errors import DatabaseUnavailable, JournalBroken, OrderInvalid
 from runtime.execution.lake_actions import LakeActions
-from runtime.journal.actions import Charge, ChargeKind, Dividend, Split
+from runtime.journal.actions import Charge, ChargeKind, Dividend, Reversal, Split
 from runtime.journal.adjustments import Adjustments
+from runtime.journal.attribution import attribute
+from runtime.journal.redecide import redecide
+from runtime.policies.policy import default_policy
 from tests.fakes.graphs import tilt_manifest
 from tests.fakes.market import CAPITAL, SyntheticMarket, open_bench
 from tests.featurestore.test_actions import SESSIONS, action, store_of
@@ -259,4 +265,114 @@ def test_a_split_that_is_no_ratio_holds_up_no_other_action_and_is_settled_by_han
         )
         == ()
     )
+    bench.close()
+
+
+CALLED_OFF = {"split": 1.0, "dividend": 0.0, "revision": 2}
+
+
+def objections(outcome) -> str:
+    """What blocked any order of a session, in one text."""
+    said = [one for line in outcome.decision.plan for one in line.verdicts if not one.passed]
+    return " ".join(f"{one.observed} {one.reason}" for one in said)
+
+
+def agreed(bench, last: int) -> None:
+    """Venues hold what the books do, and every record proves itself."""
+    day, journal = SESSIONS[last].day, bench.desk.journal
+    parts = [broker.statement(day).positions for broker in bench.desk.brokers]
+    held = {symbol: one.quantity for symbol, one in journal.book().positions().items()}
+    assert {name: sum(part.get(name, Decimal(0)) for part in parts) for name in held} == held
+    for broker in bench.desk.brokers:
+        broker.prove()
+    journal.verify()
+
+
+def test_a_split_that_is_called_off_says_what_to_run_and_its_reversal_puts_all_right(tmp_path):
+    """The market never split: only the announcement did, and units with it, for four sessions."""
+    wrong = action("AAA", 5, split=2.0)
+    called_off = {**wrong, **CALLED_OFF, "known_at": SESSIONS[8].open}
+    bench = open_bench(tmp_path / "off", manifest=tilt_manifest(schedule="daily"))
+    fund(bench.desk.journal, CAPITAL, datetime(2020, 1, 1, tzinfo=UTC))
+    store = store_of(tmp_path / "lake", {"AAA": [1.0]}, wrong, called_off)
+    actions = LakeActions(store.reader(store.snapshot()).table("actions"))
+    policy = default_policy()  # units that were never there are a loss once they are gone
+    loss = msgspec.structs.replace(policy.loss, max_daily_loss=Decimal(1))
+    policy = msgspec.structs.replace(policy, loss=loss)
+    bench.desk = replace(bench.desk, actions=actions, policy=policy)
+    engine, told = run_by(bench, days=9)
+    journal = bench.desk.journal
+    (split,) = journal.adjustments()
+    assert objections(told[7]) == ""
+    assert f"{split.action_id} is booked and was called off" in objections(told[8])
+    assert f"sluice books reverse {split.action_id} --by NAME" in objections(told[8])
+
+    books, before, at = Adjustments(journal), journal.head().seq, SESSIONS[8].close
+    assert books.take_back(split.action_id, by="ada", reason="called off", at=at)
+    assert not books.take_back(split.action_id, by="bob", reason="again", at=at)
+    assert journal.head().seq == before + 1
+    traded = [(one.fill.symbol, one.fill.side.sign * one.fill.quantity) for one in journal.fills()]
+    expected = sum((units for symbol, units in traded if symbol == "AAA"), Decimal(0))
+    assert journal.book().position("AAA") == expected
+    for session in SESSIONS[9:11]:
+        bench.desk.clock.advance(session.close)
+        after = engine.run_session(session)
+        assert (after.breaks, objections(after)) == ((), "")
+    agreed(bench, 10)
+    assert [type(one) for one in journal.adjustments()] == [Split, Reversal]
+    (again,) = run(bench, first=11, days=12)
+    assert (again.breaks, objections(again)) == ((), "")
+    found = redecide(journal, lambda _: bench.bundle)
+    assert (found.whole, found.differences) == (12, ())
+    assert attribute(journal, {}).profit == again.equity - CAPITAL
+    bench.close()
+
+
+def test_a_dividend_revised_down_and_back_is_taken_back_and_booked_anew_each_time(tmp_path):
+    paid = action("BBB", 5, dividend=0.30)
+    lower = {**paid, "dividend": 0.25, "revision": 2, "known_at": SESSIONS[7].open}
+    back = {**paid, "revision": 3, "known_at": SESSIONS[10].open}
+    bench = open_world(tmp_path, paid, lower, back)
+    engine, told = run_by(bench, days=8)
+    journal, books = bench.desk.journal, Adjustments(bench.desk.journal)
+    name = f"actions/BBB/{SESSIONS[5].open.isoformat()}/dividend"
+    assert f"sluice books reverse {name} --by NAME" in objections(told[7])
+    books.take_back(name, by="ada", reason="revised", at=SESSIONS[7].close)
+    for session in SESSIONS[8:11]:
+        bench.desk.clock.advance(session.close)
+        last = engine.run_session(session)
+    assert f"sluice books reverse {name}/again/1 --by NAME" in objections(last)
+    books.take_back(f"{name}/again/1", by="ada", reason="and back", at=SESSIONS[10].close)
+    (after,) = run(bench, first=11, days=12)
+    assert (after.breaks, objections(after)) == ((), "")
+    booked = [one for one in journal.adjustments() if isinstance(one, Dividend)]
+    assert [(one.action_id, one.per_unit) for one in booked] == [
+        (name, Decimal("0.300000")),
+        (f"{name}/again/1", Decimal("0.250000")),
+        (f"{name}/again/2", Decimal("0.300000")),
+    ]
+    units = sum(
+        (
+            one.fill.side.sign * one.fill.quantity
+            for one in journal.fills()
+            if one.fill.symbol == "BBB" and one.fill.executed_at < SESSIONS[5].open
+        ),
+        Decimal(0),
+    )
+    assert journal.book().dividends == cents(units * Decimal("0.30"))
+    agreed(bench, 11)
+    bench.close()
+
+
+def test_what_was_never_booked_cannot_be_taken_back_and_nobody_does_it_without_a_reason(tmp_path):
+    bench = open_world(tmp_path, action("BBB", 5, dividend=0.30))
+    run(bench, days=7)
+    books, at = Adjustments(bench.desk.journal), SESSIONS[7].close
+    (paid,) = bench.desk.journal.adjustments()
+    with pytest.raises(
+        JournalBroken, match=r"no split or dividend other .* newest are actions/BBB"
+    ):
+        books.take_back("other", by="ada", reason="why", at=at)
+    with pytest.raises(OrderInvalid, match="needs a name and a reason"):
+        books.take_back(paid.action_id, by="ada", reason=" ", at=at)
     bench.close()

@@ -10,6 +10,7 @@ import pytest
 from featurestore.actions import actions_view
 from runtime.bundles.inputs import Window
 from runtime.errors import BundleRefused
+from runtime.journal.actions import Split
 from service.trading.actions import actions_of
 from tests.fakes.graphs import tilt_manifest
 from tests.featurestore.test_actions import RAW, SESSIONS, action, store_of
@@ -28,6 +29,7 @@ def told(reader, manifest):
         for one in found(
             asked, after=SESSIONS[0].open, until=SESSIONS[9].open, at=SESSIONS[9].close
         )
+        if isinstance(one, Split)
     ]
 
 

@@ -136,6 +136,9 @@ def test_actions_and_corrections_are_booked_by_name(ask, workspace, journal):
     assert again["fresh"] is False
     paid = ask("books", "dividend", symbol, "0.25", "--on", "2017-04-04", "--id", "d1")
     assert Decimal(paid["cash"]) == before.cash + units / 2
+    back = ("books", "reverse", "d1", "--by", "ada", "--reason", "called off")
+    assert Decimal(ask(*back)["cash"]) == before.cash
+    assert ask(*back)["fresh"] is False
     ask("books", "charge", "borrow", "3.17", symbol, "--on", "2017-04-05", "--id", "b1")
     last = journal.fills(limit=1)[0].fill
     words = ("--by", "ada", "--reason", "off market", "--replaced-by", "new", "--price", "9.99")
@@ -170,6 +173,7 @@ def test_the_lake_s_actions_are_booked_once(ask, workspace, journal):
         (("books", "charge", "bribe", "1.00", "AAA", "--on", "2017-04-03", "--id", "x"), 2),
         (("books", "charge", "tax", "1.001", "AAA", "--on", "2017-04-03", "--id", "x"), 1),
         (("books", "bust", "primary", "none", "--by", "ada", "--reason", "x"), 2),
+        (("books", "reverse", "none", "--by", "ada", "--reason", "x"), 1),
         (("attribution", "--from", "soon"), 2),
         (("attribution", "--from", "2030-01-01"), 2),
         (("export", "secrets", "--out", "x.parquet"), 1),
