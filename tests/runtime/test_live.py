@@ -244,6 +244,25 @@ class CountingDriver(LiveDriver):
         self.on_session(None)
 
 
+def test_a_session_that_hangs_is_not_begun_a_second_time_beside_itself():
+    begun, go_on = [], threading.Event()
+
+    class Hanging(LiveDriver):
+        def run_due(self):
+            begun.append(datetime.now(UTC))
+            go_on.wait(10)
+
+    calendar = soon(4, 0.1)
+    driver = Hanging(open_engine=lambda: None, calendar=calendar, clock=WallClock())
+    job = SessionJob(calendar="SOON", delay=timedelta(0))
+    scheduler = start(driver, job, lambda error: None)
+    while scheduler.get_jobs():  # until every close has passed
+        go_on.wait(0.02)
+    assert len(begun) == 1
+    go_on.set()
+    scheduler.shutdown(wait=True)
+
+
 def test_apscheduler_fires_after_every_close_and_outlives_an_error():
     fired, errors, enough = [], [], threading.Event()
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
-from runtime.domain import OrderState, Side
+from runtime.domain import OrderState, OrderType, PlannedOrder, Side, TimeInForce
 from runtime.engine import fund
 from runtime.guardrails import MarketState, Published
 from runtime.market.bands import inside
 from runtime.market.states import Bands
 from runtime.policies.policy import parse_policy
+from runtime.tick import inside_bands
 from tests.fakes.market import CAPITAL, XNYS, open_bench
 
 FRIDAY = XNYS.session(date(2017, 1, 6))
@@ -37,6 +39,29 @@ def test_a_collar_ends_at_the_band_on_its_side():
     limits = Bands(Decimal("95.00"), Decimal("105.00"))
     found = [inside(Decimal(p), s, limits) for s in Side for p in ("90", "100", "110")]
     assert found == [Decimal(p) for p in ("90", "100", "105", "95", "100", "110")]
+
+
+def test_a_stops_collar_is_pulled_in_as_far_as_its_stop_and_no_further():
+    def pulled(upper: str) -> Decimal:
+        bands = Bands(Decimal("90"), Decimal(upper))
+        now = Published(state=MarketState.NORMAL, at=FRIDAY.close, bands=bands)
+        stop = PlannedOrder(
+            symbol="AAA",
+            side=Side.BUY,
+            quantity=Decimal(10),
+            order_type=OrderType.STOP,
+            limit_price=Decimal("106"),
+            reference_price=Decimal("100"),
+            reason="test",
+            time_in_force=TimeInForce.GTC,
+            stop_price=Decimal("104"),
+        )
+        (found,) = inside_bands([stop], SimpleNamespace(market={"AAA": now}))
+        return found.limit_price
+
+    assert pulled("105") == Decimal("105")
+    assert pulled("104") == Decimal("104")
+    assert pulled("103") == Decimal("106")  # the stop itself lies beyond: check 4 says so
 
 
 def test_market_orders_are_pulled_in_to_published_bands_and_pass(bench):

@@ -18,6 +18,7 @@ from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.bundles.contract import SizingPolicy, canonical
 from runtime.domain import (
     Bar,
+    Fill,
     Order,
     OrderReport,
     OrderState,
@@ -227,6 +228,31 @@ def test_a_peg_and_a_stop_rest_whole_where_they_are_expected_to_cost_least():
     assert venues_of(asks(MID_PEG, GTC, 5000), dear) == {"b": D(5000)}
     assert "asleep until 105" in route_order(asks(STOP), SHOWN).explanation
     assert route_order(asks(MID_PEG), SHOWN).legs[0].marginal == D("100.00") * D("1.0001")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"quantity": D(0)}, "must be positive"),
+        ({"price": D(-1)}, "must be positive"),
+        ({"fee": D("-0.01")}, "fee must not be negative"),
+        ({"executed_at": START.replace(tzinfo=None)}, "time zone"),
+    ],
+)
+def test_an_execution_that_cannot_have_happened_is_refused(said, words):
+    real: dict[str, object] = {
+        "venue": "a", "execution_id": "1", "order_id": "o", "symbol": "AAA", "side": BUY,
+        "quantity": D(1), "price": D(1), "fee": D(0), "executed_at": START,
+    }  # fmt: skip
+    assert Fill(**real).fee == 0
+    with pytest.raises(OrderInvalid, match=words):
+        Fill(**real | said)
+
+
+def test_an_order_without_a_time_zone_is_refused():
+    order = make_order(10)
+    with pytest.raises(OrderInvalid, match="created_at must carry a time zone"):
+        changed(order, created_at=order.created_at.replace(tzinfo=None))
 
 
 @pytest.mark.parametrize("kind", [MID_PEG, STOP])

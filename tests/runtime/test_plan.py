@@ -70,6 +70,12 @@ def test_a_full_exit_is_never_too_small_and_takes_odd_lots_along():
     assert legs(plan([0.0], {"AAA": D("3.5")}, lot=100)) == [("AAA", "sell", D("3.5"))]
 
 
+def test_what_is_held_in_odd_lots_changes_by_whole_ones():
+    held = {"AAA": D("150.5")}
+    assert legs(plan([0.5], held, lot=100)) == [("AAA", "buy", D(1400))]  # to 1550.5 of 1600
+    assert legs(plan([0.02], held, lot=10)) == [("AAA", "sell", D(90))]  # to 60.5 of 60
+
+
 def test_shorts_are_closed_and_opened_like_longs():
     assert legs(plan([-0.5])) == [("AAA", "sell", D(1633))]
     assert legs(plan([0.0], {"AAA": D(-10)})) == [("AAA", "buy", D(10))]

@@ -395,6 +395,35 @@ def test_a_replica_stands_by_until_the_database_answers(database, tmp_path):
     assert told == ["standing by", "leads"]
 
 
+def test_a_replica_that_loses_the_lead_lets_go_and_takes_another_epoch(database, tmp_path):
+    told: list[str] = []
+    replica, stopping = replica_of(database, tmp_path, today(2, 0.1), [], "a")
+
+    class Ended:
+        """A lead whose session the server ends as soon as it is had."""
+
+        def take(self) -> bool:
+            return True
+
+        def holds(self) -> bool:
+            return False
+
+        def release(self) -> None:
+            told.append("lets go")
+
+    def leads(fence) -> None:
+        told.append(f"leads as {fence.epoch}")
+        if fence.epoch == 2:
+            stopping.stop()
+
+    replica.lead, replica.on_lead = Ended(), leads
+    late = threading.Timer(5, stopping.stop)  # ends a replica that would hold on for ever
+    late.start()
+    replica.serve(SessionJob(calendar="SOON", delay=timedelta(0)), stopping)
+    late.cancel()
+    assert told == ["leads as 1", "lets go", "leads as 2", "lets go"]
+
+
 def test_two_journals_of_one_account_commit_one_decision_whoever_claims_it(tmp_path):
     """Without any claim, the journal itself keeps a tick to one decision: the last line."""
     one, other = open_bench(tmp_path), open_bench(tmp_path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 
-from runtime.brokers.paper import PRIMARY, PaperVenue
+from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
 from runtime.domain import OrderState
 from runtime.engine import fund
 from runtime.errors import VenueUnknownOutcome
@@ -111,6 +112,35 @@ def test_a_cancel_without_an_answer_leaves_that_order_in_doubt_and_reaches_the_o
         "DDD": OrderState.CANCELLED,
     }
     assert "cancel without an answer" in records["BBB"].note
+
+
+def test_an_order_at_a_venue_that_the_desk_has_no_more_is_in_doubt_and_not_over(bench, venue):
+    assert set(decide(bench).values()) == {OrderState.WORKING}
+    elsewhere = PaperVenue(bench.folder / "venues" / "new.db", replace(PRIMARY, name="new"))
+    engine = bench.changed(brokers=(elsewhere,))
+    bench.desk.clock.advance(XNYS.session(MONDAY).close)
+    engine.run_session(XNYS.session(MONDAY))
+    elsewhere.close()
+    assert {one.state for one in bench.desk.journal.orders()} == {OrderState.UNKNOWN}
+    assert len(bench.desk.journal.open_orders()) == 4
+
+
+class Miscounting(PaperVenue):
+    """A venue whose statement has a dollar more than it paid."""
+
+    def statement(self, day):
+        told = super().statement(day)
+        return replace(told, cash_flow=told.cash_flow + 1)
+
+
+def test_every_venues_statement_is_compared_and_not_the_first_alone(bench):
+    first, *_ = bench.desk.brokers
+    odd = Miscounting(bench.folder / "venues" / "odd.db", ALTERNATE)
+    bench.changed(brokers=(first, odd))
+    bench.desk.clock.advance(XNYS.session(FRIDAY).close)
+    (found,) = bench.engine().run_session(XNYS.session(FRIDAY)).breaks
+    odd.close()
+    assert (found.kind.value, found.venue, found.amount) == ("cash", "alternate", 1)
 
 
 class Boastful(PaperVenue):
