@@ -3,6 +3,8 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 export UV_PYTHON_DOWNLOADS := "never"
+# Python keeps what it compiled, where an image says otherwise too: our commands and tests start many programs
+export PYTHONDONTWRITEBYTECODE := ""
 export VIRTUAL_ENV := justfile_directory() / ".venv"
 
 bin := justfile_directory() / ".venv/bin"
