@@ -24,7 +24,10 @@ class Side(StrEnum):
     @property
     def sign(self) -> int:
         """Return +1 for a buy and -1 for a sell."""
-        return 1 if self is Side.BUY else -1
+        return 1 if self is _BUY else -1
+
+
+_BUY = Side.BUY  # looking a member up in its class takes longer than most of what is done with it
 
 
 class OrderType(StrEnum):
@@ -68,7 +71,10 @@ class OrderState(StrEnum):
     @property
     def terminal(self) -> bool:
         """Say whether no further fill is expected."""
-        return self not in (OrderState.PENDING, OrderState.WORKING, OrderState.UNKNOWN)
+        return self not in _OPEN
+
+
+_OPEN = (OrderState.PENDING, OrderState.WORKING, OrderState.UNKNOWN)
 
 
 def _require(condition: bool, message: str) -> None:

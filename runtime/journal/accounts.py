@@ -17,6 +17,7 @@ from runtime.journal.rows import day_of
 from runtime.journal.tables import FILL, Sql
 from runtime.ports import Statement
 
+_ZERO = Decimal(0)
 _KINDS = ", ".join(f"'{kind}'" for kind in wire.ADJUSTMENTS)
 
 
@@ -66,7 +67,7 @@ class AccountBook:
                 self._taken = seq
             elif isinstance(event, Fill):
                 self.book.apply(event)
-                self.count_fill(event, seq)
+                self.count_fill(event, seq, day_of(event))
             else:
                 kept = wire.decode_adjustment(event[1], bytes(event[3]))
                 self.adjust(connection, seq, kept.event, event[2])
@@ -136,12 +137,14 @@ class AccountBook:
         """Remember that the flow at `seq` is in the book."""
         self._taken = seq
 
-    def count_fill(self, fill: Fill, seq: int) -> None:
-        """Remember that the fill at `seq` is in the book, and what is held at its venue."""
-        held = self._held.setdefault(fill.venue, {})
-        held[fill.symbol] = held.get(fill.symbol, Decimal(0)) + fill.side.sign * fill.quantity
+    def count_fill(self, fill: Fill, seq: int, day: str) -> None:
+        """Remember that the fill of a day at `seq` is in the book, and what its venue holds."""
+        held, units = self._held.setdefault(fill.venue, {}), fill.quantity
+        change = units if fill.side.sign > 0 else -units
+        held[fill.symbol] = held.get(fill.symbol, _ZERO) + change
         self._taken = seq
-        self._latest_day = max(self._latest_day, day_of(fill))
+        if day > self._latest_day:
+            self._latest_day = day
 
     def statement(self, connection: Connection, venue: str, day: date) -> Statement:
         """Return our own record of a day at one venue, as it is known now."""

@@ -112,8 +112,10 @@ def shown(parts: int) -> str:
     cents, rest = divmod(parts, CENT)
     if rest:
         return format(money(parts), "f")
-    whole, hundredths = divmod(abs(cents), 100)
-    return f"{'-' if cents < 0 else ''}{whole}.{hundredths:02d}"
+    if -100 < cents < 100:
+        return f"{'-' if cents < 0 else ''}0.{abs(cents):02d}"
+    written = str(cents)
+    return f"{written[:-2]}.{written[-2:]}"
 
 
 def posted(parts: int) -> int:
@@ -122,14 +124,26 @@ def posted(parts: int) -> int:
     return cents if parts >= 0 else -cents
 
 
+def one_form(value: Decimal, subject: str, name: str) -> Decimal:
+    """Return an amount in the one form that is written; OrderInvalid if it is not exact."""
+    if type(value) is Decimal and value and _bare(str(value)):
+        check_units(value, subject, name)
+        return value
+    return quantity(units(value, f"{subject} {name}"))
+
+
 def text(value: Decimal) -> str:
     """Return the one way a decimal is written: no exponent, no superfluous zeros."""
     written = str(value)
-    if "E" not in written and not (written[-1] == "0" and "." in written):
-        return written
-    return format(value.normalize(_WIDE), "f")
+    return written if _bare(written) else format(value.normalize(_WIDE), "f")
+
+
+def _bare(written: str) -> bool:
+    """Say whether a decimal is written without exponent and superfluous zeros."""
+    return "E" not in written and not (written[-1] == "0" and "." in written)
 
 
 def plain(value: Decimal) -> str:
     """Return a decimal that has its one form already, such as `money` gives, without exponent."""
-    return format(value, "f")
+    written = str(value)
+    return format(value, "f") if "E" in written else written

@@ -52,10 +52,13 @@ class Booking(NamedTuple):
     @property
     def lines(self) -> tuple[tuple[str, str, str], ...]:
         """Return the postings as they are written."""
+        symbol = self.symbol
         return tuple(
-            (name, "" if name in _WHOLE else self.symbol, shown(amount))
-            for name, amount in zip(LEDGERS, self.parts, strict=True)
-            if amount
+            [
+                (name, "" if name in _WHOLE else symbol, shown(amount))
+                for name, amount in zip(LEDGERS, self.parts, strict=True)
+                if amount
+            ]
         )
 
     @property

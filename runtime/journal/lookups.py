@@ -70,8 +70,10 @@ def unbooked(
             there[row[2], row[3]] = fill_of(row)
     fresh = []
     for fill in fills:
-        standing = there.setdefault((fill.venue, fill.execution_id), fill)
-        if standing is fill:
+        key = fill.venue, fill.execution_id
+        standing = there.get(key)
+        if standing is None:
+            there[key] = fill
             fresh.append(fill)
         elif standing != fill:
             raise EntryConflict(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 from runtime.chain import micros
 from runtime.domain import Fill, Order, OrderState
@@ -14,6 +15,7 @@ from runtime.journal.lookups import Standing
 from runtime.journal.records import DecisionRecord, SessionRecord
 
 _PENDING = OrderState.PENDING.value
+_FILLED, _WORKING = OrderState.FILLED, OrderState.WORKING
 _micros = lru_cache(maxsize=8)(micros)  # all orders of a tick were created at one instant
 
 
@@ -27,8 +29,8 @@ def next_state(current: OrderState, recorded: OrderState) -> OrderState:
 def state_after_fill(current: OrderState, filled: Decimal, quantity: Decimal) -> OrderState:
     """Return where an order stands once `filled` of `quantity` units have executed."""
     if filled == quantity:
-        return OrderState.FILLED
-    return current if current.terminal else OrderState.WORKING
+        return _FILLED
+    return current if current.terminal else _WORKING
 
 
 def state_after_correction(current: OrderState, filled: Decimal, quantity: Decimal) -> OrderState:
@@ -78,7 +80,7 @@ def check_fill(fill: Fill, order: Standing, filled: Decimal, account: str) -> No
         raise OrderInvalid(
             f"execution {fill.execution_id} is of account {order.account}, not of {account}"
         )
-    if (fill.symbol, fill.side.value, fill.venue) != (order.symbol, order.side, order.venue):
+    if fill.symbol != order.symbol or fill.side != order.side or fill.venue != order.venue:
         raise OrderInvalid(
             f"execution {fill.execution_id}: {fill.side.value} {fill.symbol} at {fill.venue} does "
             f"not fit order {order.order_id}: {order.side} {order.symbol} at {order.venue}"
@@ -161,8 +163,8 @@ def order_row(
     )
 
 
-def fill_row(seq: int, fill: Fill, account: str) -> tuple[object, ...]:
-    """Return a row of `journal_fills`; the fill is from `wire.plain_fill`."""
+def fill_row(seq: int, fill: Fill, account: str) -> tuple[Any, ...]:
+    """Return a row of `journal_fills`, time and day last; the fill is from `wire.plain_fill`."""
     return (
         seq,
         account,
@@ -170,7 +172,7 @@ def fill_row(seq: int, fill: Fill, account: str) -> tuple[object, ...]:
         fill.execution_id,
         fill.order_id,
         fill.symbol,
-        fill.side.value,
+        str(fill.side),
         plain(fill.quantity),
         plain(fill.price),
         plain(fill.fee),

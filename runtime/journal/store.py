@@ -6,10 +6,10 @@ transaction. The account's book is kept in memory and follows what is committed,
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, datetime
 from threading import RLock
 from types import MappingProxyType
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -48,8 +48,7 @@ from runtime.scheduling.fence import Fence
 from runtime.statements import Insert, Update
 
 
-@dataclass(frozen=True, slots=True)
-class _Booked:
+class _Booked(NamedTuple):
     """A fill that is new, how it was booked and where it leaves its order."""
 
     fill: Fill
@@ -283,11 +282,12 @@ class Journal(JournalQueries):
             last = self.log.standing(connection)
             assert last is not None  # it is locked
             for seq, one in enumerate(booked, last + 1):
-                name, at = one.fill.order_id, micros(one.fill.executed_at)
-                rows.append(fill_row(seq, one.fill, self.account))
+                name, row = one.fill.order_id, fill_row(seq, one.fill, self.account)
+                rows.append(row)
+                at, day = row[-2:]
                 postings += posting_rows(seq, self.account, one.lines)
-                changed[name] = (one.state.value, one.filled, at, name)
-                self._account.count_fill(one.fill, seq)
+                changed[name] = (str(one.state), one.filled, at, name)
+                self._account.count_fill(one.fill, seq, day)
             columns = "state, filled, updated_at"
             beside = (
                 Insert("journal_fills", FILL, rows),

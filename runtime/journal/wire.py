@@ -12,7 +12,7 @@ from runtime.bundles.inputs import Array
 from runtime.domain import Fill, Order, OrderState, PlannedOrder
 from runtime.journal.actions import Action, Charge, Correction, Dividend, Reversal, Split
 from runtime.journal.adjust import Adjusted
-from runtime.journal.exact import all_exact, check_units, plain, quantity, text, units
+from runtime.journal.exact import all_exact, check_units, one_form, plain, text
 from runtime.journal.holding import Booking, Posting
 from runtime.journal.reconcile import Break
 from runtime.journal.records import CashFlow, DecisionRecord, OrderEvent, SessionRecord
@@ -104,8 +104,7 @@ class SessionWire:
     breaks: tuple[Break, ...]
 
 
-def _encode(value: object) -> bytes:
-    return msgspec.json.encode(value, order="deterministic")
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def lines(postings: Sequence[Posting]) -> tuple[Line, ...]:
@@ -123,24 +122,13 @@ def realised(adjusted: Adjusted) -> tuple[str, str]:
     return plain(adjusted.realised), plain(adjusted.realised_average)
 
 
-def _plain(value: Decimal, name: str) -> Decimal:
-    """Return the same amount in the one form that is written; OrderInvalid if it is not exact."""
-    return quantity(units(value, name))
-
-
 def plain_fill(fill: Fill) -> Fill:
     """Return the fill with its amounts checked and in their one form; OrderInvalid if not exact."""
-    return Fill(
-        venue=fill.venue,
-        execution_id=fill.execution_id,
-        order_id=fill.order_id,
-        symbol=fill.symbol,
-        side=fill.side,
-        quantity=_plain(fill.quantity, "fill quantity"),
-        price=_plain(fill.price, "fill price"),
-        fee=_plain(fill.fee, "fill fee"),
-        executed_at=fill.executed_at,
-    )
+    size = one_form(fill.quantity, "fill", "quantity")
+    price, fee = one_form(fill.price, "fill", "price"), one_form(fill.fee, "fill", "fee")
+    if size is fill.quantity and price is fill.price and fee is fill.fee:
+        return fill
+    return msgspec.structs.replace(fill, quantity=size, price=price, fee=fee)
 
 
 def encode_decision(record: DecisionRecord, account: str, orders: tuple[Order, ...]) -> bytes:
@@ -176,14 +164,15 @@ def encode_fill(
     account: str, fill: Fill, booking: Booking, lines: tuple[Line, ...], state: OrderState
 ) -> bytes:
     """Return a fill's payload; `lines` are the booking's, written once by the caller."""
+    realised, realised_average = booking.texts
     return _encode(
         FillWire(
             account=account,
             fill=fill,
             state=state,
             postings=lines,
-            realised=booking.texts[0],
-            realised_average=booking.texts[1],
+            realised=realised,
+            realised_average=realised_average,
         )
     )
 
@@ -298,9 +287,9 @@ def encode_session(record: SessionRecord) -> bytes:
             account=record.account,
             day=record.day,
             closed_at=record.closed_at,
-            marks={name: _plain(value, f"{name} mark") for name, value in record.marks.items()},
+            marks={name: one_form(value, name, "mark") for name, value in record.marks.items()},
             positions={
-                name: _plain(value, f"{name} position") for name, value in record.positions.items()
+                name: one_form(value, name, "position") for name, value in record.positions.items()
             },
             cash=record.cash,
             equity=record.equity,
