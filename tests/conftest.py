@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pipelines.runs.lean import without_grammars
 from tests.servers import (
     MOTO,
     PostgresServer,
@@ -26,6 +28,9 @@ from tests.servers import (
     private_s3,
     private_valkey,
 )
+
+with without_grammars():  # each test process imports it, for the files that read notebooks
+    importlib.import_module("nbformat")
 
 # Examples are the same in every run: a red test today is red tomorrow. `thorough` is for exploring.
 settings.register_profile(

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.runs.lean import without_grammars
 from pipelines.runs.processes import die_with_parent
 
 _LONG_CELL_S = 0.5
@@ -57,7 +58,8 @@ def main() -> int:
 
 def _execute(spec: ChildSpec, tell: Callable[[Event], None]) -> int:
     """Run papermill with an engine that reports; papermill stays in charge of execution."""
-    import papermill.execute
+    with without_grammars():
+        import papermill.execute
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillExecutionError

@@ -1,7 +1,7 @@
 """What a warm parent holds before it forks: libraries and our own modules, imported and warmed.
 
-Only the standard library is imported here; everything else comes in by name, so that the parent
-can watch which threads an import starts.
+Only the standard library is imported here, and `lean`, which does likewise; everything else comes
+in by name, so that the parent can watch which threads an import starts.
 """
 
 import contextlib
@@ -13,6 +13,8 @@ import time
 import types
 from pathlib import Path
 from typing import Any
+
+from pipelines.runs.lean import without_grammars
 
 _PATIENCE = 1000  # looks at a thread that starts, a hundredth of a second apart
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -88,7 +90,8 @@ def preload() -> tuple[list[str], set[int]]:
     Returns:
         The modules, and the threads that the sleepers' imports started.
     """
-    done = _imported(LIBRARIES)
+    with without_grammars():
+        done = _imported(LIBRARIES)
     sleeping: set[int] = set()
     for name in SLEEPERS:
         before = threads()

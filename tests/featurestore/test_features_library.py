@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import statsmodels.api as sm
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
+from statsmodels.tools.tools import add_constant
 
 from featurestore.calendars import load_calendar
 from featurestore.errors import FeatureUndefined
@@ -235,8 +236,8 @@ def regressions(prices, columns, day, bars, lag):
     known = known.dropna(subset=[prices.columns[0]])
     end = len(known) - lag
     returns = LOG(known.iloc[end - bars - 1 : end]).diff().iloc[1:]
-    exog = sm.add_constant(returns[[c.name for c in columns]])
-    return {s: sm.OLS(returns[s], exog).fit() for s in prices.columns}
+    exog = add_constant(returns[[c.name for c in columns]])
+    return {s: OLS(returns[s], exog).fit() for s in prices.columns}
 
 
 @pytest.mark.parametrize("day", DAYS)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
+from statsmodels.tools.tools import add_constant
 
 from pipelines.errors import EventStudyInvalid
 from pipelines.events import Span, clustered_mean, clustered_ols, market_model_study
@@ -37,10 +38,10 @@ def test_every_market_model_is_statsmodels(study, market_data):
     for event, (row, column) in enumerate(zip(rows, columns, strict=True)):
         before = np.arange(row - 120, row - 10)
         during = np.arange(row - 3, row + 6)
-        fit = sm.OLS(returns[before, column], sm.add_constant(market[before])).fit()
+        fit = OLS(returns[before, column], add_constant(market[before])).fit()
         found = [study.alpha[event], study.beta[event], study.residual_deviation[event]]
         assert found == pytest.approx([*fit.params, np.sqrt(fit.mse_resid)], rel=1e-10)
-        forecast = fit.get_prediction(sm.add_constant(market[during]))
+        forecast = fit.get_prediction(add_constant(market[during]))
         expected = returns[during, column] - forecast.predicted_mean
         np.testing.assert_allclose(study.abnormal[event], expected, rtol=0, atol=1e-12)
         np.testing.assert_allclose(
@@ -55,9 +56,7 @@ def test_the_clustered_covariance_is_statsmodels(study, by):
     event = np.repeat(np.arange(events), days)
     day = (study.rows[:, None] + np.arange(-3, 6)).ravel()
     groups = {"event": event, "day": day, "event and day": np.column_stack((event, day))}[by]
-    fit = sm.OLS(study.abnormal.ravel(), design).fit(
-        cov_type="cluster", cov_kwds={"groups": groups}
-    )
+    fit = OLS(study.abnormal.ravel(), design).fit(cov_type="cluster", cov_kwds={"groups": groups})
     found = study.regression(by)
     np.testing.assert_allclose(found.coefficients, fit.params, rtol=1e-10, atol=1e-15)
     np.testing.assert_allclose(found.covariance, fit.cov_params(), rtol=1e-10, atol=1e-17)
@@ -69,7 +68,7 @@ def test_the_mean_car_and_its_p_value_are_statsmodels(study, by):
     design = np.tile(np.eye(days), (events, 1))
     event = np.repeat(np.arange(events), days)
     day = (study.rows[:, None] + np.arange(-3, 6)).ravel()
-    fit = sm.OLS(study.abnormal.ravel(), design).fit(
+    fit = OLS(study.abnormal.ravel(), design).fit(
         cov_type="cluster", cov_kwds={"groups": event if by == "event" else day}, use_t=True
     )
     test = fit.t_test(np.ones(days))
@@ -79,14 +78,14 @@ def test_the_mean_car_and_its_p_value_are_statsmodels(study, by):
 
 def test_a_general_regression_is_statsmodels_too():
     generator = np.random.default_rng(4)
-    X = sm.add_constant(generator.normal(size=(300, 3)))
+    X = add_constant(generator.normal(size=(300, 3)))
     firms, years = generator.integers(0, 25, 300), generator.integers(0, 12, 300)
     y = (
         X @ [1.0, 2.0, 0.0, -1.0]
         + generator.normal(size=300)
         + 0.5 * generator.normal(size=25)[firms]
     )
-    fit = sm.OLS(y, X).fit(cov_type="cluster", cov_kwds={"groups": np.column_stack((firms, years))})
+    fit = OLS(y, X).fit(cov_type="cluster", cov_kwds={"groups": np.column_stack((firms, years))})
     found = clustered_ols(y, X, firms, years)
     np.testing.assert_allclose(found.covariance, fit.cov_params(), rtol=1e-10)
 
