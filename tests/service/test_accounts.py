@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -22,9 +19,9 @@ from service.settings import read_settings
 from service.trading.engines import active_bundle, replay_bundle
 from service.trading.proof import prove_here
 from service.wiring import open_live
+from tests.fakes.commands import inside
 from tests.fakes.trading import promote_over_lake, promoted_workspace
 
-ROOT = Path(__file__).resolve().parents[2]
 JANUARY = {"first": date(2019, 1, 2), "last": date(2019, 1, 31)}
 SESSIONS = 21  # of XNYS in January 2019
 
@@ -102,17 +99,8 @@ def test_a_bundle_decides_the_same_day_in_replay_and_live_under_ids_of_their_own
 
 def test_totals_are_of_the_days_asked_for_and_nothing_left_is_said_plainly(settings):
     replay_bundle(settings, active_bundle(settings), **JANUARY)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "service.cli", "replay", "-w", str(settings.workspace)),
-            *("--from", "2019-01-07", "--to", "2019-01-11"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    days = ("--from", "2019-01-07", "--to", "2019-01-11")
+    done = inside("replay", "-w", settings.workspace, *days)
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     assert "Nothing was left to run" in text
@@ -168,17 +156,8 @@ def test_each_account_has_venue_records_of_its_own(settings):
 
 
 def test_under_json_a_replay_tells_its_account(settings):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "service.cli", "replay", "-w", str(settings.workspace)),
-            *("--from", "2019-01-02", "--to", "2019-01-11", "--json"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    days = ("--from", "2019-01-02", "--to", "2019-01-11")
+    done = inside("replay", "-w", settings.workspace, *days, "--json")
     answer = json.loads(done.stdout)
     assert answer["account"] == replay_account(answer["bundle"])
     assert (answer["ran"], answer["sessions"], answer["decisions"]) == (8, 8, 2)

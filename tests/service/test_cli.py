@@ -10,10 +10,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from runtime.bundles.bundle import ARCHIVE_SUFFIX, CONTENT
-from service.cli import app
+from tests.fakes.commands import inside
 from tests.fakes.trading import promoted_workspace, traded_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,15 +35,6 @@ def sluice(*arguments: object, **environ: str) -> subprocess.CompletedProcess[st
         timeout=120,
         check=False,
     )
-
-
-def inside(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in this process: where its answer is judged, and not how a process ends."""
-    words = [str(one) for one in arguments]
-    unset = {name: None for name in os.environ if name.startswith("SLUICE_")}
-    shown = {"COLUMNS": "140", "NO_COLOR": "1"}
-    done = CliRunner().invoke(app, words, env=unset | shown | environ)
-    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
