@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -158,7 +159,7 @@ def until(process: subprocess.Popen[str], word: str) -> str:
     raise AssertionError("".join(told))
 
 
-def sluice(settings: Settings, *words: str) -> dict | list:
+def sluice(settings: Settings, *words: str) -> Any:
     environ = {"SLUICE_VENUE_URL": settings.venue_url, "SLUICE_VENUE_TOKEN": TOKEN}
     done = CliRunner().invoke(app, [*words, "--json", "-w", str(settings.workspace)], env=environ)
     assert done.exit_code == 0, done.output
