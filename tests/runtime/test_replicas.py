@@ -209,6 +209,21 @@ def test_a_session_without_bars_is_given_up_on_record_and_may_be_taken_up_again(
     assert outcomes(heir)[2:] == [(FRIDAY.day, "resumed"), (FRIDAY.day, "late")]
 
 
+def test_a_session_that_fails_to_its_end_is_given_up_on_record(database):
+    clock = ReplayClock(FRIDAY.close + DELAY)
+    engine = Counted()
+
+    def fails(_session, *, final):
+        raise VenueUnknownOutcome("no venue answers")
+
+    engine.run_session = fails
+    driver = claiming(database, engine, clock, wait=lambda _s: clock.advance(MONDAY.open) or False)
+    with pytest.raises(VenueUnknownOutcome):
+        driver.run_due()
+    notes = [(note.outcome, note.reason) for note in driver.slots.notes()]
+    assert notes == [("claimed", ""), ("gave up", "no venue answers")]
+
+
 def test_a_clock_an_hour_ahead_decides_nothing_on_bars_that_are_not_there(tmp_path):
     """Its own session is not over yet: it waits for bars, and trades them when they come."""
     bench = open_bench(tmp_path)
@@ -278,6 +293,17 @@ def test_a_process_told_to_stop_goes_on_sending_for_its_grace_and_no_longer(tmp_
     assert [one.order for one in after] == [one.order for one in orders]
     assert {one.state for one in after} == {OrderState.WORKING}
     bench.close()
+
+
+def test_no_call_that_changes_something_at_a_venue_is_made_under_an_older_epoch(database):
+    epochs, made = Epochs(database), []
+    standing = Stopping().standing(epochs.take("live", holder="a", at=datetime.now(UTC)))
+    with standing():
+        made.append("ours")
+    epochs.take("live", holder="b", at=datetime.now(UTC))
+    with pytest.raises(Superseded), standing():
+        made.append("late")
+    assert made == ["ours"]
 
 
 def test_the_grace_begins_with_the_first_signal():
@@ -422,6 +448,25 @@ def test_a_replica_that_loses_the_lead_lets_go_and_takes_another_epoch(database,
     replica.serve(SessionJob(calendar="SOON", delay=timedelta(0)), stopping)
     late.cancel()
     assert told == ["leads as 1", "lets go", "leads as 2", "lets go"]
+
+
+def test_a_replica_that_was_superseded_while_it_leads_does_not_sit_on_the_lead(database, tmp_path):
+    told: list[int] = []
+    replica, stopping = replica_of(database, tmp_path, today(2, 0.1), [], "a")
+
+    def leads(fence) -> None:
+        told.append(fence.epoch)
+        if len(told) == 2:
+            stopping.stop()
+        else:  # somebody who never asked for the lead, as after a file of it was removed
+            Epochs(database).take("live", holder="b", at=datetime.now(UTC))
+
+    replica.on_lead = leads
+    late = threading.Timer(5, stopping.stop)
+    late.start()
+    replica.serve(SessionJob(calendar="SOON", delay=timedelta(0)), stopping)
+    late.cancel()
+    assert told == [1, 3]
 
 
 def test_two_journals_of_one_account_commit_one_decision_whoever_claims_it(tmp_path):
