@@ -1,11 +1,12 @@
 """Starts processes of the fault world in milliseconds: imports once, then forks on command.
 
 `python -m tests.fakes.fault_zygote` reads one JSON object a line on stdin, {"id", "folder", "url",
-"sessions", "point", "times", "act", "without", "skip", "venue"}, and forks a process that trades;
-with "serve" one that holds the venues at that address, until it is killed. On stdout: "started ID
-PID", from the process itself "begun ID CPU" with the seconds of CPU it took to open everything,
-children included, "reached ID" when it stops at its point, and "ended ID STATUS" when it has ended
-(negative: the signal that ended it).
+"sessions", "point", "times", "act", "without", "skip", "venue", "cold"}, and forks a process that
+trades; with "serve" one that holds the venues at that address, until it is killed. The bundle counts
+as proved, as it was in `learn`; a "cold" process has it proved anew, as one that is started does.
+On stdout: "started ID PID", from the process itself "begun ID CPU" with the seconds of CPU it took
+to open everything, children included, "reached ID" when it stops at its point, and "ended ID
+STATUS" when it has ended (negative: the signal that ended it).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import time
 import traceback
 from pathlib import Path
 
+from runtime.bundles import proving
 from tests.fakes.fault_world import At, acknowledge, serve_venues, trade_on
 
 
@@ -53,6 +55,8 @@ def work(asked: dict[str, object]) -> None:
     without = asked.get("without", [])
     assert isinstance(without, list)
     folder.mkdir(parents=True, exist_ok=True)
+    if asked.get("cold"):
+        proving._proved.clear()
     if "serve" in asked:
         serve_venues(folder, str(asked["serve"]))
         say(f"begun {name}")
@@ -74,7 +78,7 @@ def work(asked: dict[str, object]) -> None:
 
 
 def learn() -> None:
-    """Import what a trading process imports, learned from one, so that no other has to.
+    """Import what a trading process imports, and take as proved what it had proved.
 
     The one trades in a process of its own: threads it starts must not be there when we fork.
     """
@@ -83,12 +87,13 @@ def learn() -> None:
     if pid == 0:
         with tempfile.TemporaryDirectory() as name:
             trade_on(Path(name), f"sqlite:///{name}/runtime.db", 2).close()
-        os.write(tells, " ".join(sorted(sys.modules)).encode())
+        os.write(tells, json.dumps([sorted(sys.modules), sorted(proving._proved)]).encode())
         os._exit(0)
     os.close(tells)
     with os.fdopen(hears, "rb") as told:
-        names = told.read().decode().split()
+        names, proved = json.loads(told.read())
     os.waitpid(pid, 0)
+    proving._proved.update(proved)
     for name in names:
         with contextlib.suppress(ImportError, AttributeError):
             importlib.import_module(name)

@@ -43,7 +43,7 @@ def test_killed_at_random_again_and_again_it_ends_as_if_it_had_never_been(killer
     died = acknowledged = 0
     while died < KILLS:
         began = time.monotonic()
-        name = killer.start(broken, url_of(broken), sessions)
+        name = killer.start(broken, url_of(broken), sessions, cold=True)
         if killer.first(name, "begun", "ended") == "begun":
             ready.append(time.monotonic() - began)
             spent.append(float(killer.wait(name, "begun")))
