@@ -54,6 +54,7 @@ class SessionOutcome:
     benchmark_return: float | None
     breaks: tuple[Break, ...]
     unpriced: tuple[str, ...] = ()  # symbols without a bar of this session
+    doubts: tuple[str, ...] = ()  # of splits and dividends: what is wrong, and what to run
 
     @property
     def denied(self) -> int:
@@ -143,6 +144,7 @@ class Engine:
             benchmark_return=benchmark_return,
             breaks=breaks,
             unpriced=moment.unpriced,
+            doubts=disputed,
         )
 
     def _open(self, day: date) -> bool:

@@ -157,3 +157,5 @@ class _Trading:
             f"{outcome.day}  {outcome.refusal or decided}, {outcome.fills} fills, "
             f"{len(outcome.breaks)} breaks, {equity}"
         )
+        for doubt in outcome.doubts:
+            self.output.console.print(f"  {doubt}", style="red", markup=False)

@@ -63,7 +63,7 @@ class Alarms:
     clock: Clock
 
     def session(self, outcome: "SessionOutcome") -> tuple[Alert, ...]:
-        """Raise what a session brought: a refused tick, breaks, denied orders, missing bars."""
+        """Raise what a session brought: refusals, breaks, doubts, denied orders, missing bars."""
         day, found = outcome.day, []
         if outcome.refusal:
             found.append(Finding(key="trade.refused", title=f"{day}: {outcome.refusal}"))
@@ -71,6 +71,11 @@ class Alarms:
             told = "; ".join(str(one) for one in outcome.breaks[:5])
             title = f"{day}: {len(outcome.breaks)} breaks with the venues"
             found.append(Finding(key="trade.breaks", title=title, detail=told))
+        if outcome.doubts:
+            title = f"{day}: {len(outcome.doubts)} splits or dividends are in doubt"
+            found.append(
+                Finding(key="trade.actions", title=title, detail="; ".join(outcome.doubts[:5]))
+            )
         if outcome.unpriced:
             title = f"{day}: not closed, no bar for {', '.join(outcome.unpriced)}"
             found.append(Finding(key="trade.unpriced", title=title))

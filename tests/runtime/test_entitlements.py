@@ -306,6 +306,8 @@ def test_a_split_that_is_called_off_says_what_to_run_and_its_reversal_puts_all_r
     assert objections(told[7]) == ""
     assert f"{split.action_id} is booked and was called off" in objections(told[8])
     assert f"sluice books reverse {split.action_id} --by NAME" in objections(told[8])
+    assert told[7].doubts == ()
+    assert [one in objections(told[8]) for one in told[8].doubts] == [True]
 
     books, before, at = Adjustments(journal), journal.head().seq, SESSIONS[8].close
     assert books.take_back(split.action_id, by="ada", reason="called off", at=at)

@@ -110,6 +110,13 @@ def test_a_session_that_went_well_raises_nothing(settings):
     assert Alarms(open_book(settings), WallClock()).session(outcome()) == ()
 
 
+def test_a_split_in_doubt_is_told_with_what_to_run_though_nothing_was_due(settings):
+    told = "a/AAPL/split is booked and was called off; take it back: sluice books reverse"
+    (alert,) = Alarms(open_book(settings), WallClock()).session(outcome(doubts=(told,)))
+    assert (alert.key, alert.severity) == ("trade.actions", "page")
+    assert alert.detail == told
+
+
 def test_a_stopped_scope_is_told_and_over_when_it_is_released(settings, received):
     switch = KillSwitch.create(settings.workspace / "kill")
     switch.engage("symbol.AAPL", "wrong prices", by="ada", at=WallClock().now())
