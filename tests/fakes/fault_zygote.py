@@ -2,10 +2,10 @@
 
 `python -m tests.fakes.fault_zygote` reads one JSON object a line on stdin, {"id", "folder", "url",
 "sessions", "point", "times", "act", "without", "skip", "venue", "cold"}, and forks a process that
-trades; with "serve" one that holds the venues at that address, until it is killed. The bundle counts
-as proved, as it was in `learn`; a "cold" process has it proved anew, as one that is started does.
-On stdout: "started ID PID", from the process itself "begun ID CPU" with the seconds of CPU it took
-to open everything, children included, "reached ID" when it stops at its point, and "ended ID
+trades; with "serve" one that holds the venues at that address, until it is killed. The bundle is
+taken as proved, as it was in `learn`; a "cold" process has it proved anew, as one that is started
+does. On stdout: "started ID PID", from the process itself "begun ID CPU" with the seconds of CPU it
+took to open everything, children included, "reached ID" when it stops at its point, and "ended ID
 STATUS" when it has ended (negative: the signal that ended it).
 """
 
