@@ -19,6 +19,7 @@ from runtime.errors import OrderInvalid
 
 EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 ZERO, ONE, BUY = Decimal(0), Decimal(1), Side.BUY
+THEN = ", then "
 _fma, _quantize = EXACT.fma, EXACT.quantize
 
 
@@ -61,9 +62,11 @@ class Taken(NamedTuple):
     worst: Decimal  # USD per unit as shown, the worst price among them
     legs: dict[str, RouteLeg]  # by venue, the cheapest first
     said: dict[str, str]  # of each: how much goes there at what cost
+    parts: tuple[RouteLeg, ...]  # the legs again
+    told: str  # all that is said, ready for more
 
 
-_NOTHING = Taken(0, ZERO, ZERO, ZERO, {}, {})
+_NOTHING = Taken(0, ZERO, ZERO, ZERO, {}, {}, (), "")
 
 
 class Curves(NamedTuple):
@@ -183,7 +186,7 @@ class Depth:
 
     def filled(
         self, units: Decimal, limit: Decimal
-    ) -> tuple[dict[str, RouteLeg], dict[str, str], Decimal] | None:
+    ) -> tuple[tuple[RouteLeg, ...], str, Decimal] | None:
         """Fill an order of lot 1 from what the cheapest rungs give whole and the next one's part.
 
         Args:
@@ -191,26 +194,31 @@ class Depth:
             limit: USD per unit.
 
         Returns:
-            A leg by venue; by venue how much goes there at what cost; cost, USD, without ticket
-            charges. None if less than that is shown, or a rung is beyond the limit or not whole.
+            Its legs; how much goes where at what cost, in words; cost, USD, without ticket charges.
+            None if less than that is shown, or a rung is beyond the limit or not whole.
         """
         totals = self._totals
         while totals[-1] < units:
             if not self._keep():
                 return None
         place = bisect_left(totals, units)  # of the first that is enough
-        worst, (_, before, cost, _, legs, said) = self._taken[place][3], self._taken[place - 1]
+        worst = self._taken[place].worst
         if worst > limit if self.buy else worst < limit:
             return None
+        _, before, cost, _, legs, said, parts, told = self._taken[place - 1]
         _, _, all_in, _, _, ladder, _ = self.rungs[place - 1]
-        legs, said = legs.copy(), said.copy()
         part = units - before if before else units  # as it is written, if it is all
-        add(legs, said, ladder.venue, part, all_in, self.words[place - 1])
-        return legs, said, _fma(part, all_in, cost)
+        cost, venue, words = _fma(part, all_in, cost), ladder.venue, self.words[place - 1]
+        if venue in legs:
+            legs, said = legs.copy(), said.copy()
+            add(legs, said, venue, part, all_in, words)
+            return tuple(legs.values()), THEN.join(said.values()), cost
+        leg = RouteLeg(venue=venue, quantity=part, shown=part, marginal=all_in)
+        return (*parts, leg), f"{told}{part!s} {words}", cost
 
     def _keep(self) -> bool:
         """Add a rung to what is taken whole; say whether there was one of whole units."""
-        number, units, cost, worst, legs, said = self._taken[-1]
+        number, units, cost, worst, legs, said, *_ = self._taken[-1]
         if number == len(self.rungs) and not self.reach():
             return False
         _, _, all_in, price, size, ladder, _ = self.rungs[number]
@@ -222,7 +230,8 @@ class Depth:
         if size:
             add(legs, said, ladder.venue, size, all_in, self.words[number])
             units, cost = units + size, _fma(size, all_in, cost)
-        self._taken.append(Taken(number + 1, units, cost, worst, legs, said))
+        parts, told = tuple(legs.values()), "".join([f"{one}{THEN}" for one in said.values()])
+        self._taken.append(Taken(number + 1, units, cost, worst, legs, said, parts, told))
         self._totals.append(units)
         return True
 

@@ -5,7 +5,7 @@ constant price for a limited size, so any cheaper unit left out could be swapped
 does, `charges` first finds the venues to use, and the split over them is greedy again.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -18,6 +18,7 @@ from runtime.routing.depth import (
     BUY,
     EXACT,
     ONE,
+    THEN,
     ZERO,
     Depth,
     Ladder,
@@ -75,13 +76,13 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
         raise OrderInvalid(f"{planned.symbol}: {units} is not whole lots of {lot}")
 
     # 2. which venues, 3. the cheapest first
+    if ready and lot == 1 and not depth.charges:
+        filled = depth.filled(units, limit)
+        if filled is not None:
+            parts, told, cost = filled
+            return _route(planned, parts, cost, _explain(planned, parts, told, depth))
     only = cheapest_venues(depth, planned, lot) if depth.charges else None
-    filled = depth.filled(units, limit) if ready and only is None and lot == 1 else None
-    if filled is not None:
-        (legs, said, cost), left, within = filled, ZERO, True
-    else:
-        legs, said, left, cost, home = _take(planned, depth, lot, only)
-        within = home is not None
+    legs, said, left, cost, home = _take(planned, depth, lot, only)
 
     # 4. the rest waits
     waits = ""
@@ -95,15 +96,20 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
         legs[waits] = RouteLeg(venue=waits, quantity=both, shown=shows, marginal=price)
         said[waits] = f"{both!s} {there}"
     parts = tuple(legs.values())
-    words = _explain(planned, parts, said, depth, waits=waits, left=left, within=within)
+    told, within = THEN.join(said.values()), home is not None
+    words = _explain(planned, parts, told, depth, waits=waits, left=left, within=within)
     if depth.charges:
         charged = sum([depth.charges[venue] for venue in legs], ZERO)
         cost = EXACT.add(cost, charged if depth.buy else charged.copy_negate())
         words = f"{words}{_charged(planned, depth, lot, legs, charged)}"
+    return _route(planned, parts, cost, words)
+
+
+def _route(planned: PlannedOrder, parts: tuple[RouteLeg, ...], cost: Decimal, words: str) -> Route:
     return Route(
         symbol=planned.symbol,
         side=planned.side,
-        quantity=units,
+        quantity=planned.quantity,
         legs=parts,
         cost=cost,
         explanation=words,
@@ -159,17 +165,16 @@ def _least(planned: PlannedOrder, depth: Depth) -> tuple[str, Decimal, str]:
 def _explain(
     planned: PlannedOrder,
     legs: Sequence[RouteLeg],
-    said: Mapping[str, str],
+    told: str,
     depth: Depth,
     *,
-    waits: str,
-    left: Decimal,
-    within: bool,
+    waits: str = "",
+    left: Decimal = ZERO,
+    within: bool = True,
 ) -> str:
-    """Say in words what goes where and why."""
-    parts = ", then ".join(said.values())
+    """Say in words what goes where, which is told already, and why."""
     asked = "buy" if depth.buy else "sell"
-    words = f"{asked} {planned.quantity!s} {planned.symbol}: {parts}"
+    words = f"{asked} {planned.quantity!s} {planned.symbol}: {told}"
     if not within:
         return f"{words}; no venue meets the limit {planned.limit_price}, it waits at the cheapest"
     if left:
