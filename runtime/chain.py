@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from runtime.database import WRITES, reading, transaction
 from runtime.errors import DatabaseUnavailable, EntryConflict, JournalBroken
-from runtime.statements import Insert, Query, Rows, Write, run_all, tuples, write_all
+from runtime.statements import Insert, Query, Rows, Write, answer, run_all, tuples, write_all
 
 _PAGE = 20_000  # entries read at a time
 _HEADER = struct.Struct(">QqIII")  # seq, at, length of kind, key and payload
@@ -311,8 +311,8 @@ class ChainedLog:
         """Return the entry under (kind, key), or None."""
         query = f"{self._columns} WHERE kind = {self._mark} AND key = {self._mark}"
         with self._connection(connection) as open_connection:
-            row = open_connection.exec_driver_sql(query, (kind, key)).fetchone()
-        return None if row is None else _entry(row, fresh=False)
+            rows = answer(open_connection, query, (kind, key))
+        return _entry(rows[0], fresh=False) if rows else None
 
     def entries(
         self, kind: str | None = None, after: int = 0, connection: Connection | None = None

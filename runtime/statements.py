@@ -64,7 +64,25 @@ def run_all(connection: Connection, queries: Sequence[Query]) -> list[Rows]:
         return postgres.together(connection, queries)
     if not connection.in_transaction():
         connection.begin()
-    return [on_sqlite(connection, text, given).fetchall() for text, given in queries]
+    return [answer(connection, text, given) for text, given in queries]
+
+
+def answer(connection: Connection, text: str, given: Sequence[Any] = ()) -> Rows:
+    """Return the rows of one small query in the driver's own marks.
+
+    Where no transaction is under way SQLite opens none for it: one query sees one state by itself.
+
+    Raises:
+        DBAPIError: as a statement of the connection would.
+    """
+    if connection.dialect.name == "postgresql":
+        return connection.exec_driver_sql(text, tuple(given)).fetchall()
+    try:
+        return on_sqlite(connection, text, given).fetchall()
+    except sqlite3.Error as error:  # met only while its rows were fetched
+        raise DBAPIError.instance(
+            text, None, error, sqlite3.Error, dialect=connection.dialect
+        ) from error
 
 
 def tuples(

@@ -43,7 +43,7 @@ class AccountBook:
             head: the journal's last sequence number, where the caller knows it.
         """
         if head is None:
-            head = self._sql.rows(connection, "SELECT max(seq) FROM journal")[0][0] or 0
+            head = self._sql.answer(connection, "SELECT max(seq) FROM journal")[0][0] or 0
         if head == self._read:
             return
         adjusted = {

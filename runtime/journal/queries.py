@@ -40,6 +40,11 @@ class JournalQueries:
         with reading(self.engine) as connection:
             return self.sql.rows(connection, statement, arguments)
 
+    def _answer(self, statement: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        """Return what a tick asks: few rows, by an index, of one state."""
+        with reading(self.engine) as connection:
+            return self.sql.answer(connection, statement, arguments)
+
     def head(self) -> Head:
         """Return where the chain stands: a pure function of what was recorded, in order."""
         return self.log.head()
@@ -103,7 +108,7 @@ class JournalQueries:
 
     def find_decision(self, bundle: str, tick: str) -> str | None:
         """Return the id of the decision a bundle took at a tick for this account, None if none."""
-        rows = self._read(
+        rows = self._answer(
             "SELECT decision_id FROM journal_decisions "
             "WHERE account = ? AND bundle = ? AND tick = ?",
             (self.account, bundle, tick),
@@ -146,7 +151,7 @@ class JournalQueries:
 
     def open_orders(self) -> tuple[OrderRecord, ...]:
         """Return this account's orders that may still execute: pending, working or unknown."""
-        rows = self._read(
+        rows = self._answer(
             f"SELECT {ORDER} FROM journal_orders WHERE account = ? "
             f"AND state IN ({_OPEN_SQL}) {_IN_ORDER}",
             (self.account,),
@@ -159,7 +164,7 @@ class JournalQueries:
             "SELECT DISTINCT o.seq, o.symbol FROM journal_decisions d "
             "JOIN journal_orders o ON o.seq = d.seq WHERE d.account = ? AND d.tick = ?"
         )  # by the decisions of that tick: a book of years is not looked through
-        rows = self._read(f"SELECT count(*) FROM ({planned}) p", (self.account, tick))
+        rows = self._answer(f"SELECT count(*) FROM ({planned}) p", (self.account, tick))
         return int(rows[0][0])
 
     def order_events(self, order_id: str) -> tuple[OrderEvent, ...]:

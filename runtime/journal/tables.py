@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from runtime.statements import Insert, tuples, write_all
+from runtime.statements import Insert, answer, tuples, write_all
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS journal_blobs (name TEXT PRIMARY KEY, data {blob} NOT NULL);
@@ -93,6 +93,12 @@ class Sql:
     ) -> Sequence[Any]:
         """Return all rows of a query."""
         return connection.exec_driver_sql(self.marked(statement), tuple(arguments)).fetchall()
+
+    def answer(
+        self, connection: Connection, statement: str, arguments: Sequence[Any] = ()
+    ) -> Sequence[Any]:
+        """Return all rows of a small query that stands by itself, as a tick asks several of."""
+        return answer(connection, self.marked(statement), arguments)
 
     def tuples(
         self, connection: Connection, statement: str, arguments: Sequence[Any] = ()
