@@ -229,20 +229,6 @@ def test_a_lease_that_closes_takes_its_process_along(tmp_path, warm):
     assert gone(leased.pid)
 
 
-def test_when_the_parent_dies_its_runs_end_and_are_told_so(tmp_path, place):
-    path = notebook(tmp_path, "import time\ntime.sleep(1800)")
-    with WarmKernels(environ=os.environ | {"PYTHONPATH": str(ROOT)}) as doomed:
-
-        def kill_at_the_long_cell(step):
-            if step.cell == 1:
-                os.kill(doomed.process.pid, signal.SIGKILL)
-
-        record = run(path, place, doomed, on_progress=kill_at_the_long_cell)
-        assert record.closed.cause == "killed", record.closed
-        with pytest.raises(WarmRefused, match="does not answer"):
-            run(path, place, doomed)
-
-
 def test_an_edited_module_brings_a_new_parent(monkeypatch, tmp_path, place, warm):
     old = warm.process
     path = notebook(tmp_path, "print(level)")
@@ -344,3 +330,16 @@ def test_many_runs_two_at_a_time_keep_their_order_and_one_failure_to_itself(tmp_
     assert "ZeroDivisionError" in records[2].closed.message
     assert [printed(records[i]).strip() for i in (0, 1, 3)] == ["10", "5", "3"]
     assert len({record.run for record in records}) == len(ended) == 4
+
+
+def test_when_the_parent_dies_its_runs_end_and_are_told_so(tmp_path, place, warm):
+    path = notebook(tmp_path, "import time\ntime.sleep(1800)")
+
+    def kill_at_the_long_cell(step):
+        if step.cell == 1:
+            os.kill(warm.process.pid, signal.SIGKILL)  # last of all: no test has it after this
+
+    record = run(path, place, warm, on_progress=kill_at_the_long_cell)
+    assert record.closed.cause == "killed", record.closed
+    with pytest.raises(WarmRefused, match="does not answer"):
+        run(path, place, warm)
