@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 import msgspec
 import numpy as np
 import pytest
+from onnx import helper
 
 from runtime.bundles.contract import DeclaredConfidence, canonical
 from runtime.bundles.explain import ablate
@@ -18,7 +19,7 @@ from runtime.errors import BundleRefused, DecisionInvalid
 from runtime.joint.joint_graph import JointGraph
 from runtime.journal.redecide import redecide
 from runtime.plan import signals
-from tests.fakes.graphs import SYMBOLS, tilt_graph, tilt_manifest
+from tests.fakes.graphs import SYMBOLS, graph_bytes, tilt_graph, tilt_manifest
 from tests.fakes.market import CAPITAL, XNYS, open_bench
 from tests.fakes.several import joint_desk, members, tilted
 from tests.fakes.sure import DECLARED, FLOOR, sure_bundle, sure_graph, sure_inputs, sure_rows
@@ -70,10 +71,18 @@ def test_an_impossible_confidence_or_a_broken_promise_is_no_decision(graph, word
 
 
 def test_a_confidence_that_is_not_a_number_is_no_decision():
-    session = DecisionSession(sure_graph(stretch=1e308, shift=0.0, abstains=False))
-    given = sure_inputs(7)
-    with pytest.raises(DecisionInvalid, match=r"confidence must lie in 0\.\.1"):
-        session.run(given)
+    said = {"score": "fixed", "weight": "fixed", "confidence": "sure"}
+    graph = graph_bytes(
+        [helper.make_node("Identity", [source], [name]) for name, source in said.items()],
+        {"fixed": np.array([0.1, 0.1])},
+        inputs={"sure": ("n",)},
+        outputs=dict.fromkeys(said, ("n",)),
+    )
+    session = DecisionSession(graph)
+    assert session.run({"sure": np.array([0.0, 1.0])}).confidence is not None
+    for wild in (np.nan, np.inf, -np.inf):
+        with pytest.raises(DecisionInvalid, match=r"confidence must lie in 0\.\.1"):
+            session.run({"sure": np.array([0.5, wild])})
 
 
 def test_manifest_and_graph_must_agree_that_there_is_a_confidence(tmp_path):

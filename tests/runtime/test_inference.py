@@ -79,6 +79,30 @@ def test_weights_beyond_gross_one_are_refused_and_one_exactly_is_not():
         session.run({"current": np.array([0.5, np.inf])})
 
 
+@pytest.mark.parametrize("wild", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("output", ["score", "weight"])
+def test_an_output_that_is_not_finite_is_no_decision_whatever_the_other_says(output, wild):
+    other = {"score": "weight", "weight": "score"}[output]
+    graph = graph_bytes(
+        [
+            helper.make_node("Identity", ["current"], [output]),
+            helper.make_node("Identity", ["fixed"], [other]),
+        ],
+        {"fixed": np.array([0.1, 0.1])},
+        inputs={"current": ("n",)},
+        outputs={"score": ("n",), "weight": ("n",)},
+    )
+    session = DecisionSession(graph)
+    assert session.run({"current": np.array([0.2, 0.3])}).score.shape == (2,)
+    with pytest.raises(DecisionInvalid, match=f"output {output} holds a value that is not finite"):
+        session.run({"current": np.array([0.2, wild])})
+
+
+def test_a_score_may_be_as_large_as_a_float_is():
+    decided = DecisionSession(passthrough(np.array([0.1]))).run({"current": np.array([1e300])})
+    assert decided.score[0] == 1e300
+
+
 def test_weights_for_another_number_of_symbols_are_refused():
     session = DecisionSession(passthrough(np.array([0.1, 0.1])))
     with pytest.raises(DecisionInvalid, match=r"shape \(3,\)"):
@@ -116,10 +140,36 @@ def hidden_in_a_branch(model: onnx.ModelProto) -> None:
     )
 
 
+def wild_in_a_branch(model: onnx.ModelProto) -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["wild"], ["leak"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("leak", TensorProto.DOUBLE, (2,))],
+        initializer=[onnx.numpy_helper.from_array(np.array([1.0, np.nan]), "wild")],
+    )
+    model.graph.node.append(
+        helper.make_node("If", ["flag"], ["unused"], then_branch=branch, else_branch=branch)
+    )
+
+
+def also(operator: str, *inputs: str, **attributes: object):
+    """Return what adds an operator whose result nobody uses."""
+    return lambda m: m.graph.node.append(
+        helper.make_node(operator, inputs, ["unused"], **attributes)
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (external, "outside the file"),
+        (wild_in_a_branch, "initialiser 'wild' holds a value that is not finite"),
+        (also("LeakyRelu", "current", alpha=float("nan")), "not finite in 'alpha'"),
+        (also("Constant", value_floats=[1.0, float("inf")]), "not finite in 'value_floats'"),
+        (lambda m: m.training_info.add(), "training information"),
+        (lambda m: m.graph.sparse_initializer.add(), "holds sparse initialisers, which are"),
+        (lambda m: m.graph.node.extend([m.graph.node[3]] * 20_000), "20011 operators, at most"),
         (lambda m: set_constant(m, "tilt", np.array(np.nan)), "not finite"),
         (lambda m: set_constant(m, "tilt", np.array([1.0, np.inf])), "not finite"),
         (lambda m: m.opset_import.append(helper.make_opsetid("evil", 1)), "domain 'evil'"),
@@ -148,6 +198,11 @@ def hidden_in_a_branch(model: onnx.ModelProto) -> None:
 def test_graphs_outside_our_limits_are_refused(change, words):
     with pytest.raises(BundleRefused, match=rf"graph\.onnx.*{words}"):
         DecisionSession(with_model(change))
+
+
+def test_a_graph_that_is_too_long_is_refused_before_it_is_read():
+    with pytest.raises(BundleRefused, match="67108865 bytes, at most 67108864"):
+        DecisionSession(bytes(64 * 1024 * 1024 + 1))
 
 
 @pytest.mark.parametrize("operator", ["ConstantOfShape", "Expand"])

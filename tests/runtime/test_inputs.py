@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from runtime.bundles.inputs import CurrentWeights, SharedReads, Window, gather
+from runtime.bundles.inputs import CurrentWeights, Latest, SharedReads, Window, gather
+from runtime.errors import DecisionInvalid
 
 AT = datetime(2017, 1, 6, 21, tzinfo=UTC)
 SYMBOLS = ("AAA", "BBB")
@@ -70,3 +71,22 @@ def test_what_is_shared_cannot_be_changed_and_the_stores_own_array_still_can():
     with pytest.raises(ValueError, match="read-only"):
         shared[0, 0] = 7.0
     kept[0, 0] = 2.0
+
+
+@pytest.mark.parametrize("wild", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("prices", Window(feature="prices.close", length=5)),
+        ("newest", Latest(feature="prices.close")),
+        ("held", CurrentWeights()),
+    ],
+)
+def test_what_is_not_finite_is_no_input_of_a_decision(name, source, wild):
+    class Wild(Counting):
+        def window(self, feature, symbols, *, length, at):
+            return np.where(np.eye(len(symbols), length, length - 1) > 0, wild, 1.0)
+
+    held = np.array([0.5, wild])
+    with pytest.raises(DecisionInvalid, match=f"input {name} at .* not finite"):
+        gather(Wild(), {name: source}, SYMBOLS, at=AT, current=held)

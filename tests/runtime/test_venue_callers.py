@@ -15,10 +15,11 @@ import msgspec
 import pytest
 
 from runtime.brokers import guests, server, wire
+from runtime.brokers.guests import Guest, Guests
 from runtime.brokers.paper import PRIMARY
 from runtime.brokers.remote import RemoteVenue, open_connection, venue_names
-from runtime.brokers.server import Floor, VenueServer
-from runtime.errors import VenueRefused, VenueUnknownOutcome
+from runtime.brokers.server import Floor, Session, VenueServer
+from runtime.errors import VenueProtocol, VenueRefused, VenueUnknownOutcome
 from tests.runtime.journal.trading import START, make_order
 
 TOKEN = "a token of the tests"
@@ -159,6 +160,19 @@ def test_what_a_venue_said_of_an_order_holds_though_the_order_lay_in_a_buffer(tm
                 old.hear()
         assert new.ask(wire.Find(order_id=order.order_id)) == said
     made.stop()
+
+
+def test_a_question_that_waited_while_its_connection_was_taken_over_has_no_effect(tmp_path):
+    floor, order = Floor(folder=tmp_path / "records", terms=(PRIMARY,)), make_order()
+    ours, _theirs = socket.socketpair()
+    guest = Guest(caller=ours, number=1, account="live", venue="primary", ended=True)
+    with closing(floor.open("live", "primary")) as venue:
+        session = Session(floor, venue, guest, Guests())
+        with pytest.raises(VenueProtocol, match="over a later connection"):
+            session.answer(wire.Submit(order=order))
+        assert venue.find(order.order_id) is None
+        guest.ended = False
+        assert session.answer(wire.Submit(order=order)) == "working"
 
 
 def test_the_last_to_connect_counts_though_an_older_connection_logs_on_late(serving, address):

@@ -125,6 +125,31 @@ def test_a_question_is_asked_again_once_where_an_old_connection_is_broken(server
         venue.find("z")
 
 
+def test_a_question_that_only_takes_too_long_is_not_asked_again(server, venue):
+    silent = threading.Event()
+
+    def serve(caller, number):
+        server.say(caller, server.hear(caller), None)
+        server.hear(caller)
+        silent.wait(10)
+
+    server.serve = serve
+    venue.find("x")
+    with pytest.raises(VenueUnknownOutcome):
+        venue.find("y")
+    silent.set()
+    assert server.asked == ["find", "find"]
+
+
+def test_a_venue_that_speaks_another_protocol_is_told_nothing(server, venue):
+    server.greet = lambda caller, _greeting: wire.send(
+        caller, wire.Greeting(protocol=wire.PROTOCOL + 1, nonce="n")
+    )
+    with pytest.raises(VenueRefused, match=f"speaks protocol {wire.PROTOCOL + 1}"):
+        venue.submit(make_order())
+    assert server.asked == []
+
+
 def test_over_a_new_connection_the_venue_hears_the_epoch_before_anything_else(server, venue):
     def serve(caller, number):
         while True:
