@@ -9,6 +9,7 @@ from service.commands.alerts import app as alerts
 from service.commands.evidence import app as evidence
 from service.commands.explain import app as explained
 from service.commands.features import app as features
+from service.commands.halts import app as halts
 from service.commands.journal import app as journal
 from service.commands.kill import app as kill
 from service.commands.options import Json, Workspace, finish, settings_of
@@ -40,6 +41,7 @@ app.add_typer(schedule, name="schedule", rich_help_panel=LIVE)
 app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)
+app.add_typer(halts, name="halts", rich_help_panel=LIVE)
 app.add_typer(registry, name="registry", rich_help_panel=LIVE)
 app.add_typer(streams, name="streams", rich_help_panel=LIVE)
 app.add_typer(venue, name="venue", rich_help_panel=LIVE)
@@ -324,9 +326,17 @@ def trade(
     """
     output = Output(as_json=json)
     with reported(output):
-        from service.commands.trade import trade as start
+        from runtime.bundles.child import start_ahead
+        from runtime.memory import starting
+        from service.settings import require_records
 
-        status = start(settings_of(workspace), output, delay_minutes=delay, late_hours=late)
+        settings = settings_of(workspace)
+        require_records(settings)
+        start_ahead()  # what proves the bundle loads beside what trades it
+        with starting():
+            from service.commands.trade import trade as start
+
+        status = start(settings, output, delay_minutes=delay, late_hours=late)
     finish(status)
 
 
@@ -342,7 +352,10 @@ def serve(
     with reported(output):
         from dataclasses import replace
 
-        from service.commands.serve import serve as start
+        from runtime.memory import starting
+
+        with starting():
+            from service.commands.serve import serve as start
 
         settings = settings_of(workspace)
         start(

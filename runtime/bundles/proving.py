@@ -7,7 +7,6 @@ remembered by its hash, so a process has it proved once.
 """
 
 import hashlib
-import os
 import resource
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from runtime.bundles.child import take
 from runtime.bundles.golden import read_golden, replay_golden
 from runtime.bundles.inference import DecisionSession
 from runtime.errors import BundleRefused
@@ -25,9 +25,9 @@ MEMORY = 1024 * 1024 * 1024  # bytes of address space that a graph may ask for, 
 SECONDS = 30  # of CPU
 PATIENCE = 60.0  # seconds of wall clock, on a machine that has other things to do
 REFUSED = 3  # exit status of a child that refuses the graph
+UNASKED = 4  # of one that was started ahead, and whose parent ended without a question
 _WORDS = 400  # characters of a child's words that are passed on
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 _LOADED_FIRST = (
     "onnx.shape_inference",
     "polars",
@@ -60,14 +60,7 @@ def prove_apart(question: Question) -> None:
     """
     if question.name in _proved:
         return
-    with subprocess.Popen(
-        # -P: a folder called runtime where we happen to stand is not ours.
-        [sys.executable, "-P", "-m", "runtime.bundles.proving"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **dict.fromkeys(_THREADS, "1")},
-    ) as child:
+    with take() as child:
         import_module("polars")  # while the child starts: `open_graph` needs it here next
         try:
             _, said = child.communicate(msgspec.msgpack.encode(question), timeout=PATIENCE)
@@ -138,8 +131,11 @@ def limit_this_process() -> None:
 def main() -> int:
     """Answer one question from stdin by exit status; returns it."""
     limit_this_process()
+    asked = sys.stdin.buffer.read()
+    if not asked:
+        return UNASKED
     try:
-        question = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Question)
+        question = msgspec.msgpack.decode(asked, type=Question)
         prove_within(question)
         open_graph(question)
     except BundleRefused as error:

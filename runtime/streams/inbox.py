@@ -6,9 +6,9 @@ a repeat, sent twice by the producer or delivered again after a crash, finds its
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from importlib import import_module
 
 from sqlalchemy import BigInteger, Column, Connection, Engine, MetaData, Table, Text, delete
-from sqlalchemy.dialects import postgresql, sqlite
 
 from runtime.chain import micros
 from runtime.clock import Clock, WallClock
@@ -56,7 +56,7 @@ class Inbox:
             return 0
         at = micros(self._clock.now())
         rows = [{"reader": reader, "key": key, "at": at} for key in sorted(distinct)]
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        dialect = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")  # loaded by it
         with transaction(self._engine) as connection:
             statement = dialect.insert(_INBOX).on_conflict_do_nothing().returning(_INBOX.c.key)
             fresh = {

@@ -1,9 +1,9 @@
 """How far each source was announced, kept in the journal's database beside what is announced."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 from sqlalchemy import BigInteger, Column, Engine, MetaData, Table, Text, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from runtime.database import reading, transaction
 
@@ -46,7 +46,7 @@ class Places:
 
     def move(self, stream: str, source: str, place: Place) -> None:
         """Remember where a source stands from now on."""
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        dialect = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")  # loaded by it
         row = {"stream": stream, "source": source, "seq": place.seq, "at": place.at}
         statement = dialect.insert(_PLACES).values(row)
         statement = statement.on_conflict_do_update(

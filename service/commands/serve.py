@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from runtime.memory import starting
 from service.console import OK, Output
 from service.faults import ServiceFault
 from service.logs import configure
@@ -27,12 +28,13 @@ def serve(settings: Settings, output: Output) -> NoReturn:
     """Serve until SIGINT or SIGTERM, then end the process; SIGHUP reads the policy again."""
     require_records(settings)
     require_free(settings.host, settings.port)
-    from service.app import create_app
-    from service.web.hangup import reload_in_background
-    from service.wiring import open_live
+    with starting():
+        from service.app import create_app
+        from service.web.hangup import reload_in_background
+        from service.wiring import open_live
 
-    live = open_live(settings, monotonic=time.monotonic)
-    app = create_app(live)
+        live = open_live(settings, monotonic=time.monotonic)
+        app = create_app(live)
     output.answer(
         {"address": settings.address, "workspace": str(settings.workspace)},
         lambda console: console.print(

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from runtime.bundles import proving
+from runtime.bundles import child, proving
 from runtime.bundles.bundle import load_bundle
 from runtime.bundles.proving import Question, prove_apart
 from runtime.bundles.signing import load_trusted
@@ -127,6 +127,34 @@ def test_a_graph_that_holds_is_proved_once_and_another_one_again(monkeypatch):
     with pytest.raises(BundleRefused, match=r"golden\.parquet.*differs"):
         prove_apart(asked(tilt_graph(tilt=8.5)))  # loads, and says something else
     assert len(proofs) == 2
+
+
+def test_a_child_started_ahead_is_asked_once_and_one_that_died_waiting_not_at_all(monkeypatch):
+    started, start = [], subprocess.Popen
+
+    def count(*args, **more):
+        started.append(start(*args, **more))
+        return started[-1]
+
+    monkeypatch.setattr(child.subprocess, "Popen", count)
+    monkeypatch.setattr(proving, "_proved", set())
+    child.start_ahead()
+    child.start_ahead()
+    assert len(started) == 1
+    with pytest.raises(BundleRefused, match="not finite"):
+        prove_apart(asked(with_nan()))
+    assert len(started) == 1
+    child.start_ahead()
+    started[1].kill()
+    started[1].wait()
+    prove_apart(asked(FILES["graph.onnx"]))
+    assert [one.returncode for one in started] == [proving.REFUSED, -signal.SIGKILL, 0]
+
+
+def test_a_child_that_is_never_asked_ends_and_has_proved_nothing():
+    waiting = child.take()
+    waiting.communicate(b"")
+    assert waiting.returncode == proving.UNASKED
 
 
 def test_a_bundle_is_refused_before_its_graph_is_loaded_here(tmp_path, monkeypatch):
