@@ -37,6 +37,7 @@ from service.faults import NotFound, QueryInvalid
 from service.records import open_journal, open_registry
 from service.settings import Settings
 from service.trading.actions import actions_of
+from service.trading.halts import market_of
 from service.trading.paper import paper_market, venues_of
 from service.trading.seat import Seat
 
@@ -155,18 +156,20 @@ def open_desk(
         sitting = seat.refresh()
         return None if sitting is None else sitting.hash
 
+    journal = open_journal(settings, engine, account, fence)
     return Desk(
         bundle=bundle,
         reader=reader,
         feed=LakeFeed(reader, manifest.price_feature),
-        journal=open_journal(settings, engine, account, fence),
-        brokers=venues_of(settings, account, reader, manifest.price_feature),
+        journal=journal,
+        brokers=venues_of(settings, account, reader, manifest.price_feature, manifest.symbols),
         policy=_policy(settings) if policies is None else policies.policy_at(clock.now()),
         limits=None if policies is None else policies.policy_at,
         calendar=load_calendar(manifest.calendar),
         clock=clock,
         kill=KillSwitch.create(settings.workspace / "kill"),
         approved=approved,
+        market=market_of(settings, lambda: (*manifest.symbols, *journal.book().quantities())),
         freshness=freshness,
         volume=paper_market(settings).volume or "",
         standing=standing,

@@ -18,6 +18,7 @@ from runtime.errors import VenueRefused
 from runtime.execution.latency import MeasuredLatency, load_latency
 from service.books.accounts import LIVE
 from service.settings import Settings
+from service.trading.halts import Seen, halted_of
 
 
 def latency_path(settings: Settings) -> Path:
@@ -41,10 +42,16 @@ def paper_market(settings: Settings) -> PaperMarket:
     return load_venues(settings.venues, measured=seen)
 
 
-def states_of(market: PaperMarket, reader: PointInTime, price: str) -> LakeStates:
+def states_of(
+    market: PaperMarket, reader: PointInTime, price: str, halted: Seen | None = None
+) -> LakeStates:
     """Return the states that the venues of a market see: the lake's, by the bundle's price."""
     return LakeStates(
-        reader=reader, price=price, window=market.volatility_window, volume=market.volume
+        reader=reader,
+        price=price,
+        window=market.volatility_window,
+        volume=market.volume,
+        published=halted,
     )
 
 
@@ -85,7 +92,7 @@ def remote_venues(
 
 
 def venues_of(
-    settings: Settings, account: str, reader: PointInTime, price: str
+    settings: Settings, account: str, reader: PointInTime, price: str, symbols: Sequence[str] = ()
 ) -> tuple[PaperVenue, ...] | tuple[RemoteVenue, ...]:
     """Return the venues an account trades at; those of live trading may be another process's."""
     market = paper_market(settings)
@@ -93,14 +100,18 @@ def venues_of(
         return remote_venues(settings, [terms.name for terms in market.venues], account)
     folder = venues_folder(settings, account)
     folder.mkdir(parents=True, exist_ok=True)
-    return open_venues(market, folder, reader, price)
+    return open_venues(market, folder, reader, price, halted_of(settings, symbols))
 
 
 def open_venues(
-    market: PaperMarket, folder: Path, reader: PointInTime, price: str
+    market: PaperMarket,
+    folder: Path,
+    reader: PointInTime,
+    price: str,
+    halted: Seen | None = None,
 ) -> tuple[PaperVenue, ...]:
     """Open every venue's record in a folder, making those that are not there."""
-    states = states_of(market, reader, price)
+    states = states_of(market, reader, price, halted)
     return tuple(
         PaperVenue(folder / f"{terms.name}.db", terms, states=states) for terms in market.venues
     )

@@ -17,6 +17,7 @@ from service.faults import NotFound
 from service.records import open_registry
 from service.settings import Settings
 from service.trading.engines import OPENING, verify_seated
+from service.trading.halts import halted_of
 from service.trading.paper import paper_market, states_of
 
 
@@ -27,6 +28,7 @@ class OwnPrices:
     lake_url: str
     market: PaperMarket
     price: str  # "view.field"
+    settings: Settings  # whose halts are seen
     _states: LakeStates | None = field(default=None, repr=False)
 
     def check(self, bars: Sequence[Bar], at: datetime) -> None:
@@ -37,7 +39,8 @@ class OwnPrices:
         """
         store = FeatureStore(Lake(self.lake_url))
         reader = store.reader(store.snapshot(), opening=OPENING)
-        self._states = states_of(self.market, reader, self.price)
+        halted = halted_of(self.settings, [bar.symbol for bar in bars])
+        self._states = states_of(self.market, reader, self.price, halted)
         own = LakeFeed(reader, self.price).bars([bar.symbol for bar in bars], at)
         for told, known in zip(bars, own, strict=True):
             if (told.close, told.event_time) != (known.close, known.event_time):
@@ -65,7 +68,7 @@ def open_floor(settings: Settings, price: str) -> Floor:
         VenuesInvalid: the file of venues cannot be used.
     """
     market = paper_market(settings)
-    prices = OwnPrices(settings.lake_url, market, price or _price_of_champion(settings))
+    prices = OwnPrices(settings.lake_url, market, price or _price_of_champion(settings), settings)
     return Floor(
         folder=settings.workspace / "venues",
         terms=market.venues,

@@ -1,0 +1,38 @@
+"""Where a workspace keeps the halts that it was told of, and how its desk and venues see them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TypeAlias
+
+from runtime.market.rules import market_rules
+from runtime.market.states import Published
+from runtime.market.told import ToldHalts
+from service.settings import Settings
+
+Seen: TypeAlias = Callable[[datetime], Mapping[str, Published]]
+
+
+def told_halts(settings: Settings) -> ToldHalts:
+    """Return the workspace's halts; the file need not be there."""
+    return ToldHalts(settings.workspace / "halts.jsonl", market_rules().halt[-1])
+
+
+def market_of(settings: Settings, symbols: Callable[[], Iterable[str]]) -> Seen | None:
+    """Return the published market of some symbols, None if no halt was ever told.
+
+    Args:
+        settings: where the file lies.
+        symbols: asked each time: the universe, and what is held beside it.
+    """
+    halts = told_halts(settings)
+    if not halts.path.exists():
+        return None
+    return lambda at: halts.published(tuple(dict.fromkeys(symbols())), at)
+
+
+def halted_of(settings: Settings, symbols: Iterable[str]) -> Seen | None:
+    """Return the halted ones of some symbols, as a venue asks; None if no halt was ever told."""
+    halts, names = told_halts(settings), tuple(symbols)
+    if not halts.path.exists():
+        return None
+    return lambda at: halts.halted(names, at)

@@ -1,0 +1,103 @@
+"""Halts that are told reach desk and venues, stay on until a resume, and are decided on again."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from featurestore.calendars import load_calendar
+from runtime.clock import ReplayClock
+from runtime.engine import Engine, fund
+from runtime.errors import FeedInvalid
+from runtime.journal.redecide import redecide
+from runtime.market.recorded import HaltMessage
+from runtime.replay import CAPITAL
+from service.cli import app
+from service.settings import read_settings
+from service.trading.engines import active_bundle, open_desk
+from service.trading.halts import told_halts
+from tests.fakes.trading import promoted_workspace, walk_reader
+
+SESSIONS = load_calendar("XNYS").sessions(date(2017, 1, 6), date(2017, 1, 13))
+
+
+def test_a_told_halt_blocks_new_orders_stops_fills_and_ends_by_a_resume_alone(tmp_path):
+    settings = promoted_workspace(tmp_path, schedule="daily")
+    reader, bundle = walk_reader(date(2017, 1, 3), date(2017, 3, 1)), active_bundle(settings)
+    clock = ReplayClock(SESSIONS[0].open)
+    halts = told_halts(settings)
+
+    def run(number: int):
+        clock.advance(SESSIONS[number].close)
+        desk = open_desk(settings, bundle, reader, account="live", clock=clock)
+        if number == 0:
+            fund(desk.journal, CAPITAL, clock.now())
+        return desk, Engine(desk).run_session(SESSIONS[number])
+
+    def denied(outcome) -> dict[str, str]:
+        return {
+            line.order.symbol: " ".join(one.reason for one in line.verdicts if not one.passed)
+            for line in outcome.decision.plan
+            if line.denied
+        }
+
+    desk, first = run(0)
+    waiting = {one.order.symbol for one in desk.journal.open_orders()}
+    assert denied(first) == {}
+    assert {"ADA", "BELL"} < waiting
+
+    news = HaltMessage(symbol="ADA", at=SESSIONS[1].open, code="T1")
+    halts.tell(news, by="ada", reason="news pending")
+    halts.tell(
+        HaltMessage(symbol="BELL", at=SESSIONS[1].close + timedelta(hours=1), code="T1"),
+        by="ada",
+        reason="not yet at the close",
+    )
+    desk, second = run(1)
+    filled = {one.fill.symbol for one in desk.journal.fills()}
+    assert filled == waiting - {"ADA"}, "no venue fills inside a halt"
+    assert all("code T1" in why for name, why in denied(second).items() if name == "ADA")
+    assert set(denied(second)) <= {"ADA"}
+    desk, third = run(2)
+    assert set(denied(third)) == {"ADA", "BELL"} & {one.order.symbol for one in third.decision.plan}
+    for symbol in ("ADA", "BELL"):
+        over = HaltMessage(symbol=symbol, at=SESSIONS[3].open, resumes=True)
+        halts.tell(over, by="ada", reason="reopened")
+    desk, fourth = run(3)
+    assert denied(fourth) == {}
+    assert "ADA" in {one.order.symbol for one in fourth.decision.plan}
+    found = redecide(desk.journal, lambda _: bundle)
+    assert (found.whole, found.differences) == (4, ())
+
+
+def test_halts_are_told_listed_and_resumed_by_command_and_bad_lines_stop_the_desk(tmp_path):
+    def sluice(*words: str, status: int = 0) -> str:
+        done = CliRunner().invoke(app, ["halts", *words, "-w", str(tmp_path)])
+        assert done.exit_code == status, done.output
+        return " ".join((done.stdout + done.stderr).split())
+
+    who = ("--by", "ada", "--reason", "as published")
+    assert sluice("list") == "nothing is halted"
+    assert sluice("tell", "XYZ", "T1", *who) == "XYZ is halted, code T1"
+    assert "NEW is halted, code ZZ9" in sluice("tell", "NEW", "ZZ9", *who)
+    assert json.loads(sluice("list", "--json", status=1)) == {
+        "XYZ": "halted, code T1",
+        "NEW": "halted, code ZZ9",
+    }
+    assert "NEW" in sluice("resume", "XYZ", *who)
+    assert sluice("resume", "NEW", *who) == "nothing is halted"
+    assert "name one to resume" in sluice("resume", "*", *who, status=1)
+    path = tmp_path / "halts.jsonl"
+    assert [json.loads(line)["by"] for line in path.read_text().splitlines()] == ["ada"] * 4
+    path.write_text(path.read_text() + "{}\n")
+    assert "line 5 is no message of a halt" in sluice("list", status=1)
+
+
+def test_a_halt_needs_a_name_and_a_reason(tmp_path):
+    settings = read_settings({}, workspace=tmp_path)
+    message = HaltMessage(symbol="ADA", at=SESSIONS[0].open, code="T1")
+    with pytest.raises(FeedInvalid, match="needs a name and a reason"):
+        told_halts(settings).tell(message, by=" ", reason="x")
