@@ -96,15 +96,15 @@ class Timed(Engine):
     def __post_init__(self) -> None:
         Engine.__init__(self, self.desk)
         self.record: DecisionRecord | None = None
-        self._start = self._began = 0.0
+        self.start = self._began = 0.0  # seconds, of perf_counter and of CPU
 
     def _moment(self, *found: Any, **named: Any) -> Moment:
-        self._start, self._began = perf_counter(), thread_time()
+        self.start, self._began = perf_counter(), thread_time()
         return super()._moment(*found, **named)
 
     def _decide(self, moment: Moment) -> tuple[DecisionRecord | None, tuple[Order, ...]]:
         record, orders = super()._decide(moment)
-        self.seconds.append(perf_counter() - self._start)
+        self.seconds.append(perf_counter() - self.start)
         self.busy.append(thread_time() - self._began)
         if record is None or (record.notes and record.notes[0].startswith("refused")):
             raise RuntimeError(f"nothing was decided: {record and record.notes}")

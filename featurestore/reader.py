@@ -34,7 +34,7 @@ from featurestore.revisions import believed, first_prints, latest_between, revis
 from featurestore.seals import seal_for
 from featurestore.series import OwnTimes, build_series
 from featurestore.snapshots import VIEWS_TABLE, ReaderSource, Snapshot, declared_views
-from featurestore.times import instant, micros
+from featurestore.times import instants, micros
 from featurestore.universes import Universe, universe_at
 from featurestore.views import FeatureView, is_plain, split_feature
 
@@ -179,16 +179,16 @@ class LakeReader:
             return LatestValues(**computed_latest(self, feature, symbols, at=at))
         table, name, rows = self.place(feature, symbols)
         values, events, known = table.latest(name, rows, self.opened(at))
-        for symbol, each in zip(symbols, known, strict=True):
-            if each == NEVER:
-                raise HistoryMissing(
-                    f"{feature}: nothing of {symbol} was known at {at.isoformat()}; "
-                    "decide later or leave the symbol out"
-                )
+        unknown = np.flatnonzero(known == NEVER)
+        if unknown.size:
+            raise HistoryMissing(
+                f"{feature}: nothing of {symbols[int(unknown[0])]} was known at {at.isoformat()}; "
+                "decide later or leave the symbol out"
+            )
         return LatestValues(
             values=values,
-            event_times=[instant(each) for each in events],
-            known_at=[instant(each) for each in known],
+            event_times=instants(events.tolist()),
+            known_at=instants(known.tolist()),
         )
 
     def history(self, feature: str, symbols: Sequence[str], start: date, end: date) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Instants as whole microseconds since 1970 in UTC, the unit of every time column."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from featurestore.errors import ContractBroken
@@ -20,6 +21,14 @@ def micros(at: datetime) -> int:
 def instant(value: int) -> datetime:
     """Return the UTC instant `value` microseconds after 1970."""
     return EPOCH + int(value) * MICROSECOND
+
+
+def instants(values: Sequence[int]) -> list[datetime]:
+    """Return `instant` of each; one that many symbols share, as most do, is made once."""
+    made = {value: instant(value) for value in set(values)}
+    if len(made) == 1:
+        return [*made.values()] * len(values)
+    return [made[value] for value in values]
 
 
 def spoken(span: timedelta) -> str:

@@ -14,7 +14,7 @@ from featurestore.features.evaluate import Evaluated, OnMissing, evaluate, serie
 from featurestore.features.expression import parse_feature, parse_input, sources_of
 from featurestore.features.reading import Reader, clock, read
 from featurestore.grid import NEVER, SessionGrid
-from featurestore.times import instant, micros
+from featurestore.times import instant, instants, micros
 from featurestore.views import FeatureView, is_plain
 
 
@@ -53,8 +53,8 @@ def computed_latest(
             known[i] = found_bar.known[0, 0]
     return Latest(
         values=values,
-        event_times=[instant(each) for each in closes],
-        known_at=[instant(int(each)) for each in known],
+        event_times=instants(closes),
+        known_at=instants(known.tolist()),
     )
 
 
@@ -80,12 +80,10 @@ def computed_columns(
     groups: dict[tuple[str, ...], list[tuple[datetime, list[str], list[int]]]] = {}
     for at, entities, places in rows.iter_rows():
         groups.setdefault(tuple(sorted(set(entities))), []).append((at, entities, places))
-    for names, instants in groups.items():
-        found = evaluate(
-            reader, node, names, at=[each[0] for each in instants], on_missing=on_missing
-        )
+    for names, asked in groups.items():
+        found = evaluate(reader, node, names, at=[each[0] for each in asked], on_missing=on_missing)
         column = {name: i for i, name in enumerate(names)}
-        for d, (_, entities, places) in enumerate(instants):
+        for d, (_, entities, places) in enumerate(asked):
             cells = [column[entity] for entity in entities]
             values[places], known[places] = found.values[d, cells], found.known[d, cells]
     absent = pl.Series(known == NEVER)

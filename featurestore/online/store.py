@@ -203,7 +203,7 @@ class OnlineStore:
         """
         column, found = self.backend.windows(feature, symbols)
         out = np.empty((len(symbols), length))
-        due = _due(column, micros(at))
+        due = due_at(column, micros(at))
         for i, (symbol, window) in enumerate(zip(symbols, found, strict=True)):
             if window is None or window.values.size < length:
                 held = "no window" if window is None else f"a window of {window.values.size} bars"
@@ -211,7 +211,7 @@ class OnlineStore:
                     f"{feature}: {held} of {symbol} is online, asked for are {length}; "
                     f"materialize with windows={{{feature!r}: {length}}}"
                 )
-            _require_current(column, symbol, window, at, due)
+            require_current(column, symbol, window, at, due)
             out[i] = window.values[-length:]
         return out
 
@@ -283,7 +283,7 @@ def _closes(calendar: str) -> Micros:
     return session_closes(calendar)
 
 
-def _due(column: Column, at: int) -> int | None:
+def due_at(column: Column, at: int) -> int | None:
     """Return the event time of the bar due at `at`; None where the view has no calendar."""
     if column.calendar is None:
         return None
@@ -292,7 +292,7 @@ def _due(column: Column, at: int) -> int | None:
     return int(closes[last]) if last >= 0 else None
 
 
-def _require_current(
+def require_current(
     column: Column, symbol: str, window: Window, at: datetime, due: int | None
 ) -> None:
     """Refuse a window that does not end with the bar due at `at`."""

@@ -90,15 +90,16 @@ class SharedReads:
     def __init__(self, reader: MarketReader, at: datetime) -> None:
         """Remember what is asked at `at`, UTC, and nothing of any other instant."""
         self._reader, self._at = reader, at
-        self._windows: dict[tuple[str, tuple[str, ...], int], Array] = {}
-        self._latest: dict[tuple[str, tuple[str, ...]], Newest] = {}
-        self._oldest: dict[tuple[str, tuple[str, ...]], datetime] = {}
+        self._groups = Groups()
+        self._windows: dict[tuple[str, int, int], Array] = {}
+        self._latest: dict[tuple[str, int], Newest] = {}
+        self._oldest: dict[tuple[str, int], datetime] = {}
 
     def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
         """Return shape (n, length), float64; HistoryMissing if a bar is not known at `at`."""
         if at != self._at:
             return self._reader.window(feature, symbols, length=length, at=at)
-        key = (feature, tuple(symbols), length)
+        key = (feature, self._groups.number(symbols), length)
         if key not in self._windows:
             values = self._reader.window(feature, symbols, length=length, at=at)
             shared = np.ascontiguousarray(values, dtype=np.float64).view()
@@ -110,7 +111,7 @@ class SharedReads:
         """Return each symbol's newest value known at `at`, however old."""
         if at != self._at:
             return self._reader.latest(feature, symbols, at=at)
-        key = (feature, tuple(symbols))
+        key = (feature, self._groups.number(symbols))
         if key not in self._latest:
             self._latest[key] = self._reader.latest(feature, symbols, at=at)
         return self._latest[key]
@@ -118,11 +119,36 @@ class SharedReads:
     def oldest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> datetime:
         """Return when the oldest of the symbols' newest values could first be known, UTC."""
         if at != self._at:
-            return min(self._reader.latest(feature, symbols, at=at).known_at)
-        key = (feature, tuple(symbols))
+            return oldest_of(self._reader.latest(feature, symbols, at=at).known_at)
+        key = (feature, self._groups.number(symbols))
         if key not in self._oldest:
-            self._oldest[key] = min(self.latest(feature, symbols, at=at).known_at)
+            self._oldest[key] = oldest_of(self.latest(feature, symbols, at=at).known_at)
         return self._oldest[key]
+
+
+class Groups:
+    """Numbers lists of symbols in the order in which they are first asked about.
+
+    A bundle asks about one tuple again and again; that it is the same one costs no look into it.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.numbers: dict[tuple[str, ...], int] = {}
+        self._last: tuple[tuple[str, ...], int] = (), -1
+
+    def number(self, symbols: Sequence[str]) -> int:
+        """Return the number of a list of symbols, from 0."""
+        if symbols is self._last[0] and symbols:
+            return self._last[1]
+        asked = tuple(symbols)
+        self._last = asked, self.numbers.setdefault(asked, len(self.numbers))
+        return self._last[1]
+
+
+def oldest_of(times: Sequence[datetime]) -> datetime:
+    """Return the earliest of at least one time; those of one session are usually one object."""
+    return times[0] if times.count(times[0]) == len(times) else min(times)
 
 
 def gather(

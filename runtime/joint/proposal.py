@@ -7,7 +7,9 @@ share what they read (`runtime.bundles.inputs.SharedReads`).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
+from featurestore.features.declaration import Source
 from featurestore.features.expression import sources_of
 from runtime.bundles.bundle import LoadedBundle
 from runtime.bundles.inference import Decided
@@ -67,15 +69,11 @@ def feature_ages(
     bundle: LoadedBundle, reads: SharedReads, freshness: Mapping[str, timedelta], at: datetime
 ) -> dict[str, FeatureAge]:
     """Say of everything read, computed features' sources too, when its oldest symbol changed."""
-    symbols = bundle.manifest.symbols
-    sources = {
-        source
-        for declared in bundle.inputs.values()
-        if not isinstance(declared, CurrentWeights)
-        for source in sources_of(declared.feature)
-    }
-    ages = {}
-    for source in sorted(sources, key=str):
+    symbols, ages = bundle.manifest.symbols, {}
+    declared = [
+        one.feature for one in bundle.inputs.values() if not isinstance(one, CurrentWeights)
+    ]
+    for source in _read_by(tuple(declared)):
         names = symbols if source.entity is None else (source.entity,)
         allowed = freshness.get(source.view)
         ages[source.name] = FeatureAge(
@@ -83,3 +81,10 @@ def feature_ages(
             allowed=None if allowed is None else allowed.total_seconds(),
         )
     return ages
+
+
+@lru_cache(maxsize=256)  # one entry per list of inputs; what a name reads never changes
+def _read_by(features: tuple[str, ...]) -> tuple[Source, ...]:
+    """Return everything of the lake that features are computed from, in order of name."""
+    found = {source for feature in features for source in sources_of(feature)}
+    return tuple(sorted(found, key=str))

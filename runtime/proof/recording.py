@@ -15,11 +15,13 @@ from runtime.bundles.contract import canonical
 from runtime.bundles.inputs import (
     Array,
     CurrentWeights,
+    Groups,
     Input,
     Latest,
     MarketReader,
     Newest,
     Window,
+    oldest_of,
 )
 from runtime.desk import Desk
 from runtime.domain import Bar, Quote
@@ -44,13 +46,10 @@ class _Heard:
     approved: list[str | None] = field(default_factory=list)
     market: Mapping[str, Published] | None = None
     quotes: list[Quote] = field(default_factory=list)
-    groups: dict[tuple[str, ...], int] = field(default_factory=dict)
+    groups: Groups = field(default_factory=Groups)
     windows: dict[Question, Array] = field(default_factory=dict)
     ages: dict[tuple[str, int], datetime] = field(default_factory=dict)
     failed: dict[str, Failed] = field(default_factory=dict)
-
-    def group(self, symbols: Sequence[str]) -> int:
-        return self.groups.setdefault(tuple(symbols), len(self.groups))
 
 
 class Recorder:
@@ -120,7 +119,7 @@ class Recorder:
             broken=tuple(sorted(moment.broken)),
             market=_of_bars(heard.market, moment.bars),
             quotes=tuple(heard.quotes),
-            groups=tuple(heard.groups),
+            groups=tuple(heard.groups.numbers),
             ages=tuple([(*key, at) for key, at in heard.ages.items()]),
             volume=desk.volume,
             failed=heard.failed,
@@ -141,7 +140,7 @@ class Recorder:
             for bundle in (*members, *alone)
             for read in windows_of(bundle.inputs.values())
         }
-        groups = tuple(self._heard.groups)
+        groups = tuple(self._heard.groups.numbers)
         return tuple(
             [one for one in self._heard.windows if (one[0], one[2], groups[one[1]]) not in kept]
         )
@@ -183,7 +182,7 @@ class _Reader:
 
     def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
         heard = self._recorder.heard
-        group = heard.group(symbols)
+        group = heard.groups.number(symbols)
         try:
             values = self._real.window(feature, symbols, length=length, at=at)
         except PlatformError as error:
@@ -194,13 +193,13 @@ class _Reader:
 
     def latest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> Newest:
         heard = self._recorder.heard
-        group = heard.group(symbols)
+        group = heard.groups.number(symbols)
         try:
             newest = self._real.latest(feature, symbols, at=at)
         except PlatformError as error:
             heard.failed[scenes.latest_question(feature, group)] = scenes.failure(error)
             raise
-        heard.ages[feature, group] = min(newest.known_at)
+        heard.ages[feature, group] = oldest_of(newest.known_at)
         return newest
 
 
