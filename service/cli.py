@@ -10,7 +10,6 @@ from service.commands.evidence import app as evidence
 from service.commands.explain import app as explained
 from service.commands.features import app as features
 from service.commands.halts import app as halts
-from service.commands.halts import app as halts
 from service.commands.journal import app as journal
 from service.commands.kill import app as kill
 from service.commands.options import Json, Workspace, finish, settings_of
@@ -42,7 +41,6 @@ app.add_typer(schedule, name="schedule", rich_help_panel=LIVE)
 app.add_typer(features, name="features", rich_help_panel=RESEARCH)
 app.add_typer(policy, name="policy", rich_help_panel=LIVE)
 app.add_typer(kill, name="kill", rich_help_panel=LIVE)
-app.add_typer(halts, name="halts", rich_help_panel=LIVE)
 app.add_typer(halts, name="halts", rich_help_panel=LIVE)
 app.add_typer(registry, name="registry", rich_help_panel=LIVE)
 app.add_typer(streams, name="streams", rich_help_panel=LIVE)
