@@ -122,5 +122,5 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{tmp_path / 'fresh.db'}"
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.database() as url:
+    with server.lent() as url:
         yield url

@@ -43,6 +43,21 @@ def test_every_test_gets_an_empty_database_it_can_write(database_url, again):
     engine.dispose()
 
 
+def test_a_database_that_is_lent_again_is_empty_under_a_name_of_its_own(postgres_server):
+    names = set()
+    for _ in range(3):
+        with postgres_server.lent() as url:
+            names.add(url)
+            engine = sa.create_engine(url)
+            assert sa.inspect(engine).get_table_names() == []
+            held = engine.connect()  # and never closed: it is ended with the loan
+            held.execute(sa.text("CREATE TABLE trial AS SELECT 1 AS one"))
+            held.commit()
+    assert len(names) == 3
+    with pytest.raises(sa.exc.OperationalError, match="terminat"):
+        held.execute(sa.text("SELECT one FROM trial"))
+
+
 def test_postgresql_speaks_scram_and_refuses_a_wrong_password(postgres_server: PostgresServer):
     with postgres_server.connect() as connection:
         row = connection.execute("SHOW password_encryption").fetchone()

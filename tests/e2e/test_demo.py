@@ -24,6 +24,7 @@ from runtime.journal.store import Journal
 from service.books.accounts import replay_account
 from service.research.demo import _fresh_workspace, _heads
 from service.settings import read_settings
+from tests.fakes.commands import inside
 from tests.golden.replay import SHORTEST, baseline, fingerprint
 
 SLUICE = Path(sys.executable).with_name("sluice")
@@ -52,6 +53,10 @@ def _sluice(
         env=os.environ | {"COLUMNS": "100"} | environ,
         check=False,
     )
+
+
+def _inside(*words: str, workspace: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return inside(*words, "--workspace", workspace, **environ)
 
 
 def _run(folder: Path, **elsewhere: Any) -> Demo:
@@ -98,7 +103,7 @@ def test_what_passed_is_replayed_over_the_sealed_years_and_balances(demo: Demo) 
 
 def test_a_realistic_backtest_foretells_what_the_replay_s_trades_cost(demo: Demo) -> None:
     (bundle,) = demo.figures["bundles"]
-    ended = _sluice("gap", bundle["hash"], "--json", workspace=demo.folder)
+    ended = _inside("gap", bundle["hash"], "--json", workspace=demo.folder)
     assert ended.returncode == 0, ended.stderr
     gap = json.loads(ended.stdout)
     assert gap["holds"]
@@ -106,7 +111,7 @@ def test_a_realistic_backtest_foretells_what_the_replay_s_trades_cost(demo: Demo
     assert gap["trades"] > 250
     assert (gap["latency"], gap["other_terms"]) == ("range", [])
     assert gap["seen_bp"] == pytest.approx(gap["foretold_bp"], rel=0.1)
-    measured = _sluice("latency", "--account", gap["account"], workspace=demo.folder)
+    measured = _inside("latency", "--account", gap["account"], workspace=demo.folder)
     assert measured.returncode == 1
     assert "its clock stood still" in " ".join(measured.stderr.split())
 
@@ -119,7 +124,7 @@ def test_the_replay_trades_what_the_baseline_says_to_the_last_order_and_fill(dem
 
 
 def test_every_decision_of_the_replay_is_reached_again_from_the_journal_alone(demo: Demo) -> None:
-    ended = _sluice("redecide", "--evaluations", "2000", "--json", workspace=demo.folder)
+    ended = _inside("redecide", "--evaluations", "2000", "--json", workspace=demo.folder)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     told = json.loads(ended.stdout)
     assert (told["decisions"] + told["refusals"], told["differences"]) == (71, [])
@@ -128,7 +133,7 @@ def test_every_decision_of_the_replay_is_reached_again_from_the_journal_alone(de
 
 
 def test_the_replay_s_profit_is_explained_to_the_cent(demo: Demo) -> None:
-    ended = _sluice("attribution", "--json", workspace=demo.folder)
+    ended = _inside("attribution", "--json", workspace=demo.folder)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     told = json.loads(ended.stdout)
     last = demo.journal().last_session()
@@ -164,7 +169,7 @@ def test_the_demo_tells_its_story_in_words(demo: Demo) -> None:
 
 def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
-    ended = _sluice("demo", "--no-serve", workspace=tmp_path)
+    ended = _inside("demo", "--no-serve", workspace=tmp_path)
     assert ended.returncode == 2
     assert "not a demo's workspace" in ended.stderr
     assert (tmp_path / "precious.txt").read_text() == "mine"
@@ -172,7 +177,7 @@ def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_demo_does_not_mix_with_databases_elsewhere(tmp_path: Path) -> None:
     elsewhere = {"SLUICE_LEDGER_URL": f"sqlite:///{tmp_path / 'team.db'}"}
-    ended = _sluice("demo", "--no-serve", workspace=tmp_path / "demo", **elsewhere)
+    ended = _inside("demo", "--no-serve", workspace=tmp_path / "demo", **elsewhere)
     assert ended.returncode == 2
     assert "unset SLUICE_" in ended.stderr
 
@@ -196,7 +201,7 @@ def test_a_flipped_byte_anywhere_is_refused_by_the_file_s_name(
 
 def test_verify_says_so_on_the_command_line(demo: Demo, tmp_path: Path) -> None:
     original = Path(demo.figures["bundles"][0]["path"])
-    assert _sluice("verify", str(original), workspace=demo.folder).returncode == 0
+    assert _inside("verify", str(original), workspace=demo.folder).returncode == 0
     copy = tmp_path / original.name
     shutil.copytree(original, copy)
     (copy / "card.md").write_text((copy / "card.md").read_text().replace("staging", "Staging", 1))
@@ -214,7 +219,7 @@ def test_the_card_is_what_the_evidence_says_until_the_evidence_grows(
     told = json.loads(ended.stdout)
     assert told["same"]
     assert told["differences"] == []
-    memo = _sluice("card", bundle[:12], "--memo", workspace=demo.folder).stdout
+    memo = _inside("card", bundle[:12], "--memo", workspace=demo.folder).stdout
     assert bundle in memo
     assert "How it is stopped" in memo
     grown = tmp_path / "demo"
@@ -232,7 +237,7 @@ def test_the_card_is_what_the_evidence_says_until_the_evidence_grows(
     ledger.close_trial(
         ledger.open_trial(another), TrialClosed(status="failed", reason="tried once more")
     )
-    ended = _sluice("card", bundle[:12], "--check", "--json", workspace=grown)
+    ended = _inside("card", bundle[:12], "--check", "--json", workspace=grown)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     told = json.loads(ended.stdout)
     assert told["trials_now"] == told["trials"] + 1
@@ -242,7 +247,7 @@ def test_the_card_is_what_the_evidence_says_until_the_evidence_grows(
 def test_why_leads_from_an_order_to_the_notebook_cell(demo: Demo) -> None:
     journal = demo.journal()
     order = journal.orders()[0].order
-    ended = _sluice("why", order.order_id, "--json", workspace=demo.folder)
+    ended = _inside("why", order.order_id, "--json", workspace=demo.folder)
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
     text = json.dumps(told)
@@ -251,7 +256,7 @@ def test_why_leads_from_an_order_to_the_notebook_cell(demo: Demo) -> None:
 
 
 def test_a_replay_that_is_finished_changes_nothing(demo: Demo) -> None:
-    ended = _sluice("replay", "--json", workspace=demo.folder)
+    ended = _inside("replay", "--json", workspace=demo.folder)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["journal_head"] == demo.figures["journal_head"]
 
@@ -277,6 +282,6 @@ def test_what_was_done_since_a_demo_is_kept_when_it_runs_again(demo: Demo) -> No
 
 
 def test_a_refused_study_cannot_be_promoted(demo: Demo) -> None:
-    ended = _sluice("promote", "reversal", workspace=demo.folder)
+    ended = _inside("promote", "reversal", workspace=demo.folder)
     assert ended.returncode == 1
     assert "reversal: Refused" in ended.stderr
