@@ -267,27 +267,19 @@ class Journal(JournalQueries):
             self.level(connection)
             fresh, orders = lookups.unbooked(self.sql, connection, plain)
             booked = self._booked(fresh, orders)
-            drafts = [
-                Draft(
-                    kind="fill",
-                    key=f"{one.fill.venue}/{one.fill.execution_id}",
-                    at=one.fill.executed_at,
-                    payload=wire.encode_fill(
-                        self.account, one.fill, one.booking, one.lines, one.state
-                    ),
-                )
-                for one in booked
-            ]
-            rows, postings, changed = [], [], {}
-            last = self.log.standing(connection)
+            drafts, rows, postings, changed = [], [], [], {}
+            last, account = self.log.standing(connection), self.account
             assert last is not None  # it is locked
-            for seq, one in enumerate(booked, last + 1):
-                name, row = one.fill.order_id, fill_row(seq, one.fill, self.account)
+            for seq, (fill, booking, lines, state, filled) in enumerate(booked, last + 1):
+                payload = wire.encode_fill(account, fill, booking, lines, state)
+                key, name = f"{fill.venue}/{fill.execution_id}", fill.order_id
+                drafts.append(Draft("fill", key, fill.executed_at, payload))
+                row = fill_row(seq, fill, account)
                 rows.append(row)
                 at, day = row[-2:]
-                postings += posting_rows(seq, self.account, one.lines)
-                changed[name] = (str(one.state), one.filled, at, name)
-                self._account.count_fill(one.fill, seq, day)
+                postings += posting_rows(seq, account, lines)
+                changed[name] = (str(state), filled, at, name)
+                self._account.count_fill(fill, seq, day)
             columns = "state, filled, updated_at"
             beside = (
                 Insert("journal_fills", FILL, rows),
