@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import TypeAlias
 
 from runtime.market.rules import market_rules
@@ -14,7 +15,11 @@ Seen: TypeAlias = Callable[[datetime], Mapping[str, Published]]
 
 def told_halts(settings: Settings) -> ToldHalts:
     """Return the workspace's halts; the file need not be there."""
-    return ToldHalts(settings.workspace / "halts.jsonl", market_rules().halt[-1])
+    return ToldHalts(_file(settings), market_rules().halt[-1])
+
+
+def _file(settings: Settings) -> Path:
+    return settings.workspace / "halts.jsonl"
 
 
 def market_of(settings: Settings, symbols: Callable[[], Iterable[str]]) -> Seen | None:
@@ -24,15 +29,15 @@ def market_of(settings: Settings, symbols: Callable[[], Iterable[str]]) -> Seen 
         settings: where the file lies.
         symbols: asked each time: the universe, and what is held beside it.
     """
-    halts = told_halts(settings)
-    if not halts.path.exists():
+    if not _file(settings).exists():
         return None
+    halts = told_halts(settings)
     return lambda at: halts.published(tuple(dict.fromkeys(symbols())), at)
 
 
 def halted_of(settings: Settings, symbols: Iterable[str]) -> Seen | None:
     """Return the halted ones of some symbols, as a venue asks; None if no halt was ever told."""
-    halts, names = told_halts(settings), tuple(symbols)
-    if not halts.path.exists():
+    if not _file(settings).exists():
         return None
+    halts, names = told_halts(settings), tuple(symbols)
     return lambda at: halts.halted(names, at)
