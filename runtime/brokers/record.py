@@ -101,6 +101,7 @@ class VenueRecord:
     def traded_by(self, hash_: str, said: str) -> None:
         """Write down by which terms the executions from here on are made, if they are new."""
         with self._transaction() as database:
+            self._admitted(database)
             last = database.execute("SELECT hash FROM terms ORDER BY rowid DESC LIMIT 1").fetchone()
             if last is None or last[0] != hash_:
                 database.execute(

@@ -235,6 +235,12 @@ def test_an_address_that_other_hosts_reach_has_to_be_asked_for(tmp_path, url):
         VenueServer(floor, wire.address_of(url), TOKEN).start()
 
 
+def test_a_venue_without_a_token_serves_nobody(tmp_path, address):
+    made = VenueServer(Floor(folder=tmp_path / "r", terms=(PRIMARY,)), address, "")
+    with pytest.raises(VenueRefused, match="a venue needs a token"):
+        made.start()
+
+
 @pytest.mark.parametrize(
     ("url", "exposed"), [("tcp://127.0.0.1:0", False), ("tcp://0.0.0.0:0", True)]
 )

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from random import Random
@@ -14,7 +15,7 @@ from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.brokers.server import Floor
 from runtime.chain import Head, HeadAnchor
 from runtime.domain import Bar, OrderState, TimeInForce
-from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
+from runtime.errors import EntryConflict, JournalBroken, OrderInvalid, Superseded
 from runtime.journal.actions import Dividend, Split
 from tests.runtime.journal.trading import START, make_order
 
@@ -160,6 +161,36 @@ def test_an_action_has_one_effect_and_cannot_come_back_as_another(tmp_path):
     with pytest.raises(OrderInvalid, match="none is paid out"):
         venue.on_actions([paid_out])
     venue.close()
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda venue: venue.submit(make_order(10, leg=1)),
+        lambda venue: venue.on_bars([bar(FIRST)], FIRST),
+        lambda venue: venue.expire_before(FIRST),
+        lambda venue: venue.on_actions([split(FIRST, 2, 1)]),
+        lambda venue: venue.log_on(1),
+    ],
+)
+def test_who_was_followed_by_a_later_session_changes_nothing(tmp_path, change, remembers):
+    terms = replace(PRIMARY, fee_rate=Decimal("0.01"))  # it would trade by others, too
+    old = PaperVenue(tmp_path / "v.db", terms, remembers=remembers)
+    new = PaperVenue(tmp_path / "v.db", PRIMARY, remembers=remembers)
+    old.log_on(1)
+    old.submit(make_order(10))
+    new.log_on(2)
+    before = new.head(), new.working(), new.traded_by()
+    with pytest.raises(Superseded, match="serves epoch 2 now"):
+        change(old)
+    assert (new.head(), new.working(), new.traded_by()) == before
+    if remembers:
+        with pytest.raises(OrderInvalid, match="has published no bar"):
+            new.quote("AAA", FIRST)  # what the old one was told is not shown
+    assert new.on_bars([bar(FIRST)], FIRST) == 1
+    for venue in (old, new):
+        venue.close()
 
 
 @settings(max_examples=12, deadline=None)
