@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from types import MappingProxyType
 
 from featurestore.calendars import Calendar
 from runtime.benchmark import EqualWeighted
@@ -94,16 +95,18 @@ class History:
             for line in record.plan
             if line.order_ids
         ]
+        repeats = self._repeats.copy()  # what was handed out before stays as it was
         for one in self._recent.popleft() if len(self._recent) == REMEMBERED else ():
-            self._repeats[one] -= 1
-            if not self._repeats[one]:
-                del self._repeats[one]
+            repeats[one] -= 1
+            if not repeats[one]:
+                del repeats[one]
         self._recent.append(sent)
-        self._repeats.update(sent)
+        repeats.update(sent)
+        self._repeats = repeats
 
     def repeats(self) -> Mapping[Repeat, int]:
-        """Return how often each (symbol, side, quantity) left in the last decisions."""
-        return self._repeats
+        """Return how often each (symbol, side, quantity) left in the last decisions, read-only."""
+        return MappingProxyType(self._repeats)
 
     def close(self, record: SessionRecord) -> None:
         """Add a closed session."""

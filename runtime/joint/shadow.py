@@ -1,8 +1,9 @@
 """Challengers: decided in shadow on the inputs of the champion, on record, never an order.
 
 Steps of a session, after the champion's orders have left:
- 1. every contender's paper book trades at this close what it wanted at the last, costs included,
-    and is marked; the champion has such a book too, so that both are judged by one rule;
+ 1. every contender's paper book takes splits and dividends in effect, trades at this close what it
+    wanted at the last, costs included, and is marked; the champion has such a book too, so that
+    both are judged by one rule;
  2. challengers that are due decide, on the same reads, each on the weights of its own paper book;
  3. what each wants is noted; it trades at the next close.
 
@@ -11,7 +12,7 @@ is a chained log apart from the journal, so a journal stays a function of what t
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -25,8 +26,10 @@ from runtime.bundles.bundle import LoadedBundle
 from runtime.bundles.contract import SizingPolicy
 from runtime.bundles.inputs import Array, SharedReads
 from runtime.errors import DecisionInvalid
+from runtime.execution.entitlements import BEGINNING, Actions, Known
 from runtime.joint.proposal import propose
 from runtime.joint.shadow_log import ShadowBook, ShadowDay, ShadowDecision, ShadowLog
+from runtime.journal.actions import Dividend, Split
 from runtime.journal.blobs import encode_arrays, hash_of
 from runtime.plan import sized
 from runtime.registry import Comparison
@@ -45,6 +48,20 @@ class Challenger:
     since: datetime  # UTC, when it was seated
 
 
+def entitled(book: ShadowBook, actions: Iterable[Split | Dividend]) -> ShadowBook:
+    """Take splits and dividends in effect since the last close, in their order; before `marked`."""
+    units, cash = dict(book.units), book.cash
+    wanted = None if book.wanted is None else dict(book.wanted)
+    for one in actions:
+        if isinstance(one, Split):
+            for counts in (units, wanted):
+                if counts is not None and one.symbol in counts:
+                    counts[one.symbol] *= one.new / one.old
+        else:
+            cash += units.get(one.symbol, 0.0) * float(one.per_unit)
+    return msgspec.structs.replace(book, units=units, wanted=wanted, cash=cash)
+
+
 def marked(book: ShadowBook, marks: Mapping[str, Decimal], cost_rate: float) -> ShadowBook:
     """Trade what was wanted at these closes, then value the book.
 
@@ -57,7 +74,7 @@ def marked(book: ShadowBook, marks: Mapping[str, Decimal], cost_rate: float) -> 
         DecisionInvalid: a symbol of the book has no mark.
     """
     wanted = book.units if book.wanted is None else book.wanted
-    names = sorted({*book.units, *wanted})
+    names = sorted(_named(book))
     missing = [name for name in names if name not in marks]
     if missing:
         raise DecisionInvalid(f"no close for {', '.join(missing)}")
@@ -87,6 +104,10 @@ def wanting(
     return msgspec.structs.replace(book, wanted=wanted)
 
 
+def _named(book: ShadowBook) -> set[str]:
+    return {*book.units, *(book.wanted or ())}
+
+
 @dataclass(slots=True, kw_only=True)
 class Shadows:
     """The contenders of one account."""
@@ -97,6 +118,7 @@ class Shadows:
     champion: LoadedBundle
     challengers: tuple[Challenger, ...]
     freshness: Mapping[str, timedelta] = field(default_factory=dict)
+    actions: Actions | None = None  # splits and dividends; None = the prices carry them already
 
     def run(
         self,
@@ -139,8 +161,9 @@ class Shadows:
         # 1. trade and mark
         books: dict[str, ShadowBook] = {}
         returns: dict[str, float] = {}
+        effective = self._effective(last, day)
         for name, bundle in bundles.items():
-            book = before.get(name, ShadowBook())
+            book = entitled(before.get(name, ShadowBook()), effective)
             try:
                 books[name] = marked(book, marks, bundle.manifest.sizing.cost_rate)
             except DecisionInvalid as error:
@@ -177,6 +200,17 @@ class Shadows:
             decisions,
             at,
         )
+
+    def _effective(self, last: ShadowDay | None, day: date) -> Known:
+        """Return what took effect since the last close on record, as known at this one."""
+        if self.actions is None or last is None:
+            return ()
+        before = self.calendar.session(date.fromisoformat(last.day)).open
+        session = self.calendar.session(day)
+        symbols = sorted({name for book in last.books.values() for name in _named(book)})
+        since = dict.fromkeys(symbols, before)
+        found = self.actions(since, after=BEGINNING, until=session.open, at=session.close)
+        return [one for one in found if isinstance(one, Split | Dividend)]
 
     def _decide(
         self,

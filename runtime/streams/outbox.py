@@ -76,6 +76,8 @@ class Outbox:
             # A stream met earlier keeps its first number: a change in between must be noticed.
             self._sent = _Sent(last, self.elapsed(), connections | before)
             done += len(found)
+            if len(found) < PAGE:
+                break  # that was the last of them
         if self._sent is not None and not any(self._sent.connections.values()):
             self._move(self._sent.place)
         return done

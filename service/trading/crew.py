@@ -111,6 +111,7 @@ class Crew:
                 champion=self.champion,
                 challengers=self.challengers,
                 freshness=freshness,
+                actions=desk.actions,
             )
             desk = replace(desk, shadows=shadows)
         return replace(desk, watch=watch.look)

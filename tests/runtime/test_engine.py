@@ -80,6 +80,19 @@ def test_a_tick_decides_commits_and_sends_and_the_next_session_fills(bench):
     assert Decimal("0.87") < invested / last.equity < Decimal("0.89")
 
 
+def test_how_often_orders_were_repeated_is_handed_out_as_it_stood_then(bench):
+    history = bench.engine().history
+    decided = run(bench, FRIDAY).decision
+    before = history.repeats()
+    history.decided(decided)
+    once = history.repeats()
+    for _ in range(12):
+        history.decided(decided)
+    assert (len(before), set(once.values()), set(history.repeats().values())) == (0, {1}, {10})
+    with pytest.raises(TypeError):
+        once[next(iter(once))] = 7
+
+
 @dataclass
 class Ticking(ReplayClock):
     """A clock on which time goes by: every look at it is seven milliseconds later."""

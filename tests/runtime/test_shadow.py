@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from runtime.engine import Engine, fund
 from runtime.errors import JournalBroken
 from runtime.joint.shadow import Challenger, Shadows
 from runtime.joint.shadow_log import ShadowLog
+from runtime.journal.actions import Dividend, Split
 from runtime.journal.blobs import encode_arrays, hash_of
 from runtime.registry import Comparison
 from tests.fakes.market import CAPITAL, XNYS, open_bench
@@ -205,3 +207,67 @@ def test_a_changed_shadow_is_found(bench, tmp_path):
         connection.exec_driver_sql("UPDATE shadows SET payload = '{}' WHERE seq = 2")
     with pytest.raises(JournalBroken, match="entry 2"):
         record.verify()
+
+
+def test_a_paper_book_earns_the_same_whether_or_not_a_share_is_split(tmp_path):
+    whole = {"AAA": [50.0, 51.0, 49.5, 55.0], "BBB": [20.0, 20.5, 21.0, 20.0]}
+    halved = {**whole, "AAA": [50.0, 51.0, 24.75, 27.5]}
+    split = Split(action_id="s", symbol="AAA", effective=DAYS[2].open, new=2, old=1)
+    plain, scaled = (
+        paper_returns(tmp_path / name, closes, actions)
+        for name, closes, actions in (("plain", whole, []), ("scaled", halved, [split]))
+    )
+    np.testing.assert_allclose(scaled, plain, rtol=1e-12)
+    assert plain[1] == pytest.approx(0.5 * (49.5 / 51 - 1) + 0.4 * (21 / 20.5 - 1), abs=2e-3)
+
+
+def test_a_split_between_wish_and_trade_scales_what_is_wished(tmp_path):
+    whole = {"AAA": [50.0, 51.0, 49.5, 55.0], "BBB": [20.0, 20.5, 21.0, 20.0]}
+    early = {**whole, "AAA": [50.0, 25.5, 24.75, 27.5]}
+    split = Split(action_id="s", symbol="AAA", effective=DAYS[1].open, new=2, old=1)
+    plain = paper_returns(tmp_path / "plain", whole, [])
+    np.testing.assert_allclose(paper_returns(tmp_path / "early", early, [split]), plain, rtol=1e-12)
+
+
+def test_a_paper_book_is_paid_the_dividend_by_which_its_share_falls(tmp_path):
+    whole = {"AAA": [50.0, 51.0, 51.0, 51.0], "BBB": [20.0, 20.0, 20.0, 20.0]}
+    fallen = {**whole, "AAA": [50.0, 51.0, 50.0, 50.0]}
+    paid = Dividend(action_id="d", symbol="AAA", effective=DAYS[2].open, per_unit=Decimal(1))
+    with_it = paper_returns(tmp_path / "paid", fallen, [paid])
+    without = paper_returns(tmp_path / "unpaid", fallen, [])
+    assert with_it[1] == pytest.approx(0.0, abs=1e-12)
+    assert without[1] == pytest.approx(-0.5 / 50, rel=0.03)
+    assert with_it[2] == without[2] == 0.0
+
+
+DAYS = XNYS.sessions(date(2017, 1, 3), date(2017, 1, 6))
+
+
+def paper_returns(folder, closes, actions):
+    """The champion's paper book: half in AAA and 0.4 in BBB, decided on the first day alone."""
+    folder.mkdir()
+    bundle = tilted(folder, "paper", symbols=tuple(closes))
+    record = ShadowLog(open_database(f"sqlite:///{folder / 'shadows.db'}"))
+
+    def known(since, *, after, until, at):
+        return [one for one in actions if since.get(one.symbol, at) < one.effective <= until]
+
+    shadows = Shadows(
+        record=record,
+        account="paper",
+        calendar=XNYS,
+        champion=bundle,
+        challengers=(),
+        actions=known,
+    )
+    for number, session in enumerate(DAYS):
+        shadows.run(
+            None,
+            at=session.close,
+            day=session.day,
+            marks={name: Decimal(str(each[number])) for name, each in closes.items()},
+            decided=np.array([0.5, 0.4]) if number == 0 else None,
+        )
+    found = [day.returns.get(bundle.hash) for day in record.days("paper")]
+    assert len(found) == len(DAYS)
+    return found[1:]
