@@ -112,6 +112,8 @@ def shown(parts: int) -> str:
     cents, rest = divmod(parts, CENT)
     if rest:
         return format(money(parts), "f")
+    if not cents:
+        return "0.00"
     if -100 < cents < 100:
         return f"{'-' if cents < 0 else ''}0.{abs(cents):02d}"
     written = str(cents)
@@ -120,6 +122,8 @@ def shown(parts: int) -> str:
 
 def posted(parts: int) -> int:
     """Round parts of a dollar to whole cents, halves away from zero; still in parts."""
+    if not parts % CENT:
+        return parts
     cents = (abs(parts) + CENT // 2) // CENT * CENT
     return cents if parts >= 0 else -cents
 

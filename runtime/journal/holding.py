@@ -21,6 +21,7 @@ from runtime.journal.exact import UNIT, money, posted, shown
 # Ledger accounts in the order they are posted; cash and rounding are of no one symbol.
 LEDGERS = ("cash", "securities", "fees in basis", "realised", "fees", "rounding", "dividends")
 _WHOLE = ("cash", "rounding")
+_SIDES = tuple((name, name in _WHOLE) for name in LEDGERS)
 CASH, SECURITIES, BASIS_FEES, REALISED, FEES, ROUNDING, DIVIDENDS = range(len(LEDGERS))
 NOTHING = (0,) * len(LEDGERS)
 
@@ -55,8 +56,8 @@ class Booking(NamedTuple):
         symbol = self.symbol
         return tuple(
             [
-                (name, "" if name in _WHOLE else symbol, shown(amount))
-                for name, amount in zip(LEDGERS, self.parts, strict=True)
+                (name, "" if whole else symbol, shown(amount))
+                for (name, whole), amount in zip(_SIDES, self.parts, strict=True)
                 if amount
             ]
         )
