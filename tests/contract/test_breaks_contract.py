@@ -85,6 +85,15 @@ def test_a_break_is_opened_once_and_ages(breaks):
     assert one.found.kind is BreakClass.MISSING_THERE
 
 
+def test_two_processes_that_find_a_break_at_once_open_it_once(breaks):
+    other = Breaks(breaks.journal)
+    other.all = lambda: ()  # it looked before the first one wrote
+    assert settle(breaks, found((), (FILL,))) == (1, 0)
+    settle(other, found((), (FILL,)))
+    assert len(breaks.open()) == 1
+    assert balanced(breaks)["suspense"] == Decimal("-50.01")
+
+
 def test_a_position_that_differs_by_as_much_is_the_same_break_from_day_to_day(breaks):
     settle(breaks, found(held=100, theirs_held=95))
     later = DAY + timedelta(days=1)

@@ -10,7 +10,7 @@ from msgspec.structs import replace as changed
 
 from runtime.chain import ChainedLog, HeadAnchor
 from runtime.database import open_database, transaction
-from runtime.domain import OrderState
+from runtime.domain import OrderState, Side
 from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
 from runtime.journal.records import CashFlow, OrderEvent, SessionRecord
 from runtime.journal.store import Journal
@@ -232,6 +232,7 @@ def test_an_execution_that_changes_its_content_is_refused(journal):
     [
         ({"symbol": "ZZZ"}, "does not fit order"),
         ({"venue": "alternate"}, "does not fit order"),
+        ({"side": Side.SELL}, "does not fit order"),
         ({"quantity": Decimal(101)}, "more than the 100"),
         ({"price": Decimal("10.1234567")}, "6 decimal places"),
         ({"fee": 0.5}, "must be an exact Decimal, was float"),
@@ -288,6 +289,8 @@ def test_a_session_that_contradicts_the_book_is_refused(journal, change):
     record = closing(journal, DAY + timedelta(days=1), {"AAA": "12.00"})
     with pytest.raises(JournalBroken, match="the book says"):
         journal.close_session(replace(record, **change))
+    with pytest.raises(OrderInvalid, match="is of account other, not paper"):
+        journal.close_session(replace(record, account="other"))
 
 
 def test_decisions_are_listed_newest_first_and_paged(journal):

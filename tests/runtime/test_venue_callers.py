@@ -235,6 +235,14 @@ def test_an_address_that_other_hosts_reach_has_to_be_asked_for(tmp_path, url):
         VenueServer(floor, wire.address_of(url), TOKEN).start()
 
 
+@pytest.mark.parametrize("account", ["", "../live", "a/b", ".hidden", "x" * 82, "live\n"])
+def test_an_account_whose_name_leads_elsewhere_has_no_record(tmp_path, account):
+    floor = Floor(folder=tmp_path / "records", terms=(PRIMARY,))
+    with pytest.raises(VenueRefused, match="is no name of an account"):
+        floor.open(account, "primary")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_venue_without_a_token_serves_nobody(tmp_path, address):
     made = VenueServer(Floor(folder=tmp_path / "r", terms=(PRIMARY,)), address, "")
     with pytest.raises(VenueRefused, match="a venue needs a token"):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.brokers.paper import PRIMARY, PaperVenue
+from runtime.brokers.record import VenueRecord
 from runtime.brokers.server import Floor
 from runtime.chain import Head, HeadAnchor
 from runtime.domain import Bar, OrderState, TimeInForce
@@ -189,6 +190,20 @@ def test_who_was_followed_by_a_later_session_changes_nothing(tmp_path, change, r
         with pytest.raises(OrderInvalid, match="has published no bar"):
             new.quote("AAA", FIRST)  # what the old one was told is not shown
     assert new.on_bars([bar(FIRST)], FIRST) == 1
+    for venue in (old, new):
+        venue.close()
+
+
+def test_a_session_that_begins_while_bars_are_told_keeps_the_old_one_from_matching(
+    tmp_path, monkeypatch
+):
+    old, new = (PaperVenue(tmp_path / "v.db", PRIMARY) for _ in range(2))
+    old.log_on(1)
+    old.submit(make_order(10))
+    monkeypatch.setattr(VenueRecord, "traded_by", lambda *_: new.log_on(2))
+    with pytest.raises(Superseded):
+        old.on_bars([bar(FIRST)], FIRST)
+    assert new.executions(0) == []
     for venue in (old, new):
         venue.close()
 
