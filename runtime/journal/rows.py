@@ -126,10 +126,15 @@ def decision_row(seq: int, record: DecisionRecord, account: str) -> tuple[object
 
 def denial_rows(seq: int, record: DecisionRecord) -> list[tuple[object, ...]]:
     """Return the rows of `journal_denials`: the plan's orders that a check refused, and which."""
-    return [
-        (seq, number, line.order.symbol, failed)
+    refused = [
+        (number, line.order.symbol, [one.check for one in line.verdicts if not one.passed])
         for number, line in enumerate(record.plan)
-        for failed in sorted({verdict.check for verdict in line.verdicts if not verdict.passed})
+    ]
+    return [
+        (seq, number, symbol, failed)
+        for number, symbol, checks in refused
+        if checks
+        for failed in sorted(set(checks))
     ]
 
 
