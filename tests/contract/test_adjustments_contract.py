@@ -248,6 +248,9 @@ def test_a_correction_that_cannot_be_right_leaves_no_trace(journal):
     other = changed(make_fill(40, "10.00", number=9, of=order), symbol="ZZZ")
     with pytest.raises(OrderInvalid, match="another order"):
         books.record_correction(correction(replacement=other))
+    booked = changed(make_fill(40, "10.50", number=2, of=order), order_id=order.order_id)
+    with pytest.raises(EntryConflict, match="x000002 is booked already"):
+        books.record_correction(correction(replacement=booked))
     with pytest.raises(OrderInvalid, match="a name and a reason"):
         correction(by=" ")
     assert journal.head() == head

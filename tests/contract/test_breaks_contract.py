@@ -107,6 +107,7 @@ def test_a_break_that_is_gone_is_resolved_by_the_comparison_and_may_come_back(br
     settle(breaks, found((FILL,), ()))
     assert settle(breaks, found((FILL,), (FILL,))) == (0, 1)
     assert [one.by for one in breaks.all()] == [RECONCILIATION]
+    assert breaks.explained() == frozenset()  # nobody has looked at it
     assert balanced(breaks)["suspense"] == 0
     assert settle(breaks, found((FILL,), ())) == (1, 0)
     assert len(breaks.open()) == 1

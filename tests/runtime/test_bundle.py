@@ -24,7 +24,7 @@ from runtime.bundles.bundle import (
     verify_bundle,
     write_bundle,
 )
-from runtime.bundles.contract import Manifest, canonical, manifest_hash
+from runtime.bundles.contract import Manifest, Signature, canonical, manifest_hash
 from runtime.bundles.golden import GoldenRow, golden_bytes, read_golden
 from runtime.bundles.signing import Signer, create_key, load_signer, load_trusted
 from runtime.errors import BundleRefused, KeyUnusable
@@ -175,6 +175,19 @@ def test_an_unknown_signer_and_a_known_name_with_another_key_are_refused(tmp_pat
     forged = tilt_bundle(tmp_path / "forged", mallory)
     with pytest.raises(BundleRefused, match=r"^signature: 'alice' is trusted with another"):
         verify_bundle(forged, {signer.name: signer.public_key})
+
+
+def test_a_signature_that_was_made_for_another_use_counts_for_none_here(folder, trusted, signer):
+    """The same key may sign other things; those bytes must never read as a promotion."""
+    file = folder / "signature"
+    draft = msgspec.structs.replace(
+        msgspec.json.decode(file.read_bytes(), type=Signature), signature=""
+    )
+    for context in (b"", b"sluice policy signature 1\n"):
+        foreign = signer.key.sign(context + canonical(draft)).hex()
+        file.write_bytes(canonical(msgspec.structs.replace(draft, signature=foreign)))
+        with pytest.raises(BundleRefused, match="was not made by 'alice' over these facts"):
+            verify_bundle(folder, trusted)
 
 
 def test_a_manifest_resigned_for_other_bytes_is_refused(folder, trusted, signer):

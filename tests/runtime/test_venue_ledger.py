@@ -1,11 +1,13 @@
 """A paper venue's chain explains its whole record, and its positions stay right over splits."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from random import Random
+from threading import Barrier
 
 import pytest
 from hypothesis import given, settings
@@ -191,6 +193,22 @@ def test_who_was_followed_by_a_later_session_changes_nothing(tmp_path, change, r
             new.quote("AAA", FIRST)  # what the old one was told is not shown
     assert new.on_bars([bar(FIRST)], FIRST) == 1
     for venue in (old, new):
+        venue.close()
+
+
+def test_two_connections_that_place_one_order_at_once_place_it_once(tmp_path):
+    pair = [PaperVenue(tmp_path / "v.db", PRIMARY) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for leg in range(20):
+            order, start = make_order(10, leg=leg), Barrier(2)
+
+            def place(venue, order=order, start=start):
+                start.wait()
+                return venue.submit(order)
+
+            assert set(pool.map(place, pair)) == {OrderState.WORKING}
+    assert len(pair[0].working()) == pair[0].prove().seq == 20
+    for venue in pair:
         venue.close()
 
 

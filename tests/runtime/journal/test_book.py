@@ -1,6 +1,7 @@
 """The book against the published vectors, a tiny reference model and the invariants (a) to (g)."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from runtime.domain import Fill
 from runtime.errors import OrderInvalid
+from runtime.journal.actions import Charge, ChargeKind, Dividend, Split
 from runtime.journal.book import Book, book_of
 from runtime.journal.seen import Seen
-from tests.runtime.journal.trading import make_fill
+from tests.runtime.journal.trading import START, make_fill
 
 # market-rules, section 9
 VECTOR = [
@@ -202,6 +204,23 @@ def test_e_applying_a_fill_again_changes_nothing(fills, random):
     before = (book.cash, book.positions(), book.realised, book.rounding, book.fees_paid)
     assert all(book.apply(fill) is None for fill in random.sample(fills, len(fills)))
     assert (book.cash, book.positions(), book.realised, book.rounding, book.fees_paid) == before
+
+
+def test_e_applying_an_action_again_changes_nothing():
+    book = book_of([make_fill(100, "10.00", number=1)])
+    later = START + timedelta(days=9)
+    split = Split(action_id="s", symbol="AAA", effective=later, new=2, old=1)
+    paid = Dividend(action_id="d", symbol="AAA", effective=later, per_unit=Decimal("0.5"))
+    lent = Charge(
+        action_id="c", kind=ChargeKind.BORROW, symbol="", effective=later, amount=Decimal("7.00")
+    )
+    assert book.split(split) is not None
+    assert book.dividend(paid) is not None
+    assert book.charge(lent)
+    before = (book.cash, book.quantities(), book.dividends, book.charges)
+    assert before == (Decimal("-907.00"), {"AAA": 200}, Decimal(100), Decimal(7))
+    assert (book.split(split), book.dividend(paid), book.charge(lent)) == (None, None, ())
+    assert (book.cash, book.quantities(), book.dividends, book.charges) == before
 
 
 @given(trades(), st.integers(0, 25))
