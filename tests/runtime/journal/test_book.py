@@ -223,6 +223,21 @@ def test_e_applying_an_action_again_changes_nothing():
     assert (book.cash, book.quantities(), book.dividends, book.charges) == before
 
 
+def test_e_an_action_before_what_is_booked_is_not_simply_added():
+    book = book_of([make_fill(100, "10.00", number=1)])
+    later = START + timedelta(days=9)
+    split = Split(action_id="s", symbol="AAA", effective=later, new=2, old=1)
+    paid = Dividend(
+        action_id="d", symbol="AAA", effective=later - timedelta(days=1), per_unit=Decimal("0.5")
+    )
+    assert book.in_order(paid)
+    assert book.split(split) is not None
+    assert not book.in_order(paid)  # half as many units had it: 50 USD and not 100
+    with pytest.raises(OrderInvalid, match="restate the symbol"):
+        book.dividend(paid)
+    assert book.dividends == 0
+
+
 @given(trades(), st.integers(0, 25))
 def test_f_batching_does_not_matter(fills, cut):
     parts = book_of(fills[:cut]).copy()

@@ -179,6 +179,16 @@ def test_the_end_of_one_halt_is_not_the_end_of_another():
     assert found.resume("AAA", at("11:10"), code="T1")
 
 
+@pytest.mark.parametrize("code", [None, "LUDP"])
+def test_a_resume_from_before_a_halts_own_timer_is_not_believed(code):
+    found = book()
+    found.halt("AAA", "LUDP", at("10:00"), until=at("10:05"))
+    assert not found.resume("AAA", at("10:04"), code=code)
+    assert found.state("AAA") is MarketState.PAUSE
+    assert found.resume("AAA", at("10:05"), code=code)
+    assert found.state("AAA") is None
+
+
 def price_test() -> PriceTest:
     return PriceTest(rules=in_force(RULES.short_sale, DAY), calendar=XNYS)
 
