@@ -45,8 +45,9 @@ class Relay:
     def _run(self) -> None:
         while True:
             self._woken.clear()
+            last = self._stopping  # asked for before this step, which then sees all there is
             pause = self._step()
-            if self._stopping:
+            if last:
                 self.outbox.close()
                 return
             self._woken.wait(pause)
