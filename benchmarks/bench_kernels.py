@@ -1,9 +1,10 @@
-"""Recorded notebook runs: warm kernels beside stock papermill, three at a time on two cores, as kernels also wait; and a plain sweep.
+"""Recorded notebook runs: warm kernels beside stock papermill, and a plain sweep.
 
-Seconds and CPU seconds per run of the momentum notebook with all its pictures, on both sides. A
-sample of runs is measured in turns and scaled to 200; either side carries its start as one of 200
-runs would: ours the warm parent, the peer two processes that import papermill once and execute
-notebook after notebook by its own call, a cold kernel each.
+Seconds and CPU seconds per run of the momentum notebook with all its pictures, on both sides, three
+at a time on two cores, as kernels also wait. A sample of runs is measured in turns and scaled to
+200; either side carries its start as one of 200 runs would: ours the warm parent, the peer two
+processes that import papermill once and execute notebook after notebook by its own call, a cold
+kernel each.
 """
 
 import json
