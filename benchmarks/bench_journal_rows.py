@@ -28,8 +28,8 @@ from runtime.domain import Fill
 from runtime.journal.store import Journal
 from runtime.journal.tables import FILL, POSTING, Sql
 from runtime.memory import settle
+from tests.postgres import private_postgres
 from tests.runtime.journal.trading import make_decision, make_fill, make_order
-from tests.servers import private_postgres
 
 AT = datetime(2017, 1, 31, 21, tzinfo=UTC)
 PAYLOAD = b'{"account":"paper","fill":{"price":"10.123456","quantity":"100","fee":"0.25"}}' * 2

@@ -19,15 +19,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from pipelines.runs.lean import without_grammars
-from tests.servers import (
-    MOTO,
-    PostgresServer,
-    ValkeyServer,
-    make_bucket,
-    private_postgres,
-    private_s3,
-    private_valkey,
-)
+from tests.postgres import PostgresServer, private_postgres
+from tests.servers import MOTO, ValkeyServer, make_bucket, private_s3, private_valkey
 
 with without_grammars():  # each test process imports it, for the files that read notebooks
     importlib.import_module("nbformat")

@@ -17,14 +17,16 @@ import sqlalchemy as sa
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests import servers
-from tests.servers import PostgresServer, private_postgres, private_valkey
+from tests import postgres
+from tests.postgres import PostgresServer, private_postgres
+from tests.servers import private_valkey, sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 NEVER = Retry(NoBackoff(), 0)
 HOLDS_A_SERVER = """
 import sys, time
-from tests.servers import private_postgres, private_valkey
+from tests.postgres import private_postgres
+from tests.servers import private_valkey
 with globals()[sys.argv[1]]() as server:
     print(server.port, flush=True)
     time.sleep(600)
@@ -87,7 +89,7 @@ def test_valkey_refuses_a_wrong_password_and_keeps_what_it_was_told_through_a_ki
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")
 def test_binaries_that_nobody_cannot_reach_are_copied(monkeypatch):
-    monkeypatch.setattr(servers, "_others_may", lambda path, bits: False)
+    monkeypatch.setattr(postgres, "_others_may", lambda path, bits: False)
     with private_postgres() as server, server.connect() as connection:
         row = connection.execute("SHOW data_directory").fetchone()
         assert row is not None
@@ -114,7 +116,7 @@ def test_kill_9_of_a_test_run_leaves_no_server(kind):
     while servers_on(port) and time.monotonic() < give_up:
         time.sleep(0.05)
     assert servers_on(port) == []
-    servers.sweep(Path(tempfile.gettempdir()))  # the next server would do it
+    sweep(Path(tempfile.gettempdir()))  # the next server would do it
 
 
 def servers_on(port: str) -> list[int]:

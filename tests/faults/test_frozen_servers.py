@@ -27,8 +27,9 @@ from runtime.streams.relay import Relay
 from tests.fakes.fault_world import acknowledge, open_world
 from tests.faults.killer import finished, look, venue_orders
 from tests.faults.test_kill_points import unbroken
+from tests.postgres import PostgresServer, private_postgres
 from tests.runtime.streams.test_outbox import announced, outbox
-from tests.servers import PostgresServer, ValkeyServer, private_postgres, private_valkey
+from tests.servers import ValkeyServer, private_valkey
 
 SESSIONS = 4
 ANSWER = 1.0  # seconds; a frozen server counts as gone after that
