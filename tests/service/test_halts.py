@@ -72,6 +72,15 @@ def test_a_told_halt_blocks_new_orders_stops_fills_and_ends_by_a_resume_alone(tm
     found = redecide(desk.journal, lambda _: bundle)
     assert (found.whole, found.differences) == (4, ())
 
+    whole = halts.path.read_bytes()
+    halts.path.write_bytes(whole + b"{}\n")
+    with pytest.raises(FeedInvalid, match="line 5 is no message of a halt"):
+        run(4)
+    halts.path.write_bytes(whole)
+    _, fifth = run(4)
+    assert fifth.refusal is None
+    assert fifth.fills > 0, "what waited is executed by then"
+
 
 def test_halts_are_told_listed_and_resumed_by_command_and_bad_lines_stop_the_desk(tmp_path):
     def sluice(*words: str, status: int = 0) -> str:
