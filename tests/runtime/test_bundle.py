@@ -235,12 +235,18 @@ def test_a_graph_with_other_inputs_than_declared_is_refused(tmp_path, signer, tr
         load_bundle(path, trusted)
 
 
+UNPINNED = msgspec.structs.replace(tilt_manifest().inputs[0], view_hash=None)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"schema_version": 2}, "schema version 2"),
         ({"symbols": ("AAA", "AAA")}, "unique"),
         ({"schedule": "now_and_then"}, "no schedule"),
+        ({"symbols": ()}, "present"),
+        ({"inputs": tilt_manifest().inputs[:1] * 2}, "two inputs share a name"),
+        ({"inputs": (UNPINNED,)}, "input prices names no view version"),
     ],
 )
 def test_a_signed_manifest_that_makes_no_sense_is_refused(tmp_path, signer, trusted, change, words):
