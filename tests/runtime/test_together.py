@@ -363,3 +363,22 @@ def test_dividends_splits_and_charges_go_to_who_holds_the_symbol(bench, three):
     assert {role: book.given for role, book in after.items()} == {
         role: book.given for role, book in before.items()
     }
+
+
+def test_what_is_taken_back_is_taken_back_from_who_had_it(bench, three):
+    desk, _ = joint_desk(bench.desk, members(three, FRACTIONS))
+    run(desk, START, date(2017, 1, 11))
+    before = {role: book.copy() for role, book in desk.shares.follow().books.items()}
+    at, booked = desk.clock.now() + timedelta(hours=17), Adjustments(desk.journal)
+    paid = Dividend(action_id="d", symbol="AAA", effective=at, per_unit=Decimal("0.37"))
+    for action in (paid, Split(action_id="s", symbol="AAA", effective=at, new=3, old=1)):
+        booked.record_action(action)
+    given = {role: book.cash for role, book in desk.shares.follow().books.items()}
+    assert any(cash != before[role].cash for role, cash in given.items())
+    for name in ("s", "d"):
+        booked.take_back(name, by="ada", reason="called off", at=at + timedelta(hours=1))
+    for role, book in desk.shares.follow().books.items():
+        assert book.units == before[role].units
+        assert abs(book.cash - before[role].cash) <= Decimal("0.02"), role
+    run(desk, date(2017, 1, 12), date(2017, 1, 12))
+    check_books(desk, desk.shares)
