@@ -258,6 +258,19 @@ def test_a_signed_manifest_that_makes_no_sense_is_refused(tmp_path, signer, trus
         verify_bundle(path, trusted)
 
 
+def test_a_signed_manifest_that_can_be_written_in_two_ways_is_refused(folder, trusted, signer):
+    manifest = (folder / "manifest.json").read_bytes()
+    for loose in (manifest + b"\n", manifest[:-1] + b',"note":"nobody reads this"}'):
+        name = hashlib.sha256(loose).hexdigest()
+        signed = signer.sign(name, signed_at=SIGNED_AT, version=1, stage="staging")
+        other = folder.rename(folder.with_name(name))
+        (other / "manifest.json").write_bytes(loose)
+        (other / "signature").write_bytes(canonical(signed))
+        with pytest.raises(BundleRefused, match=r"^manifest\.json: is not in canonical form"):
+            verify_bundle(other, trusted)
+        folder = other
+
+
 def test_an_existing_folder_with_other_bytes_is_not_promoted_over(folder, signer):
     (folder / "card.md").write_bytes(b"changed")
     with pytest.raises(BundleRefused, match=r"^card\.md: .* holds other bytes"):

@@ -16,6 +16,7 @@ from runtime.errors import VenueUnknownOutcome
 from runtime.guardrails import Context
 from tests.fakes.graphs import tilt_manifest
 from tests.fakes.market import CAPITAL, XNYS, Bench, open_bench
+from tests.fakes.several import joint_desk, members, tilted
 
 FIRST, LATE = date(2017, 1, 3), timedelta(minutes=5)
 
@@ -126,4 +127,21 @@ def test_what_may_still_fill_is_no_reason_to_buy_it_again(bench, seen):
     assert [one.working for one in seen] == [(), tuple(first.values())]
     second = bench.desk.journal.decisions(limit=1)[0].record
     for line in second.plan:
+        assert line.order.quantity < first[line.order.symbol].quantity / 10
+
+
+def test_nor_is_it_for_one_of_several_bundles(bench, seen, tmp_path):
+    venue = Silent(bench.folder / "venues" / "silent.db", PRIMARY)
+    both = {name: tilted(tmp_path / name, name, schedule="daily") for name in ("arm.a", "arm.b")}
+    desk, _ = joint_desk(
+        replace(bench.desk, brokers=(venue,)), members(both, {"arm.a": "0.4", "arm.b": "0.5"})
+    )
+    bench.desk = desk
+    run(bench, 2)
+    venue.close()
+    orders = desk.journal.orders()
+    first = {one.order.symbol: one.order for one in orders if one.order.tick == str(FIRST)}
+    assert len(first) == 4
+    assert [one.working for one in seen] == [(), tuple(first.values())]
+    for line in desk.journal.decisions(limit=1)[0].record.plan:
         assert line.order.quantity < first[line.order.symbol].quantity / 10
