@@ -1,7 +1,7 @@
 """From target weights to whole-lot orders: what today's signals ask for, with reasons.
 
 Steps of `make_plan`: 1. target units per symbol, all at once in floats where these leave no doubt;
-2. the change from what is held and working, by decimals unless the floats' target is held already;
+2. the change from what is held and working, exact;
 3. what is too small is left out; 4. sells before buys, each in universe order.
 """
 
@@ -122,7 +122,10 @@ def make_plan(
         if lots and (held == (target := lots * sizing.lot) or abs(target - held) < sizing.lot):
             continue
         price = prices[symbol]
-        change, leaves = _change(weight, held, price, equity, lot)
+        if weight:
+            change, leaves = _change(weight, held, price, equity, lot, lots)
+        else:
+            change, leaves = -held, True  # an exit takes odd lots along
         if not change:
             continue
         if not leaves and (notional := abs(change) * price) < minimum:
@@ -176,13 +179,18 @@ def _lots(weights: Array, prices: Array, equity: float, lot: int) -> list[int]:
 
 
 def _change(
-    weight: float, held: Decimal, price: Decimal, equity: Decimal, lot: Decimal
+    weight: float, held: Decimal, price: Decimal, equity: Decimal, lot: Decimal, lots: int
 ) -> tuple[Decimal, bool]:
-    """Return the change in units, signed and in whole lots, and whether it is a full exit."""
-    wanted = Decimal(repr(weight)) * equity / price  # 0.49 means 0.49, not the float below it
-    target = (wanted / lot).to_integral_value(ROUND_DOWN) * lot
-    if not target:
-        return -held, True  # an exit takes odd lots along
+    """Return the change in units, signed and in whole lots, and whether it is a full exit.
+
+    Where floats have told how many lots are wanted, decimals would come to the same.
+    """
+    target = lots * lot
+    if not lots:
+        wanted = Decimal(repr(weight)) * equity / price  # 0.49 means 0.49, not the float below it
+        target = (wanted / lot).to_integral_value(ROUND_DOWN) * lot
+        if not target:
+            return -held, True
     return ((target - held) / lot).to_integral_value(ROUND_DOWN) * lot, False
 
 
