@@ -291,15 +291,16 @@ def test_the_kill_of_one_study_stops_the_account_it_trades_in(bench, three):
 
 def test_nothing_crosses_inside_in_a_symbol_that_is_stopped(bench, three):
     desk, _ = joint_desk(bench.desk, members(three, FRACTIONS))
-    desk.kill.engage("symbol.AAA", "drill", by="ada", at=desk.clock.now())
-    run(desk, START, date(2017, 1, 27))
+    run(desk, START, date(2017, 1, 9))  # all four are held
+    desk.kill.engage("symbol.BBB", "drill", by="ada", at=desk.clock.now())
     crossed = set()
-    for kept in desk.journal.decisions(limit=50):
-        record = desk.journal.decision(kept.record.decision_id).record
-        for name, units in record.inputs.items():
-            if name.startswith(CROSSED):
-                crossed |= {record.symbols[row] for row in np.flatnonzero(units)}
-    assert crossed == {"BBB", "CCC", "DDD"}
+    for outcome in run(desk, date(2017, 1, 10), date(2017, 1, 27)):
+        if outcome.decision is not None:
+            record = desk.journal.decision(outcome.decision.decision_id).record
+            for name, units in record.inputs.items():
+                if name.startswith(CROSSED):
+                    crossed |= {record.symbols[row] for row in np.flatnonzero(units)}
+    assert crossed == {"AAA", "CCC", "DDD"}
 
 
 def test_members_must_share_calendar_and_price_and_the_strictest_stage_holds(tmp_path):
