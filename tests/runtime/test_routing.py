@@ -10,7 +10,8 @@ from scipy.optimize import linprog
 
 from runtime.domain import Quote, Side, order_id
 from runtime.errors import OrderInvalid
-from runtime.routing.router import child_orders, route
+from runtime.routing.depth import Depth
+from runtime.routing.router import child_orders, ladders, route, split
 from tests.runtime.journal.trading import BUNDLE, START, make_planned
 
 
@@ -98,6 +99,14 @@ def test_an_order_without_a_quote_or_with_a_strangers_quote_is_refused():
         route(make_planned(), [])
     with pytest.raises(OrderInvalid, match="quote of BBB"):
         route(make_planned(), [quote("a", "9", "10", symbol="BBB")])
+
+
+@pytest.mark.parametrize("asked", [{"side": Side.SELL}, {"symbol": "BBB"}])
+def test_a_book_that_was_made_ready_for_other_orders_is_refused(asked):
+    ready = Depth(Side.BUY, "AAA", ladders(Side.BUY, [quote("a", "9", "10")]))
+    assert split(make_planned(100), ready).quantity == 100
+    with pytest.raises(OrderInvalid, match="the other side, or a book of another one"):
+        split(replace(make_planned(100), **asked), ready)
 
 
 def test_children_carry_derived_ids_and_add_up_to_the_parent():

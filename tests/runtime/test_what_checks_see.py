@@ -99,6 +99,19 @@ def test_stage_study_and_seat_are_those_of_the_bundle_that_decides(bench, seen):
     assert context.features.keys() == {bench.bundle.manifest.price_feature}
 
 
+def test_a_decision_is_as_late_as_the_newest_thing_it_knew(bench):
+    told, late = bench.market.latest, timedelta(minutes=3)
+
+    def later(*args, **named):
+        found = told(*args, **named)
+        return replace(found, known_at=[at + late for at in found.known_at])
+
+    bench.market.latest = later
+    run(bench, 1)
+    (kept,) = bench.desk.journal.decisions()
+    assert kept.record.known_at == XNYS.session(FIRST).close + late
+
+
 class Silent(PaperVenue):
     """Takes orders and answers no question about one."""
 
