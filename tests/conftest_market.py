@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from featurestore.seals import seals
 from featurestore.snapshots import Snapshot
 from featurestore.sources.embedded import ingest_embedded
 from featurestore.store import FeatureStore, IngestReport
+from pipelines.workspace import Workspace
+from runtime.clock import ReplayClock
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,16 @@ def market_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MarketLake
 def market(market_lake: MarketLake) -> LakeReader:
     """An open reader over everything, nothing sealed."""
     return market_lake.reader()
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, market_lake: MarketLake) -> Workspace:
+    """A workspace of this file's own over a copy of the history, at one moment of 2024."""
+    place = Workspace(
+        tmp_path_factory.mktemp("workspace"),
+        lake_url=market_lake.fresh_url(),
+        snapshot=market_lake.snapshot,
+        clock=ReplayClock(datetime(2024, 5, 1, tzinfo=UTC)),
+    )
+    place.save()
+    return place

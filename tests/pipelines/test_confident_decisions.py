@@ -1,7 +1,6 @@
 """From a declared blend to a traded decision: one graph that says how sure it is, and obeys it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
@@ -23,32 +22,18 @@ from pipelines.promote import Origin, _golden_rows, _manifest, report_data
 from pipelines.report.card import render_card
 from pipelines.research import preview
 from pipelines.strategy import History, Strategy
-from pipelines.workspace import Workspace
 from runtime.bundles.bundle import load_bundle, write_bundle
 from runtime.bundles.golden import golden_bytes
 from runtime.bundles.graphs import check_graph
 from runtime.bundles.inference import DecisionSession
 from runtime.bundles.inputs import SharedReads, gather
 from runtime.bundles.proving import prove_within
-from runtime.clock import ReplayClock
 from runtime.errors import BundleRefused
 from runtime.joint.proposal import propose
 from tests.fakes.graphs import SIGNED_AT, tilt_files, tilt_signer
 from tests.fakes.notebooks import CROWD, tiny_notebook
 
 FLOOR = 0.5
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory, market_lake):
-    place = Workspace(
-        tmp_path_factory.mktemp("crowd"),
-        lake_url=market_lake.fresh_url(),
-        snapshot=market_lake.snapshot,
-        clock=ReplayClock(datetime(2024, 5, 1, tzinfo=UTC)),
-    )
-    place.save()
-    return place
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import ast
 import linecache
-from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
@@ -11,8 +10,6 @@ import pytest
 from pipelines.lint import LintReport
 from pipelines.pictures import Picture, Table
 from pipelines.runs.parameters import declared_parameters, read_notebook
-from pipelines.workspace import Workspace
-from runtime.clock import ReplayClock
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "examples"
 SHOWN = {  # notebook -> cells that show a table, cells that show a picture
@@ -46,18 +43,6 @@ def run_cells(path):
         if last is not None:
             shown[cell["id"]] = eval(compile(ast.Expression(last.value), where, "eval"), space)
     return shown, space
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory, market_lake):
-    place = Workspace(
-        tmp_path_factory.mktemp("examples"),
-        lake_url=market_lake.fresh_url(),
-        snapshot=market_lake.snapshot,
-        clock=ReplayClock(datetime(2024, 5, 1, tzinfo=UTC)),
-    )
-    place.save()
-    return place
 
 
 @pytest.fixture(scope="module")

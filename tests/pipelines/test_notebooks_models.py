@@ -15,7 +15,6 @@ from pipelines.models.reliability import reliability
 from pipelines.pictures import Picture, Table
 from pipelines.promote import Origin, promote
 from pipelines.runs.parameters import declared_parameters, read_notebook
-from pipelines.workspace import Workspace
 from runtime.bundles.bundle import load_bundle
 from runtime.clock import ReplayClock
 from runtime.database import open_database
@@ -29,18 +28,6 @@ PICTURES = {
     *("splits", "leak", "tune", "importance"),
     *("equity", "excess", "weights", "buckets", "intervals", "reliability", "abstaining"),
 }
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory, market_lake):
-    place = Workspace(
-        tmp_path_factory.mktemp("ranker"),
-        lake_url=market_lake.fresh_url(),
-        snapshot=market_lake.snapshot,
-        clock=ReplayClock(datetime(2024, 5, 1, tzinfo=UTC)),
-    )
-    place.save()
-    return place
 
 
 @pytest.fixture(scope="module")
