@@ -12,7 +12,7 @@ import pytest
 from featurestore.errors import HistoryMissing
 from runtime.database import open_database, transaction
 from runtime.engine import Engine, fund
-from runtime.errors import JournalBroken
+from runtime.errors import DatabaseUnavailable, JournalBroken
 from runtime.joint.shadow import Challenger, Shadows
 from runtime.joint.shadow_log import ShadowLog
 from runtime.journal.actions import Dividend, Split
@@ -122,6 +122,20 @@ def test_a_challenger_equal_to_its_champion_never_differs_from_it(bench, tmp_pat
     found = record.compare("paper", twin.hash, desk.shadows.challengers[0].comparison, SEATED)
     assert found.challenger == found.champion != 0
     assert (found.evidence.better, found.evidence.worse) == (1.0, 1.0)
+
+
+def test_shadows_that_cannot_be_recorded_hold_up_no_session(bench, tmp_path, caplog):
+    desk, record = shadowed(bench, tilted(tmp_path / "one", "other"))
+
+    class Full(ShadowLog):
+        def record(self, *_args):
+            raise DatabaseUnavailable("the disk is full")
+
+    shadows = replace(desk.shadows, record=Full(desk.journal.engine))
+    run(replace(desk, shadows=shadows), START, date(2017, 1, 13))
+    assert record.days("paper") == []
+    assert [len(one.record.plan) > 0 for one in desk.journal.decisions()] == [True, True]
+    assert "are not on record: the disk is full" in caplog.text
 
 
 def test_a_challenger_that_fails_is_a_refusal_on_record_and_disturbs_nobody(bench, tmp_path):
