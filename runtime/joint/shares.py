@@ -64,6 +64,8 @@ class Shares:
     _orders: dict[str, tuple[str, str]] = field(default_factory=dict)  # id -> tick, symbol
     _late: list[wire.FillWire] = field(default_factory=list)  # came before the books began
     _last: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)  # equity, given
+    # symbol -> its newest split, and role -> units that each book got by it
+    _got: dict[str, tuple[str, dict[str, Decimal]]] = field(default_factory=dict)
 
     def follow(self) -> "Shares":
         """Fold what the journal holds since the last call."""
@@ -97,13 +99,10 @@ class Shares:
         symbol = next((name for _, name, _ in one.postings if name), "")
         if isinstance(one.event, Split):
             symbol = one.event.symbol
-            for book in self.books.values():
-                book.split(one.event)
+            self._split(one.event)
         if isinstance(one.event, Reversal) and one.event.split is not None:
-            undone = one.event.split
-            symbol = undone.symbol
-            for book in self.books.values():
-                book.split(replace(undone, new=undone.old, old=undone.new))
+            symbol = one.event.symbol
+            self._undo(one.event.split)
         holders = {r: book.units[symbol] for r, book in self.books.items() if symbol in book.units}
         if not cash or not holders:
             return  # of no holding: shared by fraction at the close
@@ -117,6 +116,27 @@ class Shares:
             parts = {role: Decimal(amount).scaleb(-2) for role, amount in cents.items()}
         for role, amount in parts.items():
             self.books[role].cash += amount
+
+    def _split(self, event: Split) -> None:
+        """Split every holding, and remember what each book got by it."""
+        got = {}
+        for role, book in self.books.items():
+            before = book.units.get(event.symbol, ZERO)
+            book.split(event)
+            got[role] = book.units.get(event.symbol, ZERO) - before
+        self._got[event.symbol] = event.action_id, got
+
+    def _undo(self, event: Split) -> None:
+        """Take from each book what a split gave it; what was traded since stays as it is.
+
+        If another split of the symbol came or was taken back since, holdings are scaled instead.
+        """
+        name, got = self._got.pop(event.symbol, ("", {}))
+        for role, book in self.books.items():
+            if name == event.action_id:
+                book.add(event.symbol, -got.get(role, ZERO))
+            else:
+                book.split(replace(event, new=event.old, old=event.new))
 
     def at(
         self, joint: Joint, marks: Mapping[str, Decimal], held: Mapping[str, Decimal], cash: Decimal
