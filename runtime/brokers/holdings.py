@@ -121,7 +121,8 @@ def _take_back(
         return False
     number, what, was, became, paid = taken
     later = database.execute(
-        "SELECT action_id FROM actions WHERE symbol = ? AND number > ? AND kind = 'split'",
+        "SELECT action_id FROM actions WHERE symbol = ? AND number > ? AND kind = 'split' AND "
+        "action_id NOT IN (SELECT said ->> 0 FROM actions WHERE kind = 'reversal')",
         (original.symbol, number),
     ).fetchone()
     if what == "split" and later is not None:
