@@ -36,7 +36,7 @@ class ToldHalts:
 
     path: Path
     rules: HaltCodes
-    _size: int = -1
+    _size: int = 0  # bytes that were read
     _messages: tuple[HaltMessage, ...] = ()
     _last: tuple[tuple[str, ...], datetime, dict[str, Published]] | None = field(
         default=None, repr=False
@@ -61,25 +61,27 @@ class ToldHalts:
             reason=" ".join(reason.split()),
         )
         _checked(line, self.path, 0)
-        data = msgspec.json.encode(line) + b"\n"
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _append(self.path, msgspec.json.encode(line) + b"\n")
 
     def messages(self) -> tuple[HaltMessage, ...]:
-        """Return every message, in the order of the file; FeedInvalid names a line that is none."""
+        """Return every message, in the order of the file.
+
+        Raises:
+            FeedInvalid: it cannot be read, a line is no message, or what was read once is gone.
+        """
         try:
             size = self.path.stat().st_size
+            lines = self.path.read_bytes().splitlines() if size > self._size else []
         except FileNotFoundError:
-            self._size, self._messages = -1, ()
-            return ()
+            size, lines = 0, []
         except OSError as error:
             raise FeedInvalid(f"{self.path}: cannot be read ({error.strerror})") from error
-        if size != self._size:
-            lines = self.path.read_bytes().splitlines()
+        if size < self._size:
+            raise FeedInvalid(
+                f"{self.path}: {self._size:,} bytes of halts were read and {size:,} are left; put "
+                "the file back, halts end by sluice halts resume alone"
+            )
+        if size > self._size:
             self._messages = tuple(
                 _message(line, self.path, number) for number, line in enumerate(lines, start=1)
             )
@@ -100,11 +102,28 @@ class ToldHalts:
         return dict.fromkeys(symbols, normal) | dict(self.halted(symbols, at))
 
 
+def _append(path: Path, line: bytes) -> None:
+    """Append a line durably, its file's name too; a last line that was left open is ended first."""
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "rb+") as file:
+        size = os.fstat(file.fileno()).st_size
+        is_open = size and os.pread(file.fileno(), 1, size - 1) != b"\n"
+        file.write(b"\n" + line if is_open else line)
+        file.flush()
+        os.fsync(file.fileno())
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def _message(data: bytes, path: Path, number: int) -> HaltMessage:
     try:
         line = msgspec.json.decode(data, type=_Line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FeedInvalid(f"{path}: line {number} is no message of a halt: {error}") from error
+        raise FeedInvalid(
+            f"{path}: line {number} is no message of a halt: {error}; correct the line"
+        ) from error
     _checked(line, path, number)
     return HaltMessage(
         symbol=line.symbol, at=line.at, code=line.code, resumes=line.resumes, until=line.until

@@ -110,3 +110,27 @@ def test_a_halt_needs_a_name_and_a_reason(tmp_path):
     message = HaltMessage(symbol="ADA", at=SESSIONS[0].open, code="T1")
     with pytest.raises(FeedInvalid, match="needs a name and a reason"):
         told_halts(settings).tell(message, by=" ", reason="x")
+
+
+def test_halts_that_were_read_and_are_gone_stop_the_desk_instead_of_ending(tmp_path):
+    halts, at = told_halts(read_settings({}, workspace=tmp_path)), SESSIONS[0].open
+    assert halts.messages() == ()
+    halts.tell(HaltMessage(symbol="ADA", at=at, code="T1"), by="ada", reason="news")
+    assert set(halts.halted(["ADA", "BELL"], at)) == {"ADA"}
+    whole = halts.path.read_bytes()
+    halts.path.write_bytes(b"")
+    with pytest.raises(FeedInvalid, match="0 are left; put the file back"):
+        halts.published(["ADA", "BELL"], at)
+    halts.path.unlink()
+    with pytest.raises(FeedInvalid, match="0 are left; put the file back"):
+        halts.published(["ADA", "BELL"], at)
+    halts.path.write_bytes(whole)
+    assert set(halts.halted(["ADA", "BELL"], at)) == {"ADA"}
+
+
+def test_a_halt_is_told_on_a_line_of_its_own_even_if_the_last_one_was_left_open(tmp_path):
+    halts, at = told_halts(read_settings({}, workspace=tmp_path)), SESSIONS[0].open
+    halts.tell(HaltMessage(symbol="ADA", at=at, code="T1"), by="ada", reason="news")
+    halts.path.write_bytes(halts.path.read_bytes().rstrip())  # as some editors leave it
+    halts.tell(HaltMessage(symbol="BELL", at=at, code="T1"), by="ada", reason="news")
+    assert [one.symbol for one in halts.messages()] == ["ADA", "BELL"]
