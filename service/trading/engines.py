@@ -157,19 +157,24 @@ def open_desk(
         return None if sitting is None else sitting.hash
 
     journal = open_journal(settings, engine, account, fence)
+
+    def symbols() -> tuple[str, ...]:
+        """Return the universe, and what is held beside it."""
+        return *manifest.symbols, *journal.book().quantities()
+
     return Desk(
         bundle=bundle,
         reader=reader,
         feed=LakeFeed(reader, manifest.price_feature),
         journal=journal,
-        brokers=venues_of(settings, account, reader, manifest.price_feature, manifest.symbols),
+        brokers=venues_of(settings, account, reader, manifest.price_feature, symbols),
         policy=_policy(settings) if policies is None else policies.policy_at(clock.now()),
         limits=None if policies is None else policies.policy_at,
         calendar=load_calendar(manifest.calendar),
         clock=clock,
         kill=KillSwitch.create(settings.workspace / "kill"),
         approved=approved,
-        market=market_of(settings, lambda: (*manifest.symbols, *journal.book().quantities())),
+        market=market_of(settings, symbols),
         freshness=freshness,
         volume=paper_market(settings).volume or "",
         standing=standing,

@@ -35,9 +35,21 @@ def market_of(settings: Settings, symbols: Callable[[], Iterable[str]]) -> Seen 
     return lambda at: halts.published(tuple(dict.fromkeys(symbols())), at)
 
 
-def halted_of(settings: Settings, symbols: Iterable[str]) -> Seen | None:
-    """Return the halted ones of some symbols, as a venue asks; None if no halt was ever told."""
+def halted_of(settings: Settings, symbols: Callable[[], Iterable[str]]) -> Seen | None:
+    """Return the halted ones of some symbols, as a venue asks; None if no halt was ever told.
+
+    Args:
+        settings: where the file lies.
+        symbols: asked once per instant: all in which something may work.
+    """
     if not _file(settings).exists():
         return None
-    halts, names = told_halts(settings), tuple(symbols)
-    return lambda at: halts.halted(names, at)
+    halts, names = told_halts(settings), dict[datetime, tuple[str, ...]]()
+
+    def seen(at: datetime) -> Mapping[str, Published]:
+        if at not in names:
+            names.clear()
+            names[at] = tuple(dict.fromkeys(symbols()))
+        return halts.halted(names[at], at)
+
+    return seen

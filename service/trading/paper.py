@@ -4,7 +4,7 @@ They are part of the process that trades, or, where SLUICE_VENUE_URL names one, 
 their own. Replays always take their own, since they go through years in minutes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from runtime.brokers.paper import PaperVenue
@@ -92,9 +92,21 @@ def remote_venues(
 
 
 def venues_of(
-    settings: Settings, account: str, reader: PointInTime, price: str, symbols: Sequence[str] = ()
+    settings: Settings,
+    account: str,
+    reader: PointInTime,
+    price: str,
+    symbols: Callable[[], Iterable[str]] = tuple,
 ) -> tuple[PaperVenue, ...] | tuple[RemoteVenue, ...]:
-    """Return the venues an account trades at; those of live trading may be another process's."""
+    """Return the venues an account trades at; those of live trading may be another process's.
+
+    Args:
+        settings: where everything lies.
+        account: whose records are meant.
+        reader: point-in-time data.
+        price: "view.field" of closes.
+        symbols: all in which orders may work; halts of others are not looked for.
+    """
     market = paper_market(settings)
     if settings.venue_url and account == LIVE:
         return remote_venues(settings, [terms.name for terms in market.venues], account)

@@ -39,7 +39,7 @@ class OwnPrices:
         """
         store = FeatureStore(Lake(self.lake_url))
         reader = store.reader(store.snapshot(), opening=OPENING)
-        halted = halted_of(self.settings, [bar.symbol for bar in bars])
+        halted = halted_of(self.settings, lambda: [bar.symbol for bar in bars])
         self._states = states_of(self.market, reader, self.price, halted)
         own = LakeFeed(reader, self.price).bars([bar.symbol for bar in bars], at)
         for told, known in zip(bars, own, strict=True):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
+from decimal import Decimal
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from featurestore.calendars import load_calendar
 from runtime.clock import ReplayClock
+from runtime.domain import Bar, Order, OrderType, Side, TimeInForce
 from runtime.engine import Engine, fund
 from runtime.errors import FeedInvalid
 from runtime.journal.redecide import redecide
@@ -134,3 +138,48 @@ def test_a_halt_is_told_on_a_line_of_its_own_even_if_the_last_one_was_left_open(
     halts.path.write_bytes(halts.path.read_bytes().rstrip())  # as some editors leave it
     halts.tell(HaltMessage(symbol="BELL", at=at, code="T1"), by="ada", reason="news")
     assert [one.symbol for one in halts.messages()] == ["ADA", "BELL"]
+
+
+def test_what_is_held_beside_the_universe_is_not_sold_inside_a_halt_either(tmp_path):
+    settings = promoted_workspace(tmp_path, schedule="daily")
+    reader, bundle = walk_reader(date(2017, 1, 3), date(2017, 3, 1)), active_bundle(settings)
+    clock = ReplayClock(SESSIONS[0].close)
+
+    def opened(bundle=bundle):
+        return open_desk(settings, bundle, reader, account="live", clock=clock)
+
+    fund(opened().journal, CAPITAL, clock.now())
+    for session in SESSIONS[:2]:
+        clock.advance(session.close)
+        desk = opened()
+        Engine(desk).run_session(session)
+    held, at = desk.journal.book().quantities(), SESSIONS[2].close
+    assert held["ADA"] > 0
+    fewer = msgspec.structs.replace(bundle.manifest, symbols=bundle.manifest.symbols[1:])
+    over = HaltMessage(symbol="*", at=SESSIONS[2].open, code="MWC3")
+    told_halts(settings).tell(over, by="ada", reason="news")
+    venue = opened(replace(bundle, manifest=fewer)).brokers[0]
+    sale = Order(
+        order_id="sale",
+        bundle=bundle.hash,
+        tick="t",
+        symbol="ADA",
+        leg=0,
+        venue=venue.name,
+        side=Side.SELL,
+        quantity=Decimal(1),
+        order_type=OrderType.LIMIT,
+        limit_price=Decimal(1),
+        time_in_force=TimeInForce.GTC,
+        created_at=clock.now(),
+    )
+    venue.submit(sale)
+    close = Bar(symbol="ADA", close=Decimal(100), event_time=at, known_at=at)
+    last = max((number for number, _ in venue.executions(0)), default=0)
+    venue.on_bars([close], at)
+    assert venue.executions(last) == []
+    reopened = HaltMessage(symbol="ADA", at=SESSIONS[3].open, resumes=True)
+    told_halts(settings).tell(reopened, by="ada", reason="reopened")
+    again = replace(close, event_time=SESSIONS[3].close, known_at=SESSIONS[3].close)
+    venue.on_bars([again], SESSIONS[3].close)
+    assert {fill.symbol for _, fill in venue.executions(last)} == {"ADA"}
