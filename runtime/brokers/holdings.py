@@ -122,7 +122,7 @@ def _take_back(
     number, what, was, became, paid = taken
     later = database.execute(
         "SELECT action_id FROM actions WHERE symbol = ? AND number > ? AND kind = 'split' AND "
-        "action_id NOT IN (SELECT said ->> 0 FROM actions WHERE kind = 'reversal')",
+        "action_id NOT IN (SELECT json_extract(said, '$[0]') FROM actions WHERE kind = 'reversal')",
         (original.symbol, number),
     ).fetchone()
     if what == "split" and later is not None:
