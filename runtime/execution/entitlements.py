@@ -16,7 +16,16 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from runtime.chain import instant
 from runtime.database import reading
 from runtime.errors import EntryConflict, OrderInvalid
-from runtime.journal.actions import CalledOff, Charge, Dividend, Reversal, Split, Unclear, anew
+from runtime.journal.actions import (
+    CalledOff,
+    Charge,
+    Dividend,
+    Reversal,
+    Split,
+    Unclear,
+    anew,
+    taken_back,
+)
 from runtime.journal.adjustments import Adjustments
 from runtime.journal.store import Journal
 from runtime.ports import Broker
@@ -80,8 +89,7 @@ class Entitlements:
         """Learn what is booked, by hand or in another process too."""
         self._booked, self._charged = {}, {}
         adjustments = self.journal.adjustments()
-        back = [one for one in adjustments if isinstance(one, Reversal)]
-        self._taken_back = {one.original.action_id: one for one in back}
+        self._taken_back = taken_back(adjustments)
         for one in adjustments:
             if isinstance(one, Split | Dividend) and one.action_id not in self._taken_back:
                 self._booked.setdefault(_key(one), []).append(one)

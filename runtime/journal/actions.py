@@ -3,7 +3,7 @@
 Every one is an entry of its own in the journal. Source: market-rules, sections 8 and 9.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -159,10 +159,15 @@ class Correction:
             raise OrderInvalid(f"the replacement of {self.execution_id} needs an id of its own")
 
 
-def anew(action: Split | Dividend, taken_back: Collection[str]) -> Split | Dividend:
+def taken_back(booked: Iterable[Action | Correction]) -> dict[str, Reversal]:
+    """Return what was taken back: the id of a split or dividend -> its reversal."""
+    return {one.original.action_id: one for one in booked if isinstance(one, Reversal)}
+
+
+def anew(action: Split | Dividend, undone: Collection[str]) -> Split | Dividend:
     """Return an action under an id that was not taken back: what comes again is a new entry."""
     again = f"{action.action_id}/again/"
-    times = sum(name == action.action_id or name.startswith(again) for name in taken_back)
+    times = sum(name == action.action_id or name.startswith(again) for name in undone)
     return replace(action, action_id=f"{again}{times}") if times else action
 
 

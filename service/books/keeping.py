@@ -17,10 +17,10 @@ from runtime.journal.actions import (
     ChargeKind,
     Correction,
     Dividend,
-    Reversal,
     Split,
     Unclear,
     anew,
+    taken_back,
 )
 from runtime.journal.adjustments import Adjustments
 from runtime.journal.attribution import PARTS
@@ -136,11 +136,7 @@ def take_back(
     """Take a booked split or dividend back by an entry of its own, and show what it did."""
     journal = journal_of(settings, account)
     fresh = Adjustments(journal).take_back(name, by=by, reason=reason, at=WallClock().now())
-    symbol = next(
-        one.symbol
-        for one in journal.adjustments()
-        if isinstance(one, Reversal) and one.original.action_id == name
-    )
+    symbol = taken_back(journal.adjustments())[name].symbol
     _show_booked(output, journal, f"{name}/taken-back", symbol, fresh=fresh)
 
 
@@ -164,8 +160,7 @@ def book_announced(settings: Settings, output: Output, account: str, view: str, 
     if not isinstance(table, OwnTimes) or {"split", "dividend"} - fields:
         raise QueryInvalid(f"{view} is no view of actions", "sluice features list shows the views")
     books, done, unclear = Adjustments(journal), [], []
-    back = [one for one in journal.adjustments() if isinstance(one, Reversal)]
-    undone = [one.original.action_id for one in back]
+    undone = taken_back(journal.adjustments())
     for event in announced(
         table,
         {record.fill.symbol for record in journal.fills()},

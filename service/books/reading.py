@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from runtime.bundles.inputs import Array, CurrentWeights, Input, Latest, Window
 from runtime.domain import Fill, Signal
-from runtime.journal.actions import Correction, Dividend, Event, Reversal, Split, in_time
+from runtime.journal.actions import Correction, Dividend, Event, Split, in_time, taken_back
 from runtime.journal.book import book_of
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, SessionRecord
@@ -216,15 +216,10 @@ class Reading:
             for fill in self.index.fills
             if fill.executed_at <= until and (fill.venue, fill.execution_id) not in wrong
         ]
-        undone = {one.original.action_id for one in adjusted if isinstance(one, Reversal)}
-        acted = [
-            one
-            for one in adjusted
-            if isinstance(one, Split | Dividend)
-            and one.effective <= until
-            and one.action_id not in undone
-        ]
-        return in_time([*events, *acted]) if adjusted else events
+        undone = taken_back(adjusted)
+        acted = [one for one in adjusted if isinstance(one, Split | Dividend)]
+        events += [one for one in acted if one.effective <= until and one.action_id not in undone]
+        return in_time(events) if adjusted else events
 
     def _latest(self, day: date | None) -> IndexedDecision:
         self.index.refresh()
