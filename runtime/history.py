@@ -15,10 +15,9 @@ from featurestore.calendars import Calendar
 from runtime.benchmark import EqualWeighted
 from runtime.bundles.contract import Manifest
 from runtime.domain import Side
-from runtime.execution.entitlements import BEGINNING, Actions, Known
+from runtime.execution.entitlements import Actions, Known, in_between
 from runtime.guardrails.protections import REMEMBERED as CLOSES
 from runtime.guardrails.protections import Close
-from runtime.journal.actions import Dividend, Split
 from runtime.journal.records import DecisionRecord, SessionRecord
 from runtime.journal.store import Journal
 from runtime.plan import rows_of
@@ -83,10 +82,8 @@ class History:
         """Return what took effect since the session before, as known at this one's close."""
         if self.actions is None or self._marked is None:
             return ()
-        before, session = self.calendar.session(self._marked[0]).open, self.calendar.session(day)
-        since = dict.fromkeys(self.manifest.symbols, before)
-        found = self.actions(since, after=BEGINNING, until=session.open, at=session.close)
-        return [one for one in found if isinstance(one, Split | Dividend)]  # doubts stop new risk
+        names = self.manifest.symbols  # what is in doubt of them stops new risk already
+        return in_between(self.actions, names, self.calendar, last=self._marked[0], day=day)
 
     def decided(self, record: DecisionRecord) -> None:
         """Remember what a decision sent, and forget the one that is too long ago."""

@@ -5,7 +5,7 @@ books take them as entries of their own, from our own arithmetic: the two are co
 other day. What became known late is booked late, as if it had been known in time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from featurestore.calendars import Calendar
 from runtime.chain import instant
 from runtime.database import reading
 from runtime.errors import EntryConflict, OrderInvalid
@@ -52,6 +53,24 @@ class Actions(Protocol):
             at: UTC; what became known later does not exist yet.
         """
         ...
+
+
+def in_between(
+    actions: Actions, symbols: Iterable[str], calendar: Calendar, *, last: date, day: date
+) -> Known:
+    """Return what took effect after one session had opened and by the opening of another one.
+
+    Args:
+        actions: where from.
+        symbols: whose.
+        calendar: of the sessions.
+        last: day of the earlier session.
+        day: of the later one; what was not known by its close does not exist yet.
+    """
+    session = calendar.session(day)
+    since = dict.fromkeys(symbols, calendar.session(last).open)
+    found = actions(since, after=BEGINNING, until=session.open, at=session.close)
+    return [one for one in found if isinstance(one, Split | Dividend)]
 
 
 @runtime_checkable

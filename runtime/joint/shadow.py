@@ -26,7 +26,7 @@ from runtime.bundles.bundle import LoadedBundle
 from runtime.bundles.contract import SizingPolicy
 from runtime.bundles.inputs import Array, SharedReads
 from runtime.errors import DecisionInvalid
-from runtime.execution.entitlements import BEGINNING, Actions, Known
+from runtime.execution.entitlements import Actions, Known, in_between
 from runtime.joint.proposal import propose
 from runtime.joint.shadow_log import ShadowBook, ShadowDay, ShadowDecision, ShadowLog
 from runtime.journal.actions import Dividend, Split
@@ -205,12 +205,9 @@ class Shadows:
         """Return what took effect since the last close on record, as known at this one."""
         if self.actions is None or last is None:
             return ()
-        before = self.calendar.session(date.fromisoformat(last.day)).open
-        session = self.calendar.session(day)
-        symbols = sorted({name for book in last.books.values() for name in _named(book)})
-        since = dict.fromkeys(symbols, before)
-        found = self.actions(since, after=BEGINNING, until=session.open, at=session.close)
-        return [one for one in found if isinstance(one, Split | Dividend)]
+        names = sorted({name for book in last.books.values() for name in _named(book)})
+        since = date.fromisoformat(last.day)
+        return in_between(self.actions, names, self.calendar, last=since, day=day)
 
     def _decide(
         self,
