@@ -162,8 +162,8 @@ class Entitlements:
     def _contradicted(self, one: CalledOff) -> str:
         """Return what to do about an action that is booked though it was called off, or ""."""
         again = f"{one.action_id}/again/"
-        for standing in self._booked.values():
-            for booked in standing:
+        for kind in (Split, Dividend):
+            for booked in self._booked.get((kind, one.symbol, one.effective.date()), ()):
                 name = booked.action_id
                 if name == one.action_id or name.startswith(again):
                     return f"{name} is booked and was called off; {_way_back(name)}"
