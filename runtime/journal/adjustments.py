@@ -68,10 +68,10 @@ class Adjustments:
         found = [one for one in booked if isinstance(one, Split | Dividend)]
         original = next((one for one in found if one.action_id == name), None)
         if original is None:
-            known = ", ".join(one.action_id for one in found[-5:]) or "none"
+            known = ", ".join(one.action_id for one in found[-5:])
             raise JournalBroken(
-                f"no split or dividend {name} is booked for account {self.journal.account}; the "
-                f"newest are {known}"
+                f"account {self.journal.account} has booked no split or dividend named {name!r}; "
+                + (f"its newest are {known}" if known else "it has booked none at all")
             )
         reversal = Reversal.of(original, at=at, by=by, reason=reason)
         if any(isinstance(one, Reversal) and one.original == original for one in booked):

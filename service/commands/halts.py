@@ -61,14 +61,18 @@ def _told(
     with reported(output):
         from runtime.clock import WallClock
         from runtime.market.recorded import HaltMessage
-        from service.trading.halts import told_halts
+        from service.trading.halts import doubt, told_halts
 
-        halts = told_halts(file_settings(workspace))
+        settings = file_settings(workspace)
+        halts = told_halts(settings)
         now = WallClock().now()
         message = HaltMessage(symbol=symbol, at=now, code=code, resumes=code is None)
         halts.messages()  # a file that cannot be read is told of before it grows
         halts.tell(message, by=by, reason=reason)
         _show(output, workspace)
+        unknown = doubt(settings, symbol)
+        if unknown:
+            output.console.print(unknown, markup=False)
 
 
 def _show(output: Output, workspace: Workspace) -> dict[str, str]:

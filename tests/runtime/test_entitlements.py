@@ -372,7 +372,7 @@ def test_what_was_never_booked_cannot_be_taken_back_and_nobody_does_it_without_a
     books, at = Adjustments(bench.desk.journal), SESSIONS[7].close
     (paid,) = bench.desk.journal.adjustments()
     with pytest.raises(
-        JournalBroken, match=r"no split or dividend other .* newest are actions/BBB"
+        JournalBroken, match=r"no split or dividend named .other.; its newest are actions/BBB"
     ):
         books.take_back("other", by="ada", reason="why", at=at)
     with pytest.raises(OrderInvalid, match="needs a name and a reason"):

@@ -109,6 +109,21 @@ def test_halts_are_told_listed_and_resumed_by_command_and_bad_lines_stop_the_des
     assert "line 5 is no message of a halt" in sluice("list", status=1)
 
 
+def test_a_halt_of_what_no_bundle_trades_is_kept_and_said_to_be_in_doubt(tmp_path):
+    settings = promoted_workspace(tmp_path)
+
+    def tell(symbol: str) -> str:
+        asked = ["halts", "tell", symbol, "T1", "--by", "ada", "--reason", "news", "-w"]
+        done = CliRunner().invoke(app, [*asked, str(settings.workspace)])
+        assert done.exit_code == 0, done.output
+        return " ".join(done.output.split())
+
+    assert tell("ADA") == "ADA is halted, code T1"
+    assert "no bundle here trades ada; did you mean ADA?" in tell("ada")
+    assert tell("XYZ").endswith("no bundle here trades XYZ")
+    assert "no bundle" not in tell("*")
+
+
 def test_a_halt_needs_a_name_and_a_reason(tmp_path):
     settings = read_settings({}, workspace=tmp_path)
     message = HaltMessage(symbol="ADA", at=SESSIONS[0].open, code="T1")
