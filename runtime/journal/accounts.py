@@ -46,12 +46,12 @@ class AccountBook:
             head = self._sql.answer(connection, "SELECT max(seq) FROM journal")[0][0] or 0
         if head == self._read:
             return
+        # No further than the head: what is committed between these questions is for the next time.
+        after = (self._account, self._taken, head)
         adjusted = {
-            row[0]: row
-            for row in self._adjustments(connection, "a.seq > ?", (self._account, self._taken))
+            row[0]: row for row in self._adjustments(connection, "a.seq > ? AND a.seq <= ?", after)
         }
-        condition = "WHERE account = ? AND seq > ? ORDER BY seq"
-        after = (self._account, self._taken)
+        condition = "WHERE account = ? AND seq > ? AND seq <= ? ORDER BY seq"
         flows = self._sql.rows(
             connection, f"SELECT seq, amount FROM journal_flows {condition}", after
         )

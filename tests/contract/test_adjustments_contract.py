@@ -13,6 +13,7 @@ from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
 from runtime.journal.actions import Charge, ChargeKind, Correction, Dividend, Split
 from runtime.journal.adjustments import Adjustments
 from runtime.journal.store import Journal
+from runtime.journal.tables import Sql
 from tests.runtime.journal.trading import (
     START,
     make_decision,
@@ -278,3 +279,26 @@ def test_a_forged_adjustment_is_found(journal, statement, message):
 def test_a_time_without_a_zone_is_refused():
     with pytest.raises(OrderInvalid, match="time zone"):
         split(effective=datetime(2017, 2, 2))
+
+
+def test_a_book_that_is_read_while_another_process_books_misses_nothing(journal, monkeypatch):
+    reader = Journal(open_database(journal.engine.url.render_as_string(hide_password=False)))
+    order = make_order(10, tick="2017-02-02", created_at=NEXT)
+    journal.record_decision(make_decision([order], "2017-02-02"), [order])
+    plain, asked = Sql.rows, []
+
+    def rows(sql, connection, statement, arguments=()):
+        if "FROM journal_flows" in statement and not asked:
+            asked.append(statement)
+            paid = Dividend(action_id="d", symbol="AAA", effective=NEXT, per_unit=Decimal("0.10"))
+            Adjustments(journal).record_action(paid)
+            late = NEXT + timedelta(hours=1)
+            journal.record_fills([make_fill(10, "9.00", number=3, of=order, at=late)])
+        return plain(sql, connection, statement, arguments)
+
+    monkeypatch.setattr(Sql, "rows", rows)
+    reader.book()
+    assert asked
+    assert reader.book().positions() == journal.book().positions()
+    assert reader.book().cash == journal.book().cash
+    reader.engine.dispose()
