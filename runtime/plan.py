@@ -101,12 +101,7 @@ def make_plan(
     Raises:
         DecisionInvalid: a price or a weight is missing, or equity is not positive.
     """
-    if equity <= 0:
-        raise DecisionInvalid(f"equity is {equity} USD; nothing can be planned without capital")
-    rows = rows_of(tuple(symbols))
-    if not rows.keys() <= prices.keys():
-        missing = ", ".join(symbol for symbol in symbols if symbol not in prices)
-        raise DecisionInvalid(f"no price for {missing}; the plan needs one per symbol")
+    rows = _rows_priced(tuple(symbols), prices, equity)
     lot, minimum = Decimal(sizing.lot), Decimal(sizing.minimum_notional)
     price_of = prepare(sizing.asks, tick_grid(day), Decimal(sizing.collar))
     asks = sizing.asks
@@ -145,6 +140,19 @@ def make_plan(
 def rows_of(symbols: tuple[str, ...]) -> Mapping[str, int]:
     """Return where each symbol of a universe stands."""
     return {symbol: row for row, symbol in enumerate(symbols)}
+
+
+def _rows_priced(
+    symbols: tuple[str, ...], prices: Mapping[str, Decimal], equity: Decimal
+) -> Mapping[str, int]:
+    """Return symbol -> row; DecisionInvalid if a price is missing or equity is not positive."""
+    if equity <= 0:
+        raise DecisionInvalid(f"equity is {equity} USD; nothing can be planned without capital")
+    rows = rows_of(symbols)
+    if not rows.keys() <= prices.keys():
+        missing = ", ".join(symbol for symbol in symbols if symbol not in prices)
+        raise DecisionInvalid(f"no price for {missing}; the plan needs one per symbol")
+    return rows
 
 
 def _looked_at(

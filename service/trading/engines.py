@@ -157,11 +157,7 @@ def open_desk(
         return None if sitting is None else sitting.hash
 
     journal = open_journal(settings, engine, account, fence)
-
-    def symbols() -> tuple[str, ...]:
-        """Return the universe, and what is held beside it."""
-        return *manifest.symbols, *journal.book().quantities()
-
+    symbols = _traded(journal, manifest.symbols)
     return Desk(
         bundle=bundle,
         reader=reader,
@@ -180,6 +176,11 @@ def open_desk(
         standing=standing,
         actions=actions_of(reader, manifest),
     )
+
+
+def _traded(journal: Journal, universe: Sequence[str]) -> Callable[[], tuple[str, ...]]:
+    """Return what names the universe, and what is held beside it whenever it is asked."""
+    return lambda: (*universe, *journal.book().quantities())
 
 
 def _policy(settings: Settings) -> Policy:
