@@ -14,6 +14,8 @@ from runtime.domain import Side
 from runtime.errors import EntryConflict, OrderInvalid
 from runtime.journal.actions import Dividend, Reversal, Split
 
+# ids of actions that were taken back
+_UNDONE = "SELECT json_extract(said, '$[0]') FROM actions WHERE kind = 'reversal'"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS positions (symbol TEXT PRIMARY KEY, quantity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS actions (
@@ -47,13 +49,23 @@ def positions(database: sqlite3.Connection, day: date) -> dict[str, Decimal]:
         if number <= until.get(symbol, number):
             undone = EXACT.multiply(Decimal(quantity), Decimal(-Side(side).sign))
             found[symbol] = EXACT.add(found[symbol], undone)
+    # What was taken back later than that day had never been, as it is known now.
+    given = (
+        "SELECT symbol, before, after FROM actions WHERE kind = 'split' AND day <= ? "
+        f"AND action_id IN ({_UNDONE} AND day > ?)"
+    )
+    for symbol, before, after in read(given, (name, name)).fetchall():
+        units = EXACT.subtract(Decimal(before), Decimal(after))
+        found[symbol] = EXACT.add(found[symbol], units)
     return {symbol: units for symbol, units in sorted(found.items()) if units}
 
 
 def splits(database: sqlite3.Connection, day: date) -> frozenset[str]:
-    """Return the symbols whose split took effect on a day."""
+    """Return the symbols whose split took effect on a day and stands."""
     rows = database.execute(
-        "SELECT symbol FROM actions WHERE day = ? AND kind = 'split'", (day.isoformat(),)
+        "SELECT symbol FROM actions WHERE day = ? AND kind = 'split' "
+        f"AND action_id NOT IN ({_UNDONE})",
+        (day.isoformat(),),
     )
     return frozenset(symbol for (symbol,) in rows.fetchall())
 
@@ -122,7 +134,7 @@ def _take_back(
     number, what, was, became, paid = taken
     later = database.execute(
         "SELECT action_id FROM actions WHERE symbol = ? AND number > ? AND kind = 'split' AND "
-        "action_id NOT IN (SELECT json_extract(said, '$[0]') FROM actions WHERE kind = 'reversal')",
+        f"action_id NOT IN ({_UNDONE})",
         (original.symbol, number),
     ).fetchone()
     if what == "split" and later is not None:

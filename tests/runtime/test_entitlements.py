@@ -17,6 +17,7 @@ from runtime.execution.lake_actions import LakeActions
 from runtime.journal.actions import Charge, ChargeKind, Dividend, Reversal, Split
 from runtime.journal.adjustments import Adjustments
 from runtime.journal.attribution import attribute
+from runtime.journal.reconcile import reconcile
 from runtime.journal.redecide import redecide
 from runtime.policies.policy import default_policy
 from tests.fakes.graphs import tilt_manifest
@@ -324,6 +325,13 @@ def test_a_split_that_is_called_off_says_what_to_run_and_its_reversal_puts_all_r
     assert [type(one) for one in journal.adjustments()] == [Split, Reversal]
     (again,) = run(bench, first=11, days=12)
     assert (again.breaks, objections(again)) == ((), "")
+    for session in SESSIONS[:12]:  # as known now, the days between split and reversal too
+        for broker in bench.desk.brokers:
+            ours, theirs = (
+                journal.statement(broker.name, session.day),
+                broker.statement(session.day),
+            )
+            assert reconcile(ours, theirs) == (), session.day
     found = redecide(journal, lambda _: bench.bundle)
     assert (found.whole, found.differences) == (12, ())
     assert attribute(journal, {}).profit == again.equity - CAPITAL
