@@ -254,11 +254,8 @@ def _rates(batch: int, took: dict[str, list[float]]) -> list[dict[str, object]]:
         _line(f"{what}, {name}", rate["ours"], times * rate[name], f"{times:g} x {said}", "rows/s")
         for name, times, said in goals
     ]
-    found.append(
-        _line(
-            f"{what}, driver", rate["ours"], rate["bare"], "bare sqlite3, chain included", "rows/s"
-        )
-    )
+    driver = "bare sqlite3, chain included"
+    found.append(_line(f"{what}, driver", rate["ours"], rate["bare"], driver, "rows/s"))
     found.append(
         _line(
             f"bare sqlite3 beside the floor, {batch} a commit, hash chain included",
@@ -399,8 +396,3 @@ def _line(name: str, ours: float, peer: float, said: str, unit: str) -> dict[str
 def run() -> list[dict[str, object]]:
     """Return the figures."""
     return _append() + _chained()
-
-
-if __name__ == "__main__":
-    for figure in run():
-        print({k: (round(v, 3) if isinstance(v, float) else v) for k, v in figure.items()})
