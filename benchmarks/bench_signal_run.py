@@ -131,7 +131,12 @@ def _figures(runs: Sequence[_Run]) -> list[Figure]:
     )
     return [
         row(whole, ours, median(runs[0].usual), "HGETALL, pandas, ORM and XADD one by one"),
-        row(f"{whole}, parts", ours, AT_MOST * bare, f"{AT_MOST} x the sum of its bare parts: {parts}"),
+        row(
+            f"{whole}, parts",
+            ours,
+            AT_MOST * bare,
+            f"{AT_MOST} x the sum of its bare parts: {parts}",
+        ),
         row(f"{whole}, p95", worst, P95_MS, "limit"),
         row(f"{name}, features to durable", durable, bare, "the sum of its bare parts"),
     ]
