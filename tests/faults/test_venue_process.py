@@ -122,6 +122,7 @@ def test_a_frozen_venue_leaves_orders_in_doubt_and_is_asked_when_it_wakes_up(kil
     stopped(killer.pids[trader])
     closed = len(acknowledged(folder))
     killer.signal(venue, signal.SIGSTOP)
+    stopped(killer.pids[venue])  # a signal takes a moment, in which orders would be taken
     killer.signal(trader, signal.SIGCONT)
     deadline = time.monotonic() + 60
     while len(acknowledged(folder)) == closed:  # that session ends with its orders in doubt
