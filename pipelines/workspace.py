@@ -31,6 +31,7 @@ from pipelines.panel import Panel
 from pipelines.study import Study
 from runtime.bundles.contract import DataSnapshot, canonical
 from runtime.clock import Clock, WallClock
+from runtime.decoding import from_json
 
 FILE = "workspace.json"
 DEFAULT = Path(".sluice/demo")
@@ -270,7 +271,7 @@ def open_workspace(
         )
     folder = Path(named)
     try:
-        record = msgspec.json.decode((folder / FILE).read_bytes(), type=_Record)
+        record = from_json((folder / FILE).read_bytes(), _Record)
     except FileNotFoundError:
         raise WorkspaceMissing(
             f"{folder} holds no {FILE}: run `just demo` once, or name another folder"

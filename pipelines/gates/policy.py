@@ -1,6 +1,7 @@
 """The thresholds of every gate, read from one file and named by its hash."""
 
 import hashlib
+import tomllib
 from importlib.resources import files
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pipelines.gates.blocklength import shared_block
 from pipelines.gates.errors import GatePolicyInvalid
 from runtime.bundles.contract import canonical
+from runtime.decoding import from_plain
 
 Array = NDArray[np.float64]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
@@ -89,8 +91,9 @@ def read_policy(text: bytes | str) -> GatePolicy:
         GatePolicyInvalid: not TOML, a value missing, unknown or out of range; named by its path.
     """
     try:
-        return msgspec.toml.decode(text, type=GatePolicy)
-    except msgspec.DecodeError as error:
+        plain = tomllib.loads(text if isinstance(text, str) else text.decode())
+        return from_plain(plain, GatePolicy)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise GatePolicyInvalid(f"gate policy: {error}") from error
 
 

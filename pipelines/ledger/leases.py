@@ -19,6 +19,7 @@ from runtime.bundles.contract import canonical
 from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.clock import Clock
 from runtime.database import transaction
+from runtime.decoding import from_json
 from runtime.errors import JournalBroken
 
 _KIND, LEASES = "lease", "ledger_leases"
@@ -81,7 +82,7 @@ class LeaseBook:
     def leases(self, study: str | None = None) -> tuple[tuple[datetime, Lease], ...]:
         """Return every lease with the instant it was taken, oldest first; or those of a study."""
         entries = self._log.entries(_KIND)
-        read = ((entry.at, msgspec.json.decode(entry.payload, type=Lease)) for entry in entries)
+        read = ((entry.at, from_json(entry.payload, Lease)) for entry in entries)
         return tuple((at, lease) for at, lease in read if study in (None, lease.study))
 
     def verify(self) -> Head:

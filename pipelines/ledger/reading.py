@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterable
 from datetime import datetime
 
-import msgspec
 import numpy as np
 from sqlalchemy import Engine
 
@@ -27,6 +26,7 @@ from pipelines.ledger.scopes import Charge
 from pipelines.ledger.state import TRIAL_CLOSED, ClosePayload, LedgerState
 from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.database import reading
+from runtime.decoding import from_json
 from runtime.errors import JournalBroken
 
 SAME_DAYS = 0.9  # share of a study's days that another name's trial must cover to stand beside it
@@ -171,10 +171,7 @@ class LedgerReading:
     ) -> tuple[tuple[datetime, Lease], ...]:
         """Return the reads without a trial that a question is charged with."""
         state = self._state
-        leases = (
-            (entry.at, msgspec.json.decode(entry.payload, type=Lease))
-            for entry in self._leases.entries()
-        )
+        leases = ((entry.at, from_json(entry.payload, Lease)) for entry in self._leases.entries())
         trials = tuple(state.trials.values())
         return silent_reads(family, trials, leases, state.runs, state.scopes, settled)
 
@@ -225,7 +222,7 @@ class LedgerReading:
         """
         head = self._proved()
         for entry in self._log.entries(TRIAL_CLOSED):
-            series = msgspec.json.decode(entry.payload, type=ClosePayload).series
+            series = from_json(entry.payload, ClosePayload).series
             if series is not None:
                 self._blobs.get(series)
         return head

@@ -21,6 +21,7 @@ from pipelines.ledger.records import (
 )
 from pipelines.ledger.scopes import Scope, scope_of
 from runtime.chain import Entry
+from runtime.decoding import from_json
 
 STUDY, RUN_OPENED, RUN_CLOSED = "study", "run opened", "run closed"
 TRIAL_OPENED, TRIAL_CLOSED = "trial opened", "trial closed"
@@ -193,4 +194,4 @@ class LedgerState:
 
 
 def _read(entry: Entry, kind: type[_Payload]) -> _Payload:
-    return msgspec.json.decode(entry.payload, type=kind)
+    return from_json(entry.payload, kind)

@@ -17,6 +17,7 @@ import msgspec
 
 from pipelines.runs.lean import without_grammars
 from pipelines.runs.processes import die_with_parent
+from runtime.decoding import from_json
 
 _LONG_CELL_S = 0.5
 
@@ -46,7 +47,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def main() -> int:
     """Execute the notebook named by the specification; return 0 if papermill came to its end."""
     die_with_parent()
-    spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=ChildSpec)
+    spec = from_json(Path(sys.argv[1]).read_bytes(), ChildSpec)
 
     def tell(event: Event) -> None:
         os.write(spec.events, msgspec.json.encode(event) + b"\n")

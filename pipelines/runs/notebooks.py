@@ -41,6 +41,7 @@ from pipelines.runs.processes import child_environment, kill_group, kill_marked,
 from pipelines.runs.warm import KERNEL, Leased, WarmKernels
 from runtime.bundles.contract import canonical
 from runtime.clock import Clock
+from runtime.decoding import from_json
 
 __all__ = [
     "DeclaredParameter",
@@ -307,7 +308,7 @@ class _Execution:
                     return
                 *lines, pending = (pending + received).split(b"\n")
                 for line in lines:
-                    self._take(msgspec.json.decode(line, type=Event))
+                    self._take(from_json(line, Event))
 
     def _take(self, event: Event) -> None:
         """Let one event into the evidence."""

@@ -31,6 +31,7 @@ from pipelines.errors import ScheduleInvalid
 from pipelines.ledger.records import Value
 from runtime.bundles.contract import canonical
 from runtime.database import transaction
+from runtime.decoding import from_json
 
 Step: TypeAlias = Literal["notebook", "sweep", "gate"]
 Outcome: TypeAlias = Literal["running", "complete", "failed", "missed", "crashed"]
@@ -122,7 +123,7 @@ class ScheduleBook:
         """Return the jobs by name."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(_JOBS.c.job).order_by(_JOBS.c.name)).scalars()
-            return tuple(msgspec.json.decode(row, type=Job) for row in rows)
+            return tuple(from_json(row, Job) for row in rows)
 
     def slots(self, job: str | None = None) -> tuple[Slot, ...]:
         """Return what is on record, of one job or of all, the oldest slot first."""

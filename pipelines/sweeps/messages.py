@@ -1,13 +1,14 @@
 """What a sweep and its workers say to each other: plain data, no pickle."""
 
 from multiprocessing.connection import Connection
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
 
 from pipelines.errors import LedgerRefused
 from pipelines.ledger.records import TrialClosed, Value
+from runtime.decoding import from_msgpack
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -86,6 +87,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 ToWorker: TypeAlias = Start | Task
 FromWorker: TypeAlias = Ready | Refused | Outcome
+_TO_WORKER: Any = ToWorker
+_FROM_WORKER: Any = FromWorker
 
 
 def send(connection: Connection, message: ToWorker | FromWorker) -> None:
@@ -95,11 +98,11 @@ def send(connection: Connection, message: ToWorker | FromWorker) -> None:
 
 def receive_task(connection: Connection) -> ToWorker:
     """Return the next message to a worker; EOFError when the sweep has ended."""
-    message: ToWorker = msgspec.msgpack.decode(connection.recv_bytes(), type=ToWorker)
+    message: ToWorker = from_msgpack(connection.recv_bytes(), _TO_WORKER)
     return message
 
 
 def receive_outcome(connection: Connection) -> FromWorker:
     """Return the next message of a worker; EOFError or OSError when it is gone."""
-    message: FromWorker = msgspec.msgpack.decode(connection.recv_bytes(), type=FromWorker)
+    message: FromWorker = from_msgpack(connection.recv_bytes(), _FROM_WORKER)
     return message

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from runtime.alerts.alert import Alert, Notice, Severity
+from runtime.decoding import from_json
 from runtime.errors import AlertUnknown
 
 SUFFIX = ".json"
@@ -137,7 +138,7 @@ class AlertBook:
 
     def _read(self, path: Path) -> Alert:
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Alert)
+            return from_json(path.read_bytes(), Alert)
         except (OSError, msgspec.MsgspecError) as error:
             made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             return Alert(

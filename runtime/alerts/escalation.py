@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from runtime.alerts.alert import Alert
+from runtime.decoding import from_plain
 from runtime.errors import EscalationInvalid
 
 PACKAGED = Path(__file__).with_name("escalation.toml")
@@ -56,7 +57,7 @@ def read_escalation(file: Path | None) -> Escalation:
     path = file or PACKAGED
     try:
         content = tomllib.loads(path.read_text())
-        return msgspec.convert(content, Escalation).check()
+        return from_plain(content, Escalation).check()
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise EscalationInvalid(f"{path}: {error}") from error
     except EscalationInvalid as error:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from runtime.decoding import from_json
+
 SUFFIX = ".beat"
 
 
@@ -67,7 +69,7 @@ def silences(
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         heard.add(path.stem)
         try:
-            beat = msgspec.json.decode(path.read_bytes(), type=Beat)
+            beat = from_json(path.read_bytes(), Beat)
         except (OSError, msgspec.MsgspecError) as error:
             text = f"its sign of life cannot be read: {error}"
             found.append(Silence(name=path.stem, last=None, overdue=timedelta(0), detail=text))

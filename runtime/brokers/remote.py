@@ -20,6 +20,7 @@ from msgspec.json import Decoder
 
 from runtime.brokers import wire
 from runtime.chain import Head
+from runtime.decoding import json_decoder
 from runtime.domain import Bar, Fill, Order, OrderReport, OrderState, Quote
 from runtime.errors import VenueProtocol, VenueRefused, VenueUnknownOutcome
 from runtime.journal.actions import Dividend, Reversal, Split
@@ -29,17 +30,17 @@ from runtime.ports import Statement
 CONNECT = 2.0  # seconds in all to connect and to be known
 ANSWER = 5.0  # seconds from a question to the last byte of its answer
 T = TypeVar("T")
-_NOTHING: Decoder[None] = Decoder(None)
-_COUNT = Decoder(int)
-_QUOTE = Decoder(Quote)
-_STATE = Decoder(OrderState)
-_FOUND: Decoder[OrderState | None] = Decoder(OrderState | None)
-_REPORT: Decoder[OrderReport | None] = Decoder(OrderReport | None)
-_WORKING: Decoder[tuple[Resting, ...]] = Decoder(tuple[Resting, ...])
-_EXECUTIONS: Decoder[list[tuple[int, Fill]]] = Decoder(list[tuple[int, Fill]])
-_STATEMENT = Decoder(Statement)
-_HEAD = Decoder(Head)
-_WELCOME = Decoder(wire.Welcome)
+_NOTHING: Decoder[None] = json_decoder(None)
+_COUNT: Decoder[int] = json_decoder(int)
+_QUOTE: Decoder[Quote] = json_decoder(Quote)
+_STATE: Decoder[OrderState] = json_decoder(OrderState)
+_FOUND: Decoder[OrderState | None] = json_decoder(OrderState | None)
+_REPORT: Decoder[OrderReport | None] = json_decoder(OrderReport | None)
+_WORKING: Decoder[tuple[Resting, ...]] = json_decoder(tuple[Resting, ...])
+_EXECUTIONS: Decoder[list[tuple[int, Fill]]] = json_decoder(list[tuple[int, Fill]])
+_STATEMENT: Decoder[Statement] = json_decoder(Statement)
+_HEAD: Decoder[Head] = json_decoder(Head)
+_WELCOME: Decoder[wire.Welcome] = json_decoder(wire.Welcome)
 
 
 @dataclass(slots=True, kw_only=True)

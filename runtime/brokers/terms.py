@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from runtime.decoding import from_plain
 from runtime.domain import Bar, Quote, Side
 from runtime.errors import OrderInvalid, VenuesInvalid
 from runtime.execution.fills import FillTerms, Latency
@@ -159,7 +160,7 @@ def parse_venues(
         VenuesInvalid: not TOML, an unknown name, a number no market has, or no venue.
     """
     try:
-        said = msgspec.convert(tomllib.loads(text, parse_float=Decimal), _File, strict=False)
+        said = from_plain(tomllib.loads(text, parse_float=Decimal), _File, strict=False)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise VenuesInvalid(f"{source}: {error}") from error
     names = [one.name for one in said.venue]

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from runtime.decoding import from_json
 from runtime.domain import Bar, Order
 from runtime.errors import (
     DatabaseUnavailable,
@@ -264,6 +265,6 @@ def _exactly(of: socket.socket, length: int, deadline: float | None) -> bytes:
 def read(data: bytes | msgspec.Raw, type_: Any) -> Any:
     """Return a message as what it must be; VenueProtocol if it is not."""
     try:
-        return msgspec.json.decode(data, type=type_)
+        return from_json(data, type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise VenueProtocol(f"what was received is not of protocol {PROTOCOL}: {error}") from error

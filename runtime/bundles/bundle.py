@@ -28,6 +28,7 @@ from runtime.bundles.inference import DecisionSession
 from runtime.bundles.inputs import CurrentWeights, Input, Window
 from runtime.bundles.proving import Question, open_graph, prove_apart
 from runtime.bundles.signing import Signer, TrustedKeys, verify_signature
+from runtime.decoding import from_json
 from runtime.errors import BundleRefused
 from runtime.scheduling.schedule import SCHEDULES
 
@@ -267,7 +268,7 @@ def load_bundle(
 
 def _decode_manifest(data: bytes) -> Manifest:
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = from_json(data, Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleRefused(f"{MANIFEST}: cannot be read ({error})") from error
     if manifest.schema_version != SCHEMA_VERSION:

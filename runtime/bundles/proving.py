@@ -19,6 +19,7 @@ import msgspec
 from runtime.bundles.child import take
 from runtime.bundles.golden import read_golden, replay_golden
 from runtime.bundles.inference import DecisionSession
+from runtime.decoding import from_msgpack
 from runtime.errors import BundleRefused
 
 MEMORY = 1024 * 1024 * 1024  # bytes of address space that a graph may ask for, loaded and deciding
@@ -135,7 +136,7 @@ def main() -> int:
     if not asked:
         return UNASKED
     try:
-        question = msgspec.msgpack.decode(asked, type=Question)
+        question = from_msgpack(asked, Question)
         prove_within(question)
         open_graph(question)
     except BundleRefused as error:

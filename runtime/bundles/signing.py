@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from runtime.bundles.contract import Signature, Stage, StopBands, canonical
+from runtime.decoding import from_json
 from runtime.errors import BundleRefused, KeyUnusable
 
 KEY_BYTES = 32  # Ed25519, RFC 8032
@@ -91,7 +92,7 @@ def verify_signature(data: bytes, trusted: TrustedKeys) -> Signature:
         BundleRefused: malformed, an unknown signer, another key, or not signed by it.
     """
     try:
-        signature = msgspec.json.decode(data, type=Signature)
+        signature = from_json(data, Signature)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleRefused(f"signature: cannot be read ({error})") from error
     if canonical(signature) != data or not (
@@ -165,7 +166,7 @@ def load_signer(path: Path) -> Signer:
 def load_trusted(path: Path) -> TrustedKeys:
     """Read signer -> public key from a JSON file; KeyUnusable if it is missing or malformed."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        return from_json(path.read_bytes(), dict[str, str])
     except FileNotFoundError:
         raise KeyUnusable(f"{path} does not exist; it lists the signers to trust") from None
     except OSError as error:

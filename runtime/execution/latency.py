@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from runtime.decoding import from_json
 from runtime.domain import OrderState
 from runtime.errors import LatencyUnmeasured, VenuesInvalid
 from runtime.journal.store import Journal
@@ -94,7 +95,7 @@ def save_latency(path: Path, measured: MeasuredLatency) -> None:
 def load_latency(path: Path) -> MeasuredLatency | None:
     """Return a kept measurement, None if there is none; VenuesInvalid if it is not one."""
     try:
-        measured = msgspec.json.decode(path.read_bytes(), type=MeasuredLatency)
+        measured = from_json(path.read_bytes(), MeasuredLatency)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:

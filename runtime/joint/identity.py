@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from runtime.bundles.contract import canonical
 from runtime.chain import ChainedLog, Head
 from runtime.database import transaction
+from runtime.decoding import from_json
 from runtime.scheduling.fence import Fence
 
 TABLE, _KIND = "joints", "joint"
@@ -89,7 +90,7 @@ class JointLog:
             entry = self._log.find(_KIND, name)
             if entry is None:
                 return None
-            self._known[name] = msgspec.json.decode(entry.payload, type=Joint)
+            self._known[name] = from_json(entry.payload, Joint)
         return self._known[name]
 
     def verify(self) -> Head:

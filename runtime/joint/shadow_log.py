@@ -12,6 +12,7 @@ from featurestore.calendars import Calendar
 from runtime.bundles.contract import canonical
 from runtime.chain import ChainedLog, Draft, Head
 from runtime.database import transaction
+from runtime.decoding import from_json
 from runtime.registry import Comparison
 from runtime.registry.betting import Evidence, weigh
 from runtime.scheduling.fence import Fence
@@ -102,7 +103,7 @@ class ShadowLog:
                 continue
             entry = self._log.find(_DAY, f"{account}/{session.day.isoformat()}")
             if entry is not None:
-                return msgspec.json.decode(entry.payload, type=ShadowDay)
+                return from_json(entry.payload, ShadowDay)
         return None
 
     def holds(self, account: str, day: date) -> bool:
@@ -112,7 +113,7 @@ class ShadowLog:
     def days(self, account: str) -> list[ShadowDay]:
         """Return every close of an account, oldest first."""
         return [
-            msgspec.json.decode(entry.payload, type=ShadowDay)
+            from_json(entry.payload, ShadowDay)
             for entry in self._log.entries(_DAY)
             if entry.key.startswith(f"{account}/")
         ]
@@ -120,7 +121,7 @@ class ShadowLog:
     def decisions(self, account: str, bundle: str) -> list[ShadowDecision]:
         """Return what a bundle decided in shadow, oldest first."""
         return [
-            msgspec.json.decode(entry.payload, type=ShadowDecision)
+            from_json(entry.payload, ShadowDecision)
             for entry in self._log.entries(_DECISION)
             if entry.key.startswith(f"{account}/{bundle}/")
         ]

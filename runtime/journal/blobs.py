@@ -10,6 +10,7 @@ import numpy as np
 import zstandard
 
 from runtime.bundles.inputs import Array
+from runtime.decoding import from_json
 from runtime.errors import JournalBroken
 
 
@@ -34,7 +35,7 @@ def decode_arrays(data: bytes) -> dict[str, Array]:
     """Return the arrays that `encode_arrays` wrote; JournalBroken if the bytes do not add up."""
     header, _, body = data.partition(b"\n")
     try:
-        shapes = msgspec.json.decode(header, type=list[tuple[str, list[int]]])
+        shapes = from_json(header, list[tuple[str, list[int]]])
     except msgspec.DecodeError as error:
         raise JournalBroken(f"stored inputs cannot be read: {error}") from error
     arrays: dict[str, Array] = {}

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 import msgspec
 
 from runtime.bundles.inputs import Array
+from runtime.decoding import from_json
 from runtime.domain import Fill, Order, OrderState, PlannedOrder
 from runtime.journal.actions import Action, Charge, Correction, Dividend, Reversal, Split
 from runtime.journal.adjust import Adjusted
@@ -155,7 +156,7 @@ def decode_decision(
     payload: bytes, inputs: Mapping[str, Array]
 ) -> tuple[DecisionRecord, str, tuple[Order, ...]]:
     """Return record, account and orders; `inputs` come from beside the chain."""
-    wire = msgspec.json.decode(payload, type=DecisionWire)
+    wire = from_json(payload, DecisionWire)
     kept = {name: getattr(wire, name) for name in _KEPT}
     return DecisionRecord(**kept, inputs=inputs), wire.account, wire.orders
 
@@ -179,7 +180,7 @@ def encode_fill(
 
 def decode_fill(payload: bytes) -> FillWire:
     """Return what `encode_fill` wrote."""
-    return msgspec.json.decode(payload, type=FillWire)
+    return from_json(payload, FillWire)
 
 
 def kind_of(event: Action | Correction) -> str:
@@ -205,7 +206,7 @@ def encode_adjustment(account: str, event: Action | Correction, adjusted: Adjust
 def decode_adjustment(kind: str, payload: bytes) -> AdjustmentWire[Action | Correction]:
     """Return what `encode_adjustment` wrote under a kind."""
     wanted: Any = AdjustmentWire[ADJUSTMENTS[kind]]  # type: ignore[valid-type]
-    decoded: AdjustmentWire[Action | Correction] = msgspec.json.decode(payload, type=wanted)
+    decoded: AdjustmentWire[Action | Correction] = from_json(payload, wanted)
     return decoded
 
 
@@ -243,12 +244,12 @@ def encode_break(payload: BreakWire | ResolutionWire) -> bytes:
 
 def decode_break(payload: bytes) -> BreakWire:
     """Return the break that `encode_break` wrote."""
-    return msgspec.json.decode(payload, type=BreakWire)
+    return from_json(payload, BreakWire)
 
 
 def decode_resolution(payload: bytes) -> ResolutionWire:
     """Return the resolution that `encode_break` wrote."""
-    return msgspec.json.decode(payload, type=ResolutionWire)
+    return from_json(payload, ResolutionWire)
 
 
 def encode_event(event: OrderEvent) -> bytes:
@@ -258,7 +259,7 @@ def encode_event(event: OrderEvent) -> bytes:
 
 def decode_event(payload: bytes, at: datetime) -> OrderEvent:
     """Return what `encode_event` wrote."""
-    wire = msgspec.json.decode(payload, type=OrderStateWire)
+    wire = from_json(payload, OrderStateWire)
     return OrderEvent(order_id=wire.order_id, state=wire.state, at=at, note=wire.note)
 
 
@@ -277,7 +278,7 @@ def encode_flow(account: str, flow: CashFlow, postings: tuple[Posting, ...]) -> 
 
 def decode_flow(payload: bytes) -> FlowWire:
     """Return what `encode_flow` wrote."""
-    return msgspec.json.decode(payload, type=FlowWire)
+    return from_json(payload, FlowWire)
 
 
 def encode_session(record: SessionRecord) -> bytes:
@@ -305,5 +306,5 @@ def encode_session(record: SessionRecord) -> bytes:
 
 def decode_session(payload: bytes) -> SessionRecord:
     """Return what `encode_session` wrote."""
-    wire = msgspec.json.decode(payload, type=SessionWire)
+    wire = from_json(payload, SessionWire)
     return SessionRecord(**{one.name: getattr(wire, one.name) for one in fields(wire)})

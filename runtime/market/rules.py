@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from runtime.decoding import from_plain
 from runtime.errors import MarketRuleUnknown
 
 Effect = Literal["pause", "halted", "none"]
@@ -163,7 +164,7 @@ def in_force(rules: Sequence[R], day: date) -> R:
 def parse_rules(text: str) -> MarketRules:
     """Read rules from TOML; MarketRuleUnknown if a name or a type is wrong."""
     try:
-        return msgspec.convert(tomllib.loads(text, parse_float=Decimal), MarketRules)
+        return from_plain(tomllib.loads(text, parse_float=Decimal), MarketRules)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise MarketRuleUnknown(f"market rules cannot be read: {error}") from error
 

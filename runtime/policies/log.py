@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from runtime.chain import ChainedLog, Entry, Head, HeadAnchor
 from runtime.database import transaction
+from runtime.decoding import from_json
 from runtime.errors import PolicyInvalid, PolicyRefused
 from runtime.policies.policy import Policy, parse_policy, policy_of
 
@@ -318,17 +319,17 @@ class PolicyLog:
         payload = entry.payload
         match entry.kind:
             case "policy":
-                one = msgspec.json.decode(payload, type=Installed)
+                one = from_json(payload, Installed)
                 self._installed.append(one)
                 self._policies[one.number] = parse_policy(one.text, f"policy {one.number}")
             case "override":
-                asked = msgspec.json.decode(payload, type=Override)
+                asked = from_json(payload, Override)
                 self._overrides[asked.id] = asked
             case "applied":
-                applied = msgspec.json.decode(payload, type=Applied)
+                applied = from_json(payload, Applied)
                 self._applied[applied.hash] = applied
             case kind:
-                mark = msgspec.json.decode(payload, type=_Mark)
+                mark = from_json(payload, _Mark)
                 word = "approved" if kind == "approval" else "revoked"
                 changes: Mapping[str, Any] = {f"{word}_by": mark.by, f"{word}_at": entry.at}
                 self._overrides[mark.id] = msgspec.structs.replace(

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from runtime.bundles.contract import Stage, canonical
+from runtime.decoding import from_plain
 from runtime.errors import PolicyInvalid
 
 
@@ -135,7 +136,7 @@ def parse_policy(text: str, source: str = "policy") -> Policy:
 def policy_of(raw: dict[str, Any], source: str) -> Policy:
     """Return the policy that a parsed file says; PolicyInvalid as `parse_policy`."""
     try:
-        policy = msgspec.convert(raw, Policy)
+        policy = from_plain(raw, Policy)
     except msgspec.ValidationError as error:
         raise PolicyInvalid(f"{source}: {error}") from error
     for section, limits in raw.items():

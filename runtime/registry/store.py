@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from runtime.bundles.contract import canonical
 from runtime.chain import ChainedLog, Entry, Head, HeadAnchor
 from runtime.database import reading, transaction
+from runtime.decoding import from_json
 from runtime.errors import RegistryConflict
 from runtime.registry import changes
 from runtime.registry.changes import (
@@ -282,11 +283,11 @@ class Registry:
 
     def _changes(self, connection: Connection) -> list[Change]:
         entries = self._entries(_SEAT, connection)
-        return [msgspec.json.decode(entry.payload, type=Change) for entry in entries]
+        return [from_json(entry.payload, Change) for entry in entries]
 
     def _allocations(self, connection: Connection) -> list[Allocation]:
         entries = self._entries(_ALLOCATION, connection)
-        return [msgspec.json.decode(entry.payload, type=Allocation) for entry in entries]
+        return [from_json(entry.payload, Allocation) for entry in entries]
 
     def _newest_allocation(self, connection: Connection) -> Allocation | None:
         found = self._allocations(connection)

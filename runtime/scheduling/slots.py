@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from runtime.chain import ChainedLog, Draft, Entry
 from runtime.database import transaction
+from runtime.decoding import from_json
 from runtime.errors import ClockInDoubt
 from runtime.scheduling.fence import Fence
 
@@ -156,4 +157,4 @@ def recorded(log: ChainedLog) -> Iterator[tuple[datetime, SlotNote]]:
 
 
 def _decode(entry: Entry) -> SlotNote:
-    return msgspec.json.decode(entry.payload, type=SlotNote)
+    return from_json(entry.payload, SlotNote)

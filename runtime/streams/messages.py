@@ -13,6 +13,7 @@ import msgspec
 from featurestore.online import OnlineStore
 from featurestore.views import FeatureView
 from runtime.clock import Clock
+from runtime.decoding import from_msgpack
 from runtime.errors import MessageInvalid
 from runtime.journal.records import DecisionRecord
 from runtime.streams.consumer import Handler
@@ -165,7 +166,7 @@ def signals(delivery: Delivery) -> Signals:
 
 def _decoded(delivery: Delivery, kind: type[T]) -> T:
     try:
-        return msgspec.msgpack.decode(delivery.payload, type=kind)
+        return from_msgpack(delivery.payload, kind)
     except msgspec.MsgspecError as error:
         raise MessageInvalid(
             f"message {delivery.id} ({delivery.key}) is no {kind.__name__}: {error}"

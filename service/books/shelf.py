@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from runtime.bundles.contract import canonical
 from runtime.bundles.signing import TrustedKeys, verify_signature
 from runtime.chain import ChainedLog
+from runtime.decoding import from_json
 from runtime.errors import BundleRefused
 from runtime.registry import Change
 from service.trading.proof import Proved
@@ -82,4 +83,4 @@ class LedgerView:
         entry = self.log.find(TRIAL_OPENED, f"{trial}/1")
         if entry is None:
             return None
-        return msgspec.json.decode(entry.payload, type=OpenedTrial), entry.at.isoformat()
+        return from_json(entry.payload, OpenedTrial), entry.at.isoformat()

@@ -11,6 +11,7 @@ from featurestore.errors import LakeUnavailable
 from featurestore.store import FeatureStore
 from pipelines.workspace import open_workspace
 from runtime.bundles.contract import DataSnapshot
+from runtime.decoding import from_json
 from service.console import Output
 from service.settings import Settings
 
@@ -53,7 +54,7 @@ def _bundled(folder: Path) -> list[dict[str, int]]:
     found = []
     for path in sorted(folder.glob("*/manifest.json")):
         try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=_Manifest).snapshot.versions)
+            found.append(from_json(path.read_bytes(), _Manifest).snapshot.versions)
         except msgspec.DecodeError as error:
             raise LakeUnavailable(
                 f"{path} does not say which data it pins ({error}); nothing was deleted, restore "

@@ -14,6 +14,7 @@ import msgspec
 
 from runtime.bundles.contract import Manifest, Signature, Stage
 from runtime.bundles.signing import TrustedKeys
+from runtime.decoding import from_json
 from runtime.errors import BundleRefused
 from service.web.answers import CellAnswer
 
@@ -89,7 +90,7 @@ def prove_apart(folder: Path, trusted: TrustedKeys) -> Proved:
     if child.returncode != 0:
         last = (child.stderr.decode(errors="replace").strip().splitlines() or ["no word"])[-1]
         raise BundleRefused(f"graph.onnx: its proof ended with {child.returncode}: {last}")
-    return msgspec.json.decode(child.stdout, type=Proved)
+    return from_json(child.stdout, Proved)
 
 
 def deciding_cell(manifest: Manifest, notebook: bytes) -> CellAnswer:
@@ -133,7 +134,7 @@ def main() -> int:
     """Answer one question from stdin on stdout; returns the exit status."""
     from runtime.bundles.proving import limit_this_process
 
-    question = msgspec.json.decode(sys.stdin.buffer.read(), type=_Question)
+    question = from_json(sys.stdin.buffer.read(), _Question)
     limit_this_process()
     try:
         proved = prove_here(Path(question.folder), question.trusted, limited=True)

@@ -86,6 +86,18 @@ def test_machine_paths_are_told_from_other_paths(text, found):
     assert bool(MACHINE_PATH.search(text)) is found
 
 
+def test_kinds_are_decoded_through_the_one_door_that_threads_may_share():
+    decodes = re.compile(r"msgspec\.convert\(|msgspec\.\w+\.decode\([^\n]*type=|Decoder\(")
+    door = "runtime/decoding.py"
+    past_it = [
+        name
+        for name, text in texts()
+        if name.startswith(("runtime/", "pipelines/", "service/")) and name.endswith(".py")
+        if name != door and decodes.search(text)
+    ]
+    assert past_it == []
+
+
 def test_locked_requirements_name_hashes_and_no_place():
     files = sorted((ROOT / "requirements").glob("*.txt"))
     assert files
