@@ -11,7 +11,6 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
-    DisconnectionError,
     InterfaceError,
     NoSuchModuleError,
 )
@@ -25,6 +24,7 @@ _WAL_ATTEMPTS, _WAL_PAUSE_S = 500, 0.01
 ANSWER = 40.0  # seconds; longer than the longest wait for a lock
 WRITES = "sluice_writes"  # execution option of a connection that holds the writer's lock
 READS = "sluice_reads"  # execution option of a connection that writes nothing
+_AT_REST = "sluice_at_rest"  # of a SQLite engine's options: a writer's connection between two uses
 _SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA synchronous=FULL",  # a commit that returned survives a power cut
@@ -55,7 +55,8 @@ def open_database(
     Args:
         url: "sqlite:////absolute/file.db" or "postgresql://user@host/name".
         login: who connects, asked for each new PostgreSQL connection, so that it may change while
-            the engine lives: a connection of an earlier login is replaced before it is used again.
+            the engine lives: a connection of an earlier login is replaced before it is used again,
+            and who is refused as a login that was replaced while it connected comes as the new one.
         answer: seconds after which a PostgreSQL server that says nothing counts as gone.
 
     Returns:
@@ -105,34 +106,18 @@ def _open_postgres(url: URL, login: Callable[[], Credentials] | None, answer: fl
         connect_args=postgres.options(answer),
     )
     if login is not None:
-        _log_in_as(engine, login)
-    postgres.bound(engine, answer)
+        postgres.give_up_replaced(engine, login)
+    postgres.bound(engine, answer, login)
     postgres.ask_before_use(engine)
     postgres.begin_late(engine)
     return engine
-
-
-def _log_in_as(engine: Engine, login: Callable[[], Credentials]) -> None:
-    """Connect as whom `login` names now, and give up pooled connections of whom it named before."""
-
-    @event.listens_for(engine, "do_connect")
-    def connect(_dialect: object, record: Any, _args: object, named: dict[str, Any]) -> None:
-        now = login()
-        named["user"], named["password"] = now.username, now.password
-        record.info.update(user=now.username, unused=True)
-
-    @event.listens_for(engine, "checkout")
-    def check(_connection: object, record: Any, _proxy: object) -> None:
-        # Whoever was just connected may go on for once, however fast logins change.
-        if not record.info.pop("unused", False) and record.info["user"] != login().username:
-            raise DisconnectionError("the database login was replaced")
 
 
 def _open_sqlite(url: URL, shown: str) -> Engine:
     """Return an engine over one SQLite file; a private in-memory database would lose the record."""
     if url.database in (None, "", ":memory:"):
         raise DatabaseUnavailable(f"{shown} would keep the record in memory only; name a file")
-    engine = create_engine(url)
+    engine = create_engine(url, execution_options={_AT_REST: []})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -145,6 +130,14 @@ def _open_sqlite(url: URL, shown: str) -> Engine:
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get(WRITES, False)
         on_sqlite(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    @event.listens_for(engine, "engine_disposed")
+    def close(disposed: Engine) -> None:
+        at_rest: list[Connection] = disposed.get_execution_options()[_AT_REST]
+        while at_rest:
+            connection = at_rest.pop()
+            connection.detach()  # closed, and not given back
+            connection.close()
 
     return engine
 
@@ -190,6 +183,27 @@ def carried_along(write: Callable[[Connection], None]) -> Iterator[None]:
         _ALONG.reset(token)
 
 
+def _writer(engine: Engine) -> Connection:
+    """Return a connection to write on, on SQLite the one at rest.
+
+    To come from the pool and go back there takes longer than SQLite's own part of a small commit.
+    """
+    try:
+        at_rest: list[Connection] = engine.get_execution_options()[_AT_REST]
+        return at_rest.pop()
+    except (KeyError, IndexError):
+        return engine.connect().execution_options(**{WRITES: True})
+
+
+def _put_to_rest(engine: Engine, connection: Connection) -> None:
+    """Keep a connection that has committed for the next writer; one is enough."""
+    at_rest: list[Connection] | None = engine.get_execution_options().get(_AT_REST)
+    if at_rest is None or at_rest:
+        connection.close()
+    else:
+        at_rest.append(connection)
+
+
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection inside one writing transaction: all of the block is kept, or none of it.
@@ -202,13 +216,17 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             known to be written, and repeating the same idempotent writes is safe.
     """
     try:
-        with engine.connect() as connection:
-            connection = connection.execution_options(**{WRITES: True})
+        connection = _writer(engine)
+        try:
             with connection.begin():
                 yield connection
                 along = _ALONG.get()
                 if along is not None:
                     along(connection)
+        except BaseException:
+            connection.close()
+            raise
+        _put_to_rest(engine, connection)
     except DBAPIError as error:
         if not (isinstance(error, Unreachable | InterfaceError) or _damaged(error)):
             raise  # a conflict or a mistake of ours: the caller knows what it means

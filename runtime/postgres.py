@@ -4,7 +4,7 @@ The server's own limits stop what it works on; they are silent when the server i
 its sockets open. So every wait for an answer is bounded here, on our side, commits included.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -12,9 +12,9 @@ import psycopg
 from psycopg import errors
 from psycopg.abc import PQGen
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InvalidatePoolError
 
-from runtime.database import READS
+from runtime.database import READS, Credentials
 from runtime.statements import Query, Rows
 
 T = TypeVar("T")
@@ -58,14 +58,47 @@ def options(answer: float) -> dict[str, Any]:
     return {"connect_timeout": connect, "options": said, **KEEPALIVE}
 
 
-def bound(engine: Engine, answer: float) -> None:
-    """Let every new connection of an engine wait no longer than `answer` seconds at a time."""
+def bound(engine: Engine, answer: float, login: Callable[[], Credentials] | None = None) -> None:
+    """Let every new connection of an engine wait no longer than `answer` seconds at a time.
 
-    @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Any, _record: Any, arguments: list[Any], named: dict[str, Any]) -> Any:
+    With a login, connect as whom it names then: see `give_up_replaced`.
+    """
+
+    def opened(arguments: list[Any], named: dict[str, Any]) -> Bounded:
         connection = Bounded.connect(*arguments, **named)
         connection.answer = answer
         return connection
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, record: Any, arguments: list[Any], named: dict[str, Any]) -> Any:
+        if login is None:
+            return opened(arguments, named)
+        asked = login()
+        try:
+            made = opened(arguments, named | _as(asked))
+        except errors.OperationalError as error:
+            # Whoever connects slowly may be refused as a user that was dropped meanwhile. Silence
+            # says nothing about the user, and was waited for long enough.
+            later = asked if isinstance(error, errors.ConnectionTimeout) else login()
+            if later.username == asked.username:
+                raise
+            asked, made = later, opened(arguments, named | _as(later))
+        record.info.update(user=asked.username, unused=True)
+        return made
+
+
+def _as(login: Credentials) -> dict[str, Any]:
+    return {"user": login.username, "password": login.password}
+
+
+def give_up_replaced(engine: Engine, login: Callable[[], Credentials]) -> None:
+    """Replace a pooled connection of an earlier login before it is used again."""
+
+    @event.listens_for(engine, "checkout")
+    def check(_connection: object, record: Any, _proxy: object) -> None:
+        # Whoever was just connected may go on for once, however fast logins change.
+        if not record.info.pop("unused", False) and record.info["user"] != login().username:
+            raise DisconnectionError("the database login was replaced")
 
 
 def ask_before_use(engine: Engine) -> None:

@@ -1,10 +1,12 @@
 """Database logins that Vault makes for a while and takes back."""
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import hvac
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized
 
 from runtime.errors import RuntimeFault, SecretMissing, SecretUnavailable
@@ -45,15 +47,21 @@ class DynamicDatabase:
     def current(self) -> DatabaseLogin:
         """Return a login that works now, made if there is none.
 
+        Nobody who connects waits while Vault is asked to renew or replace one that still works.
+
         Raises:
             SecretMissing: Vault has no such role.
             SecretForbidden, SecretUnavailable: as VaultSession.call.
         """
-        with self._lock:
-            login, now = self._login, self.session.clock.now()
-            if login is None or login.lease.is_over(now):
-                return self._replace(now)
+        login = self._alive()
+        if login is not None:
             return login
+        with self._lock:  # another thread may have made one meanwhile
+            return self._alive() or self._replace(self.session.clock.now())
+
+    def _alive(self) -> DatabaseLogin | None:
+        login = self._login
+        return None if login is None or login.lease.is_over(self.session.clock.now()) else login
 
     def rotate(self) -> DatabaseLogin:
         """Take a new login now; the old one is revoked once its holders had `grace` to finish."""
@@ -135,11 +143,18 @@ class DynamicDatabase:
             ),
         )
         if old is not None and not old.lease.is_over(now):
-            self._retired.append((now + self.grace, old.lease))
+            # Until this moment, however long Vault took, others were given the old one.
+            self._retired.append((self.session.clock.now() + self.grace, old.lease))
         return self._login
 
     def _revoke(self, lease: Lease) -> None:
-        self.session.call(lambda client: client.sys.revoke_lease(lease.id))
+        def ask(client: hvac.Client) -> None:
+            # It died with its token; or we may not, and it ends with its lease. Neither says that
+            # our own token is refused, which would make a new one, and a new login with it.
+            with suppress(Forbidden, Unauthorized):
+                client.sys.revoke_lease(lease.id)
+
+        self.session.call(ask)
 
     def _revoke_retired(self, now: datetime) -> None:
         waiting = []
@@ -149,8 +164,8 @@ class DynamicDatabase:
                 continue
             try:
                 self._revoke(lease)
-            except (InvalidRequest, InvalidPath, Forbidden, Unauthorized):
-                continue  # gone already: it died with its token
+            except (InvalidRequest, InvalidPath):
+                continue  # gone already
             except SecretUnavailable:
                 waiting.append((at, lease))
         self._retired = waiting
