@@ -12,14 +12,15 @@ from datetime import UTC, date
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from itertools import compress
-from operator import attrgetter, ne
+from operator import itemgetter, ne
 from typing import NamedTuple
 
 from runtime.domain import Fill
 from runtime.ports import Statement
 
 _ZERO, _CENT = Decimal("0.00"), Decimal("0.01")
-_ID = attrgetter("execution_id")
+_Unlike = tuple[str, list[Fill], list[Fill]]  # an execution id, what we hold of it, what they hold
+_NAME = itemgetter(0)
 
 
 class BreakClass(StrEnum):
@@ -102,10 +103,7 @@ def reconcile(ours: Statement, theirs: Statement | None) -> tuple[Break, ...]:
 
 def _executions(ours: Statement, theirs: Statement) -> Iterator[_Found]:
     """Match executions one to one, in order of their ids."""
-    unlike = _unlike(ours.fills, theirs.fills)
-    mine, yours = _by_id(ours.fills, unlike), _by_id(theirs.fills, unlike)
-    for name in sorted(unlike):
-        left, right = mine.get(name, []), yours.get(name, [])
+    for name, left, right in sorted(_unlike(ours.fills, theirs.fills), key=_NAME):
         one = (left or right)[0]
         if max(len(left), len(right)) > 1:
             counts = (f"{len(left)} times", f"{len(right)} times")
@@ -131,26 +129,39 @@ def _standing(ours: Statement, theirs: Statement) -> Iterator[_Found]:
         yield _Found(BreakClass.CASH, ours.cash_flow, theirs.cash_flow, amount=claimed)
 
 
-def _unlike(ours: Sequence[Fill], theirs: Sequence[Fill]) -> set[str]:
-    """Return the ids under which not both sides hold the same one execution; quickly, if none."""
-    if ours == theirs and len(set(map(_ID, ours))) == len(ours):
-        return set()
-    names, others = list(map(_ID, ours)), list(map(_ID, theirs))
-    if names == others and len(set(names)) == len(names):
-        return set(compress(names, map(ne, ours, theirs)))
-    mine, yours = dict(zip(names, ours, strict=True)), dict(zip(others, theirs, strict=True))
-    every = mine.keys() if mine.keys() == yours.keys() else mine.keys() | yours.keys()
-    unlike = set(compress(every, map(ne, map(mine.get, every), map(yours.get, every))))
-    for one, held in ((mine, names), (yours, others)):
-        if len(one) < len(held):
-            unlike.update(name for name, times in Counter(held).items() if times > 1)
-    return unlike
+def _unlike(ours: Sequence[Fill], theirs: Sequence[Fill]) -> list[_Unlike]:
+    """Return where not both sides hold the same one execution; soon, if they are in one order."""
+    names = [fill.execution_id for fill in ours]
+    if not len(dict.fromkeys(names)) == len(names) == len(theirs):
+        return _unlike_by_id(ours, theirs)
+    if ours == theirs:
+        return []
+    found = []
+    for mine, yours in compress(zip(ours, theirs, strict=True), map(ne, ours, theirs)):
+        if mine.execution_id != yours.execution_id:
+            return _unlike_by_id(ours, theirs)
+        found.append((mine.execution_id, [mine], [yours]))
+    return found
+
+
+def _unlike_by_id(ours: Sequence[Fill], theirs: Sequence[Fill]) -> list[_Unlike]:
+    """Return the same of executions in any order, some of which only one side has, or twice."""
+    mine = {fill.execution_id: fill for fill in ours}
+    yours = {fill.execution_id: fill for fill in theirs}
+    unlike = set(compress(mine, map(ne, mine.values(), map(yours.get, mine))))
+    unlike |= yours.keys() - mine.keys()
+    for one, fills in ((mine, ours), (yours, theirs)):
+        if len(one) < len(fills):
+            times = Counter(fill.execution_id for fill in fills)
+            unlike.update(name for name, count in times.items() if count > 1)
+    left, right = _by_id(ours, unlike), _by_id(theirs, unlike)
+    return [(name, left.get(name, []), right.get(name, [])) for name in unlike]
 
 
 def _by_id(fills: Sequence[Fill], wanted: set[str]) -> dict[str, list[Fill]]:
     grouped: dict[str, list[Fill]] = {}
-    if wanted:
-        for fill in compress(fills, map(wanted.__contains__, map(_ID, fills))):
+    for fill in fills if wanted else ():
+        if fill.execution_id in wanted:
             grouped.setdefault(fill.execution_id, []).append(fill)
     return grouped
 
