@@ -19,6 +19,7 @@ from runtime.journal.records import (
     JournalledDecision,
     OrderEvent,
     OrderRecord,
+    Said,
     SessionRecord,
 )
 from runtime.journal.tables import FILL, ORDER, Sql, holders
@@ -97,6 +98,15 @@ class JournalQueries:
             (self.account, seq, limit),
         )
         return tuple(decision_of(seq, value, payload, {}) for seq, value, _, payload in rows)
+
+    def said_after(self, seq: int, limit: int) -> tuple[tuple[int, Said], ...]:
+        """Return what decisions behind an entry say, with their numbers, oldest first."""
+        rows = self._answer(
+            "SELECT d.seq, j.payload FROM journal_decisions d JOIN journal j ON j.seq = d.seq "
+            "WHERE d.account = ? AND d.seq > ? ORDER BY d.seq LIMIT ?",
+            (self.account, seq, limit),
+        )
+        return tuple((number, wire.decode_said(bytes(payload))) for number, payload in rows)
 
     def count_after(self, seq: int) -> int:
         """Return how many decisions of this account stand behind an entry."""

@@ -88,6 +88,24 @@ class DecisionRecord:
             object.__setattr__(self, "inputs_hash", hash_of(encode_arrays(self.inputs)))
 
 
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What a decision says of its universe, without plan and inputs: all that is announced of it.
+
+    Read by itself it costs a third of the whole record; fields are named as there.
+    """
+
+    decision_id: str
+    bundle: str  # hash, hex
+    study: str
+    tick: str
+    decided_at: datetime  # UTC
+    known_at: datetime  # UTC
+    symbols: tuple[str, ...]  # n
+    scores: tuple[float, ...]  # (n,)
+    weights: tuple[float, ...]  # (n,)
+    notes: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalledDecision:
     """A decision as it stands in the journal."""

@@ -16,7 +16,7 @@ from runtime.journal.adjust import Adjusted
 from runtime.journal.exact import all_exact, check_units, one_form, plain, text
 from runtime.journal.holding import Booking, Posting
 from runtime.journal.reconcile import Break
-from runtime.journal.records import CashFlow, DecisionRecord, OrderEvent, SessionRecord
+from runtime.journal.records import CashFlow, DecisionRecord, OrderEvent, Said, SessionRecord
 
 # Everything of a decision but the inputs' bytes, which stand beside the chain under their hash.
 _KEPT = tuple(one.name for one in fields(DecisionRecord) if one.name != "inputs")
@@ -159,6 +159,11 @@ def decode_decision(
     wire = from_json(payload, DecisionWire)
     kept = {name: getattr(wire, name) for name in _KEPT}
     return DecisionRecord(**kept, inputs=inputs), wire.account, wire.orders
+
+
+def decode_said(payload: bytes) -> Said:
+    """Return what a decision says of its universe; the rest of its payload is passed over."""
+    return from_json(payload, Said)
 
 
 def encode_fill(

@@ -15,7 +15,7 @@ from featurestore.views import FeatureView
 from runtime.clock import Clock
 from runtime.decoding import from_msgpack
 from runtime.errors import MessageInvalid
-from runtime.journal.records import DecisionRecord
+from runtime.journal.records import Said
 from runtime.streams.consumer import Handler
 from runtime.streams.port import Delivery, Message, checked_name
 
@@ -68,19 +68,19 @@ def signals_stream(strategy: str) -> str:
     return checked_name(f"signals.{strategy}")
 
 
-def signals_of(record: DecisionRecord, *, strategy: str) -> Signals:
+def signals_of(said: Said) -> Signals:
     """Return the announcement of a journalled decision."""
     return Signals(
-        strategy=strategy,
-        bundle=record.bundle,
-        tick=record.tick,
-        decision_id=record.decision_id,
-        decided_at=record.decided_at,
-        known_at=record.known_at,
-        symbols=record.symbols,
-        scores=record.scores,
-        weights=record.weights,
-        refused=next((note for note in record.notes if note.startswith(REFUSED)), ""),
+        strategy=said.study,
+        bundle=said.bundle,
+        tick=said.tick,
+        decision_id=said.decision_id,
+        decided_at=said.decided_at,
+        known_at=said.known_at,
+        symbols=said.symbols,
+        scores=said.scores,
+        weights=said.weights,
+        refused=next((note for note in said.notes if note.startswith(REFUSED)), ""),
     )
 
 

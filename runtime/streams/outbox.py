@@ -19,7 +19,7 @@ from datetime import timedelta
 from runtime.chain import micros
 from runtime.errors import MessageInvalid
 from runtime.journal.queries import JournalQueries
-from runtime.journal.records import JournalledDecision
+from runtime.journal.records import Said
 from runtime.streams.messages import message, signals_of, signals_stream
 from runtime.streams.places import Place, Places
 from runtime.streams.port import Message, Stream
@@ -69,9 +69,9 @@ class Outbox:
         """
         self._settle()
         last, done = self._sent.place if self._sent else self._begin(), 0
-        while found := self.journal.decisions_after(last.seq, limit=PAGE):
-            connections = self._publish(found)
-            last = Place(seq=found[-1].seq, at=micros(found[-1].record.decided_at))
+        while found := self.journal.said_after(last.seq, limit=PAGE):
+            connections = self._publish([said for _, said in found])
+            last = Place(seq=found[-1][0], at=micros(found[-1][1].decided_at))
             before = self._sent.connections if self._sent else {}
             # A stream met earlier keeps its first number: a change in between must be noticed.
             self._sent = _Sent(last, self.elapsed(), connections | before)
@@ -90,15 +90,14 @@ class Outbox:
     def _begin(self) -> Place:
         return self.places.of(SIGNALS, self.journal.account) or Place(seq=0)
 
-    def _publish(self, found: Sequence[JournalledDecision]) -> dict[str, int]:
+    def _publish(self, found: Sequence[Said]) -> dict[str, int]:
         batches: dict[str, list[Message]] = {}
-        for decision in found:
-            strategy = decision.record.study
+        for said in found:
             try:
-                announced = message(signals_of(decision.record, strategy=strategy))
-                batches.setdefault(signals_stream(strategy), []).append(announced)
+                announced = message(signals_of(said))
+                batches.setdefault(signals_stream(said.study), []).append(announced)
             except MessageInvalid as error:  # this one cannot travel; the others must
-                log.error("decision %s is not announced: %s", decision.record.decision_id, error)
+                log.error("decision %s is not announced: %s", said.decision_id, error)
         for name, batch in batches.items():
             if name not in self._streams:
                 self._streams[name] = self.open_stream(name)
