@@ -1,23 +1,17 @@
 """What the journal's commands do: open the account's journal, ask or write, and show the answer."""
 
 import time
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from datetime import time as midnight
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
 
-from featurestore.calendars import load_calendar
 from runtime.clock import WallClock
-from runtime.domain import Fill
 from runtime.journal.actions import (
     Action,
     Charge,
-    ChargeKind,
     Correction,
-    Dividend,
-    Split,
+    Reversal,
     Unclear,
     anew,
     taken_back,
@@ -26,6 +20,7 @@ from runtime.journal.adjustments import Adjustments
 from runtime.journal.attribution import PARTS
 from runtime.journal.breaks import Breaks
 from runtime.journal.store import Journal
+from service.books.accounts import LIVE
 from service.books.answers import (
     Announced,
     Booked,
@@ -41,34 +36,35 @@ from service.books.answers import (
     show_exported,
     show_redecided,
 )
+from service.books.typed import Replacement
 from service.books.views import Days, attributed, break_line, breaks_of, found_decisions
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
-from service.records import open_journal
+from service.records import anchor, open_journal
 from service.settings import Settings, require_records
 from service.trading.proof import prove_apart
 from service.wiring import open_live
 
-CALENDAR = "XNYS"  # whose open an action takes effect at
-
-
-class Replacement(NamedTuple):
-    """What takes the place of a busted execution; "" = as before."""
-
-    execution_id: str
-    quantity: str
-    price: str
-    fee: str
-
 
 def journal_of(settings: Settings, account: str) -> Journal:
-    """Open the journal of an account, of the one the desk shows if none is named."""
+    """Open the journal of an account, of the one the desk shows if none is named.
+
+    Raises:
+        NotFound: nothing was ever decided or closed for an account of that name.
+    """
     require_records(settings)
     if not account:
         live = open_live(settings, monotonic=time.monotonic, prove=prove_apart)
         account = live.accounts.name()
-    return open_journal(settings, open_runtime(settings), account)
+    journal = open_journal(settings, open_runtime(settings), account)
+    known = {LIVE, *journal.accounts()}
+    if account not in known:
+        raise NotFound(
+            f"the journal has no account {account!r}",
+            f"its accounts are {', '.join(sorted(known))}",
+        )
+    return journal
 
 
 def list_breaks(settings: Settings, output: Output, account: str, *, every: bool) -> int:
@@ -85,49 +81,23 @@ def resolve_break(
     """Close a break in somebody's name."""
     journal, now = journal_of(settings, account), WallClock().now()
     closed = Breaks(journal).resolve(name, by=by, reason=reason, at=now)
+    _remember(settings, journal)
     lines = (break_line(closed, now.date()),)
     output.answer(lines, lambda console: show_breaks(console, lines))
 
 
-def split_of(name: str, symbol: str, day: date | None, ratio: str, in_lieu: str) -> Split:
-    """Return a split as it was typed, effective at the open of a session."""
-    new, _, old = ratio.partition(":")
-    if not (new.isascii() and old.isascii() and new.isdigit() and old.isdigit()):
-        raise QueryInvalid(f"{ratio!r} is not a ratio", "write new:old, for instance 4:1")
-    return Split(
-        action_id=name,
-        symbol=symbol,
-        effective=_opening(day),
-        new=int(new),
-        old=int(old),
-        in_lieu=_amount("--in-lieu", in_lieu) if in_lieu else None,
-    )
-
-
-def dividend_of(name: str, symbol: str, day: date | None, per_unit: str) -> Dividend:
-    """Return a dividend as it was typed, effective at the open of its ex-date."""
-    amount = _amount("the dividend", per_unit)
-    return Dividend(action_id=name, symbol=symbol, effective=_opening(day), per_unit=amount)
-
-
-def charge_of(name: str, kind: str, amount: str, symbol: str, day: date | None) -> Charge:
-    """Return a charge as it was typed."""
-    if kind not in {one.value for one in ChargeKind}:
-        raise QueryInvalid(f"{kind!r} is no charge", "write borrow, interest or tax")
-    return Charge(
-        action_id=name,
-        kind=ChargeKind(kind),
-        symbol=symbol,
-        effective=_opening(day),
-        amount=_amount("the charge", amount),
-    )
-
-
 def book_action(settings: Settings, output: Output, account: str, action: Action) -> None:
-    """Book an action and show what it did."""
+    """Book an action and show what it did; NotFound if the account never traded its symbol."""
     journal = journal_of(settings, account)
+    if not isinstance(action, Charge | Reversal):
+        traded = {record.fill.symbol for record in journal.fills()}
+        if action.symbol not in traded:
+            raise NotFound(
+                f"{journal.account} never traded {action.symbol!r}, so there is nothing to book",
+                f"it traded {', '.join(sorted(traded)) or 'nothing at all'}",
+            )
     fresh = Adjustments(journal).record_action(action)
-    _show_booked(output, journal, action.action_id, action.symbol, fresh=fresh)
+    _show_booked(settings, output, journal, action.action_id, action.symbol, fresh=fresh)
 
 
 def take_back(
@@ -137,7 +107,7 @@ def take_back(
     journal = journal_of(settings, account)
     fresh = Adjustments(journal).take_back(name, by=by, reason=reason, at=WallClock().now())
     symbol = taken_back(journal.adjustments())[name].symbol
-    _show_booked(output, journal, f"{name}/taken-back", symbol, fresh=fresh)
+    _show_booked(settings, output, journal, f"{name}/taken-back", symbol, fresh=fresh)
 
 
 def book_announced(settings: Settings, output: Output, account: str, view: str, days: Days) -> int:
@@ -172,6 +142,7 @@ def book_announced(settings: Settings, output: Output, account: str, view: str, 
             unclear.append(event.words)
         elif books.record_action(again := anew(event, undone)):
             done.append(again.action_id)
+    _remember(settings, journal)
     answer = Announced(
         account=journal.account,
         booked=tuple(done),
@@ -203,13 +174,13 @@ def correct(
     correction = Correction(
         venue=venue,
         execution_id=name,
-        replacement=None if right is None else _replacing(wrong, right),
+        replacement=None if right is None else right.of(wrong),
         at=WallClock().now(),
         by=by,
         reason=reason,
     )
     fresh = Adjustments(journal).record_correction(correction)
-    _show_booked(output, journal, name, wrong.symbol, fresh=fresh)
+    _show_booked(settings, output, journal, name, wrong.symbol, fresh=fresh)
 
 
 def show_attribution(settings: Settings, output: Output, account: str, days: Days) -> None:
@@ -316,39 +287,17 @@ def redecide(
     return REFUSED if found.differences else OK
 
 
-def _opening(day: date | None) -> datetime:
-    """Return the open of a session; QueryInvalid if there is none on that day."""
-    calendar = load_calendar(CALENDAR)
-    found: Sequence[datetime] = (
-        () if day is None else [session.open for session in calendar.sessions(day, day)]
-    )
-    if not found:
-        raise QueryInvalid(f"{calendar.name} has no session on {day}", "name the first one after")
-    return found[0].astimezone(UTC)
+def _remember(settings: Settings, journal: Journal) -> None:
+    """Remember outside the database where the chain ends: what a person did is not cut off."""
+    kept = anchor(settings, settings.database_url, "journal")
+    if kept is not None:
+        kept.record(journal.head())
 
 
-def _amount(name: str, text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise QueryInvalid(f"{name}: {text!r} is not an amount", "write 0.24") from None
-
-
-def _replacing(wrong: Fill, right: Replacement) -> Fill:
-    return Fill(
-        venue=wrong.venue,
-        execution_id=right.execution_id,
-        order_id=wrong.order_id,
-        symbol=wrong.symbol,
-        side=wrong.side,
-        quantity=_amount("--quantity", right.quantity) if right.quantity else wrong.quantity,
-        price=_amount("--price", right.price) if right.price else wrong.price,
-        fee=_amount("--fee", right.fee) if right.fee else wrong.fee,
-        executed_at=wrong.executed_at,
-    )
-
-
-def _show_booked(output: Output, journal: Journal, name: str, symbol: str, *, fresh: bool) -> None:
+def _show_booked(
+    settings: Settings, output: Output, journal: Journal, name: str, symbol: str, *, fresh: bool
+) -> None:
+    _remember(settings, journal)
     book = journal.book()
     held = book.positions().get(symbol)
     answer = Booked(

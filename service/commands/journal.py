@@ -83,7 +83,8 @@ def split(
     """Book a split: the basis stays, units are scaled, a fraction is sold where cash is paid."""
     output = Output(as_json=json)
     with reported(output):
-        from service.books.keeping import book_action, split_of
+        from service.books.keeping import book_action
+        from service.books.typed import split_of
 
         settings = workspace_settings(workspace)
         event = split_of(action, symbol, day_of("--on", on), ratio, in_lieu)
@@ -103,7 +104,8 @@ def dividend(
     """Book a dividend on what was held before the ex-date; it is income, no price profit."""
     output = Output(as_json=json)
     with reported(output):
-        from service.books.keeping import book_action, dividend_of
+        from service.books.keeping import book_action
+        from service.books.typed import dividend_of
 
         event = dividend_of(action, symbol, day_of("--on", on), per_unit)
         book_action(workspace_settings(workspace), output, account, event)
@@ -114,7 +116,9 @@ def dividend(
 )
 def charge(
     kind: Annotated[str, typer.Argument(help="borrow, interest or tax.")],
-    amount: Annotated[str, typer.Argument(metavar="USD", help="Whole cents.")],
+    amount: Annotated[
+        str, typer.Argument(metavar="USD", help="Whole cents; what was given, as -- -3.17.")
+    ],
     symbol: Symbol,
     on: Effective,
     action: ActionId,
@@ -125,7 +129,8 @@ def charge(
     """Book borrow, interest or tax."""
     output = Output(as_json=json)
     with reported(output):
-        from service.books.keeping import book_action, charge_of
+        from service.books.keeping import book_action
+        from service.books.typed import charge_of
 
         event = charge_of(action, kind, amount, symbol, day_of("--on", on))
         book_action(workspace_settings(workspace), output, account, event)
@@ -200,9 +205,10 @@ def bust(
     """Take an execution back, or replace it; the original entry stays as it is."""
     output = Output(as_json=json)
     with reported(output):
-        from service.books.keeping import Replacement, correct
+        from service.books.keeping import correct
+        from service.books.typed import Replacement
 
-        right = Replacement(replaced_by, quantity, price, fee) if replaced_by else None
+        right = Replacement.typed(replaced_by, quantity, price, fee)
         correct(
             workspace_settings(workspace),
             output,

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from featurestore.calendars import load_calendar
 from featurestore.lake import Lake
 from featurestore.store import FeatureStore
+from runtime.chain import HeadAnchor
 from runtime.database import open_database
 from runtime.journal.breaks import Breaks
 from runtime.journal.reconcile import Break, BreakClass
@@ -186,3 +187,43 @@ def test_a_mistake_is_one_sentence(workspace, journal, words, status):
     assert done.exit_code == status, done.output
     assert len(done.stderr.strip().splitlines()) == 1
     assert journal.head() == head
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dividend", "{held}", "NaN", "--on", "2017-04-03", "--id", "x"), "is not an amount"),
+        (("dividend", "{held}", "Infinity", "--on", "2017-04-03", "--id", "x"), "is not an amount"),
+        (("dividend", "{held}", "0.24", "--on", "2017-04-03", "--id", " "), "a name of its own"),
+        (("dividend", " ", "0.24", "--on", "2017-04-03", "--id", "x"), "needs a symbol"),
+        (("dividend", "NONE", "0.24", "--on", "2017-04-03", "--id", "x"), "never traded 'NONE'"),
+        (("split", "{held}", "2:1", "--on", "2030-12-30", "--id", "x"), "has not yet"),
+        (("charge", "tax", "0.00", "", "--on", "2017-04-03", "--id", "x"), "charge of nothing"),
+        (("bust", "{venue}", "{execution}", "--quantity", "5"), "--replaced-by"),
+        (("bust", "{venue}", "{execution}", "--replaced-by", "n", "--price", "NaN"), "an amount"),
+        (("bust", "{venue}", "{execution}", "--replaced-by", "n", "--fee", "sNaN"), "an amount"),
+    ],
+)
+def test_what_cannot_be_meant_is_not_booked(workspace, journal, words, said):
+    """An entry is never taken out again: a bust for a wrong quantity would stand for ever."""
+    last, head = journal.fills(limit=1)[0].fill, journal.head()
+    named = {"held": last.symbol, "venue": last.venue, "execution": last.execution_id}
+    signed = ("--by", "ada", "--reason", "why") if words[0] == "bust" else ()
+    plain = [word.format(**named) for word in words]
+    done = sluice(workspace, journal.account, "books", *plain, *signed)
+    assert (done.exit_code, journal.head()) == (2, head), done.output
+    assert said in " ".join(done.stderr.split())
+
+
+def test_no_account_is_made_by_a_slip_of_the_pen(workspace, journal):
+    symbol, head = journal.fills(limit=1)[0].fill.symbol, journal.head()
+    words = ("books", "charge", "tax", "1.00", symbol, "--on", "2017-04-03", "--id", "x")
+    done = sluice(workspace, "liev", *words)
+    assert (done.exit_code, journal.head()) == (2, head)
+    assert f"live, {journal.account}" in " ".join(done.stderr.split())
+
+
+def test_what_a_person_booked_is_remembered_outside_at_once(ask, workspace, journal):
+    ask("books", "charge", "tax", "1.00", "", "--on", "2017-04-06", "--id", "kept")
+    heads = HeadAnchor(workspace / "journal.head").heads()
+    assert heads[-1] == journal.head(), "cut off, it would be missed"
