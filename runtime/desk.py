@@ -54,6 +54,7 @@ class Desk:
     kill: KillSwitch
     approved: Callable[[], str | None]  # hash of the bundle the registry has in this seat
     market: Callable[[datetime], Mapping[str, Published]] | None = None  # None = told from bars
+    halts: Callable[[datetime], Mapping[str, Published]] | None = None  # told, on top of `market`
     freshness: Mapping[str, timedelta] = field(default_factory=dict)  # view -> age allowed
     volume: str = ""  # "view.field" of units traded a day; "" = nobody knows them
     caller: str = "engine"

@@ -27,6 +27,7 @@ from runtime.journal.book import Book
 from runtime.journal.marks import Marks
 from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, decision_id
 from runtime.market.bands import inside
+from runtime.market.states import overlaid
 from runtime.market.volumes import average_volumes
 from runtime.plan import make_plan, signals
 from runtime.policies.policy import Policy
@@ -238,6 +239,13 @@ def with_working(held: Mapping[str, Decimal], working: Sequence[Order]) -> dict[
 
 
 def _published(desk: Desk, moment: Moment) -> dict[str, Published]:
+    """Return the state of each symbol, told halts on top of it."""
+    known = _known(desk, moment)
+    halted = None if desk.halts is None else desk.halts(moment.at)
+    return overlaid(known, halted) if halted else known
+
+
+def _known(desk: Desk, moment: Moment) -> dict[str, Published]:
     """Return the state of each symbol; a real venue that publishes nothing: nothing is known."""
     if desk.market is not None:
         return dict(desk.market(moment.at))

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from runtime.market.halts import EVERYTHING, HaltBook
-from runtime.market.states import Bands, MarketState, Published
+from runtime.market.states import Bands, MarketState, Published, overlaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +71,7 @@ class MarketBoard:
 
     def published(self, at: datetime) -> Mapping[str, Published]:
         """Return every symbol as published; a halt that is on stands above its state."""
-        found = {}
-        for symbol, line in self._lines.items():
-            halt, state = self.halts.on(symbol), self.halts.state(symbol)
-            if halt is None or state is None:
-                found[symbol] = line
-            else:
-                # A halt does not grow old: it is on until somebody resumes the symbol.
-                worst = line.state if line.state is MarketState.CLOSE_ONLY else state
-                found[symbol] = replace(line, state=worst, code=halt.code, at=at)
-        return found
+        return overlaid(self._lines, self.halts.halted(self._lines, at))
 
     def _line(self, symbol: str, at: datetime) -> Published:
         """Return a symbol's line; one without a published state is UNKNOWN."""

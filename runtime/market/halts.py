@@ -1,10 +1,11 @@
 """Which symbols are halted, by which code; a halt ends only when somebody says so."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from runtime.market.rules import HaltCodes
-from runtime.market.states import MarketState
+from runtime.market.states import MarketState, Published
 
 EVERYTHING = "*"  # a halt of the whole market
 
@@ -88,6 +89,15 @@ class HaltBook:
         if not states:
             return None
         return MarketState.HALTED if MarketState.HALTED in states else MarketState.PAUSE
+
+    def halted(self, symbols: Iterable[str], at: datetime) -> dict[str, Published]:
+        """Return those of some symbols that are halted, as of `at`."""
+        found = {}
+        for symbol in symbols:
+            halt, state = self.on(symbol), self.state(symbol)
+            if halt is not None and state is not None:
+                found[symbol] = Published(state=state, at=at, code=halt.code)
+        return found
 
     def _all(self, symbol: str) -> list[Halt]:
         return [*self._wide_for(symbol), *self._halts.get(symbol, {}).values()]

@@ -47,12 +47,7 @@ class RecordedHalts:
         while self._played < len(self._ordered) and self._ordered[self._played].at <= at:
             self._play(self._ordered[self._played])
             self._played += 1
-        found = {}
-        for symbol in self.symbols:
-            halt, state = self._book.on(symbol), self._book.state(symbol)
-            if halt is not None and state is not None:
-                found[symbol] = Published(state=state, at=at, code=halt.code)
-        return found
+        return self._book.halted(self.symbols, at)
 
     def _play(self, message: HaltMessage) -> None:
         if message.resumes:

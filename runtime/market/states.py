@@ -1,6 +1,7 @@
 """Where a symbol stands, and what is known of it: state, bands, best quotes, price test."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -44,3 +45,30 @@ class Published:
     quoted_at: datetime | None = None  # UTC
     restricted: bool | None = None  # the short-sale price test is in force; None = not known
     restricted_at: datetime | None = None  # UTC
+
+
+_STRICTEST = (MarketState.HALTED, MarketState.CLOSE_ONLY)  # no halt makes these any stricter
+
+
+def overlaid(
+    known: Mapping[str, Published], halted: Mapping[str, Published]
+) -> dict[str, Published]:
+    """Return what is known of symbols with halts on top of it, each as strict as the stricter.
+
+    A symbol that is not halted stays as it is: what is not known of it stays unknown, and a state
+    that has grown old stays old.
+    """
+    found = dict(known)
+    for symbol, halt in halted.items():
+        below = known.get(symbol)
+        if below is None:
+            found[symbol] = halt
+            continue
+        kept = below.state in _STRICTEST
+        found[symbol] = replace(
+            below,
+            state=below.state if kept else halt.state,
+            code=below.code if kept and below.code else halt.code,
+            at=halt.at,  # it does not grow old: it is on until somebody resumes the symbol
+        )
+    return found

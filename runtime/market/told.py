@@ -1,7 +1,9 @@
 """Halts as they are told: a file of one message a line, by an operator or whoever reads a feed.
 
 A line is JSON: symbol ("*" = the market), at, code, and optionally until; or symbol, at and
-`"resumes": true`. It is only ever appended to, and a line that cannot be read stops every decision.
+`"resumes": true`. It is only ever appended to: where it ends, and the hash of all lines until then,
+is remembered in a file of heads beside it. Lines that are gone, changed or cannot be read stop
+every decision.
 """
 
 import os
@@ -12,10 +14,15 @@ from pathlib import Path
 
 import msgspec
 
+from runtime.chain import Draft, Head, HeadAnchor, genesis, linked
+from runtime.decoding import from_json
 from runtime.errors import FeedInvalid
 from runtime.market.recorded import HaltMessage, RecordedHalts
 from runtime.market.rules import HaltCodes
-from runtime.market.states import MarketState, Published
+from runtime.market.states import Published
+
+CHAIN = "halts"
+_BEFORE = Head(seq=0, hash=genesis(CHAIN).hex())
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -32,22 +39,35 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @dataclass(slots=True)
 class ToldHalts:
-    """The halts of one workspace; read again whenever the file has grown."""
+    """The halts of one workspace; read again whenever the file was written."""
 
     path: Path
     rules: HaltCodes
-    _size: int = 0  # bytes that were read
+    _read: tuple[int, int] | None = None  # what was read: bytes, and when they were written
+    _head: Head = _BEFORE  # of what was read
     _messages: tuple[HaltMessage, ...] = ()
     _last: tuple[tuple[str, ...], datetime, dict[str, Published]] | None = field(
         default=None, repr=False
     )
 
+    @property
+    def anchor(self) -> HeadAnchor:
+        """Return the file beside this one that remembers where it ended."""
+        return HeadAnchor(self.path.with_suffix(".head"))
+
+    @property
+    def known(self) -> bool:
+        """Say whether a halt was ever told, were the file gone since."""
+        return self.path.exists() or self.anchor.path.exists()
+
     def tell(self, message: HaltMessage, *, by: str, reason: str) -> None:
-        """Append one message durably.
+        """Append one message durably, then remember where the file ends.
 
         Raises:
-            FeedInvalid: a halt without a code, a resume of the whole market, or nobody's name.
+            FeedInvalid: a halt without a code, a resume of the whole market, or nobody's name; or
+                what was told before is not there as it was.
             OSError: the file cannot be written.
+            DatabaseUnavailable: the message is told, but where the file ends cannot be remembered.
         """
         if not (by.strip() and reason.strip()):
             raise FeedInvalid("a halt that is told needs a name and a reason")
@@ -61,45 +81,96 @@ class ToldHalts:
             reason=" ".join(reason.split()),
         )
         _checked(line, self.path, 0)
+        self.messages()
+        if not self._head.seq:  # so that a first line is known to be one, whatever follows
+            self.anchor.record(_BEFORE)
         _append(self.path, msgspec.json.encode(line) + b"\n")
+        self.messages()
 
     def messages(self) -> tuple[HaltMessage, ...]:
-        """Return every message, in the order of the file.
+        """Return every message, in the order of the file; what is read is remembered outside.
 
         Raises:
-            FeedInvalid: it cannot be read, a line is no message, or what was read once is gone.
+            FeedInvalid: it cannot be read, a line is no message, what was read or remembered once
+                is gone or another one, or nothing is remembered of what is there.
         """
-        try:
-            size = self.path.stat().st_size
-            lines = self.path.read_bytes().splitlines() if size > self._size else []
-        except FileNotFoundError:
-            size, lines = 0, []
-        except OSError as error:
-            raise FeedInvalid(f"{self.path}: cannot be read ({error.strerror})") from error
-        if size < self._size:
-            raise FeedInvalid(
-                f"{self.path}: {self._size:,} bytes of halts were read and {size:,} are left; put "
-                "the file back, halts end by sluice halts resume alone"
-            )
-        if size > self._size:
-            self._messages = tuple(
-                _message(line, self.path, number) for number, line in enumerate(lines, start=1)
-            )
-            self._size, self._last = size, None
+        found = self._stamp()
+        if found is None or found != self._read:
+            heads = self.anchor.heads()
+            messages, head = self._proved((*heads, self._head))
+            if head.seq and not heads:
+                raise FeedInvalid(
+                    f"{self.path}: {head.seq:,} lines, and {self.anchor.path.name} remembers no "
+                    "head of them, so lines that are gone would not be noticed; put it back, or, "
+                    "once the lines are known to be whole, remember their head with sluice audit "
+                    "--remember"
+                )
+            if head.seq > max((one.seq for one in heads), default=0):
+                self.anchor.record(head)
+            if head != self._head:
+                self._messages, self._head, self._last = messages, head, None
+            self._read = found
         return self._messages
+
+    def prove(self) -> Head:
+        """Hold every line against the heads that are remembered, and return where it ends.
+
+        Raises:
+            FeedInvalid: names the first line that is gone, changed or no message.
+        """
+        return self._proved((*self.anchor.heads(), self._head))[1]
 
     def halted(self, symbols: Sequence[str], at: datetime) -> Mapping[str, Published]:
         """Return the symbols that are halted at an instant; nothing told later counts."""
         messages, names = self.messages(), tuple(symbols)
+        if not messages:
+            return {}
         if self._last is None or self._last[:2] != (names, at):
             played = RecordedHalts(rules=self.rules, symbols=names, messages=messages)
             self._last = names, at, dict(played.published(at))
         return self._last[2]
 
-    def published(self, symbols: Sequence[str], at: datetime) -> dict[str, Published]:
-        """Return the state of each symbol: as halted, or else normal."""
-        normal = Published(state=MarketState.NORMAL, at=at)
-        return dict.fromkeys(symbols, normal) | dict(self.halted(symbols, at))
+    def _stamp(self) -> tuple[int, int] | None:
+        """Return the file's bytes and the time it was last written, None if it is not there."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise FeedInvalid(f"{self.path}: cannot be read ({error.strerror})") from error
+        return found.st_size, found.st_mtime_ns
+
+    def _proved(self, heads: Sequence[Head]) -> tuple[tuple[HaltMessage, ...], Head]:
+        """Return every message and where the file ends, held against these heads."""
+        try:
+            lines = self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            lines = []
+        except OSError as error:
+            raise FeedInvalid(f"{self.path}: cannot be read ({error.strerror})") from error
+        messages = tuple(
+            [_message(line, self.path, number) for number, line in enumerate(lines, start=1)]
+        )
+        drafts = [
+            Draft("halt", message.symbol, message.at, line)
+            for message, line in zip(messages, lines, strict=True)
+        ]
+        rows = linked(0, genesis(CHAIN), drafts)
+        hashes = [_BEFORE.hash, *(row[-1].hex() for row in rows)]
+        told = max(head.seq for head in heads)
+        if told > len(lines):
+            raise self._gone(f"{told:,} lines were told and {len(lines):,} are left")
+        for head in sorted(heads, key=lambda one: one.seq):
+            if hashes[head.seq] != head.hash:
+                raise self._gone(f"the first {head.seq:,} lines are not those that were told")
+        return messages, Head(seq=len(lines), hash=hashes[-1])
+
+    def _gone(self, what: str) -> FeedInvalid:
+        return FeedInvalid(
+            f"{self.path}: {what}; put the file back, halts end by sluice halts resume alone. If "
+            f"it is lost for good, move it and {self.anchor.path.name} away and tell again, at "
+            "once, all that is halted"
+        )
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -119,7 +190,7 @@ def _append(path: Path, line: bytes) -> None:
 
 def _message(data: bytes, path: Path, number: int) -> HaltMessage:
     try:
-        line = msgspec.json.decode(data, type=_Line)
+        line = from_json(data, _Line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FeedInvalid(
             f"{path}: line {number} is no message of a halt: {error}; correct the line"

@@ -114,6 +114,11 @@ class Answers:
         scenes.fail_again(self.scene.failed, scenes.MARKET_QUESTION)
         return self.scene.market or {}
 
+    def halts(self, at: datetime) -> Mapping[str, Published]:
+        """Return what was told to be halted."""
+        scenes.fail_again(self.scene.failed, scenes.HALTS_QUESTION)
+        return self.scene.halts
+
 
 def _nth(answers: Sequence[Answer], number: int, whom: str) -> Answer:
     if number > len(answers):
@@ -186,6 +191,7 @@ def played(
         kill=cast(KillSwitch, _Kill(answers)),
         approved=answers.approved,
         market=answers.market if told else None,
+        halts=answers.halts,
         freshness=scene.freshness,
         volume=scene.volume,
         caller=scene.caller,

@@ -45,6 +45,7 @@ class _Heard:
     killed: list[dict[str, str]] = field(default_factory=list)
     approved: list[str | None] = field(default_factory=list)
     market: Mapping[str, Published] | None = None
+    halts: Mapping[str, Published] = field(default_factory=dict)
     quotes: list[Quote] = field(default_factory=list)
     groups: Groups = field(default_factory=Groups)
     windows: dict[Question, Array] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Recorder:
             kill=cast(KillSwitch, _Kill(self, desk.kill)),
             approved=self._approved,
             market=None if desk.market is None else self._market,
+            halts=None if desk.halts is None else self._halts,
         )
 
     @property
@@ -117,7 +119,8 @@ class Recorder:
             approved=tuple(heard.approved),
             breaks=moment.breaks,
             broken=tuple(sorted(moment.broken)),
-            market=_of_bars(heard.market, moment.bars),
+            market=None if heard.market is None else _of_bars(heard.market, moment.bars),
+            halts=_of_bars(heard.halts, moment.bars),
             quotes=tuple(heard.quotes),
             groups=tuple(heard.groups.numbers),
             ages=tuple([(*key, at) for key, at in heard.ages.items()]),
@@ -172,6 +175,15 @@ class Recorder:
             self._heard.failed[scenes.MARKET_QUESTION] = scenes.failure(error)
             raise
         return market
+
+    def _halts(self, at: datetime) -> Mapping[str, Published]:
+        ask = self._real.halts
+        try:
+            halts = self._heard.halts = {} if ask is None else ask(at)
+        except PlatformError as error:
+            self._heard.failed[scenes.HALTS_QUESTION] = scenes.failure(error)
+            raise
+        return halts
 
 
 class _Reader:
@@ -260,10 +272,8 @@ def windows_of(inputs: Iterable[Input]) -> Iterator[tuple[str, int]]:
                 continue
 
 
-def _of_bars(
-    market: Mapping[str, Published] | None, bars: Sequence[Bar]
-) -> dict[str, Published] | None:
+def _of_bars(market: Mapping[str, Published], bars: Sequence[Bar]) -> dict[str, Published]:
     """Return what is published of the symbols that can be traded here."""
-    if market is None:
-        return None
+    if not market:
+        return {}
     return {bar.symbol: market[bar.symbol] for bar in bars if bar.symbol in market}

@@ -16,6 +16,7 @@ import msgspec
 from featurestore.calendars import Session
 from featurestore.errors import PlatformError
 from runtime.bundles.contract import Stage
+from runtime.decoding import from_json
 from runtime.domain import Bar, Quote
 from runtime.errors import JournalBroken, RuntimeFault
 from runtime.market.states import Published
@@ -61,6 +62,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     breaks: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()  # symbols, in alphabetical order
     market: dict[str, Published] | None = None  # of the bars' symbols; None = told from the bars
+    halts: dict[str, Published] = {}  # told of the bars' symbols, on top of `market`
     quotes: tuple[Quote, ...] = ()  # in the order they were asked for
     groups: tuple[tuple[str, ...], ...] = ()  # symbols that features were asked of
     ages: tuple[tuple[str, int, datetime], ...] = ()  # feature, group, oldest knowledge time
@@ -78,7 +80,7 @@ def encode(scene: Scene) -> bytes:
 def decode(data: bytes) -> Scene:
     """Return what `encode` wrote; JournalBroken if it cannot be read."""
     try:
-        return msgspec.json.decode(data, type=Scene)
+        return from_json(data, Scene)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalBroken(f"the scene of a decision cannot be read: {error}") from error
 
@@ -144,3 +146,4 @@ def approved_question(number: int) -> str:
 
 POLICY_QUESTION = "policy"
 MARKET_QUESTION = "market"
+HALTS_QUESTION = "halts"

@@ -14,11 +14,12 @@ from sqlalchemy import Engine, inspect
 from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.database import open_database, reading
-from runtime.errors import DatabaseUnavailable, JournalBroken
+from runtime.errors import DatabaseUnavailable, FeedInvalid, JournalBroken
 from runtime.joint.identity import TABLE as JOINTS
 from runtime.joint.identity import JointLog
 from runtime.joint.shadow_log import TABLE as SHADOWS
 from runtime.joint.shadow_log import ShadowLog
+from runtime.market.told import CHAIN as HALTS
 from runtime.policies.log import TABLE as POLICIES
 from runtime.policies.log import PolicyLog
 from runtime.scheduling.slots import TABLE as SCHEDULE
@@ -29,6 +30,7 @@ from service.databases import open_runtime
 from service.faults import NotFound
 from service.records import anchor, open_journal, open_registry
 from service.settings import Settings, require_workspace
+from service.trading.halts import told_halts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,6 +101,9 @@ def _chains(settings: Settings) -> Iterator[_Chain]:
         for name, table in ((LEDGER, LEDGER), ("leases", LEASES)):
             kept = anchor(settings, settings.ledger_url, name)
             yield _Chain(name, partial(_research, engine, table, kept), kept, _always)
+    halts = told_halts(settings)
+    if halts.known:
+        yield _Chain(HALTS, halts.prove, halts.anchor, _always)
     for path in _records(settings):
         name = f"venue {path.parent.name}/{path.stem}"
         kept = HeadAnchor(path.with_suffix(".head"))
@@ -215,7 +220,7 @@ def _audited(chain: _Chain, *, remember: bool) -> Audited:
                     "entries are known to be whole, remember their head with sluice audit "
                     "--remember"
                 )
-    except (JournalBroken, DatabaseUnavailable) as error:
+    except (JournalBroken, DatabaseUnavailable, FeedInvalid) as error:
         problem = str(error)
         head, anchored = None, None if chain.kept is None else len(chain.kept.heads())
     return Audited(

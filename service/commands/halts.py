@@ -67,7 +67,6 @@ def _told(
         halts = told_halts(settings)
         now = WallClock().now()
         message = HaltMessage(symbol=symbol, at=now, code=code, resumes=code is None)
-        halts.messages()  # a file that cannot be read is told of before it grows
         halts.tell(message, by=by, reason=reason)
         _show(output, workspace)
         unknown = doubt(settings, symbol)

@@ -37,7 +37,7 @@ from service.faults import NotFound, QueryInvalid
 from service.records import open_journal, open_registry
 from service.settings import Settings
 from service.trading.actions import actions_of
-from service.trading.halts import market_of
+from service.trading.halts import halted_of
 from service.trading.paper import paper_market, venues_of
 from service.trading.seat import Seat
 
@@ -170,7 +170,7 @@ def open_desk(
         clock=clock,
         kill=KillSwitch.create(settings.workspace / "kill"),
         approved=approved,
-        market=market_of(settings, symbols),
+        halts=halted_of(settings, symbols),
         freshness=freshness,
         volume=paper_market(settings).volume or "",
         standing=standing,

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from runtime.decoding import from_json
 from runtime.market.halts import EVERYTHING
 from runtime.market.rules import market_rules
 from runtime.market.states import Published
@@ -36,7 +37,7 @@ def doubt(settings: Settings, symbol: str) -> str | None:
     traded: set[str] = set()
     for path in settings.bundles.glob("*/manifest.json"):
         try:
-            traded.update(msgspec.json.decode(path.read_bytes(), type=_Universe).symbols)
+            traded.update(from_json(path.read_bytes(), _Universe).symbols)
         except (OSError, msgspec.DecodeError):
             continue  # whoever trades it will refuse it
     if symbol == EVERYTHING or symbol in traded or not traded:
@@ -50,34 +51,21 @@ def _file(settings: Settings) -> Path:
     return settings.workspace / "halts.jsonl"
 
 
-def market_of(settings: Settings, symbols: Callable[[], Iterable[str]]) -> Seen | None:
-    """Return the published market of some symbols, None if no halt was ever told.
-
-    Args:
-        settings: where the file lies.
-        symbols: asked each time: the universe, and what is held beside it.
-    """
-    if not _file(settings).exists():
-        return None
-    halts = told_halts(settings)
-    return lambda at: halts.published(tuple(dict.fromkeys(symbols())), at)
-
-
-def halted_of(settings: Settings, symbols: Callable[[], Iterable[str]]) -> Seen | None:
-    """Return the halted ones of some symbols, as a venue asks; None if no halt was ever told.
+def halted_of(settings: Settings, symbols: Callable[[], Iterable[str]]) -> Seen:
+    """Return what says which of some symbols are halted at an instant, as desk and venues ask.
 
     Args:
         settings: where the file lies.
         symbols: asked once per instant: all in which something may work.
     """
-    if not _file(settings).exists():
-        return None
-    halts, names = told_halts(settings), dict[datetime, tuple[str, ...]]()
+    halts, answers = told_halts(settings), dict[datetime, Mapping[str, Published]]()
 
     def seen(at: datetime) -> Mapping[str, Published]:
-        if at not in names:
-            names.clear()
-            names[at] = tuple(dict.fromkeys(symbols()))
-        return halts.halted(names[at], at)
+        if at not in answers:
+            names = tuple(dict.fromkeys(symbols())) if halts.messages() else ()
+            found = halts.halted(names, at)
+            answers.clear()
+            answers[at] = found
+        return answers[at]
 
     return seen

@@ -22,7 +22,7 @@ from runtime.replay import CAPITAL
 from service.cli import app
 from service.settings import read_settings
 from service.trading.engines import active_bundle, open_desk
-from service.trading.halts import told_halts
+from service.trading.halts import halted_of, told_halts
 from tests.fakes.trading import promoted_workspace, walk_reader
 
 SESSIONS = load_calendar("XNYS").sessions(date(2017, 1, 6), date(2017, 1, 13))
@@ -131,20 +131,74 @@ def test_a_halt_needs_a_name_and_a_reason(tmp_path):
         told_halts(settings).tell(message, by=" ", reason="x")
 
 
-def test_halts_that_were_read_and_are_gone_stop_the_desk_instead_of_ending(tmp_path):
-    halts, at = told_halts(read_settings({}, workspace=tmp_path)), SESSIONS[0].open
+def audited(workspace) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["audit", "-w", str(workspace)])
+    return done.exit_code, " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["one desk", "the next desk"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path, whole: path.unlink(), "2 lines were told and 0 are left; put the file back"),
+        (lambda path, whole: path.write_bytes(b""), "2 lines were told and 0 are left"),
+        (lambda path, whole: path.write_bytes(whole.splitlines()[0]), "told and 1 are left"),
+        (
+            lambda path, whole: path.write_bytes(whole.replace(b"ADA", b"AXA")),
+            "the first 1 lines are not those that were told",
+        ),
+    ],
+    ids=["gone", "emptied", "cut off", "changed"],
+)
+def test_halts_that_were_told_and_are_gone_stop_every_desk_until_the_file_is_back(
+    tmp_path, damage, message, again
+):
+    settings = read_settings({}, workspace=tmp_path)
+    halts, at = told_halts(settings), SESSIONS[0].open
     assert halts.messages() == ()
-    halts.tell(HaltMessage(symbol="ADA", at=at, code="T1"), by="ada", reason="news")
-    assert set(halts.halted(["ADA", "BELL"], at)) == {"ADA"}
+    for symbol in ("ADA", "BELL"):
+        halts.tell(HaltMessage(symbol=symbol, at=at, code="T1"), by="ada", reason="news")
     whole = halts.path.read_bytes()
-    halts.path.write_bytes(b"")
-    with pytest.raises(FeedInvalid, match="0 are left; put the file back"):
-        halts.published(["ADA", "BELL"], at)
-    halts.path.unlink()
-    with pytest.raises(FeedInvalid, match="0 are left; put the file back"):
-        halts.published(["ADA", "BELL"], at)
+    damage(halts.path, whole)
+    desk = halted_of(settings, lambda: ["ADA"]) if again else lambda at: halts.halted(["ADA"], at)
+    with pytest.raises(FeedInvalid, match=message):
+        desk(at)
+    with pytest.raises(FeedInvalid, match="tell again, at once, all that is halted"):
+        told_halts(settings).tell(HaltMessage(symbol="X", at=at, code="T1"), by="a", reason="b")
+    status, said = audited(tmp_path)
+    assert status == 1
+    assert message.split(";")[0] in said
     halts.path.write_bytes(whole)
-    assert set(halts.halted(["ADA", "BELL"], at)) == {"ADA"}
+    assert set(desk(at)) == {"ADA"}
+    assert audited(tmp_path)[0] == 0
+
+
+def test_lines_of_which_no_head_is_left_are_refused_until_somebody_vouches_for_them(tmp_path):
+    settings = read_settings({}, workspace=tmp_path)
+    halts, at = told_halts(settings), SESSIONS[0].open
+    halts.tell(HaltMessage(symbol="ADA", at=at, code="T1"), by="ada", reason="news")
+    halts.anchor.path.unlink()
+    with pytest.raises(FeedInvalid, match=r"halts\.head remembers no head of them"):
+        told_halts(settings).messages()
+    status, said = audited(tmp_path)
+    assert status == 1
+    assert "so a cut-off end would not be noticed" in said
+    CliRunner().invoke(app, ["audit", "--remember", "-w", str(tmp_path)])
+    assert audited(tmp_path)[0] == 0
+    assert set(told_halts(settings).halted(["ADA"], at)) == {"ADA"}
+
+
+def test_a_line_that_a_reader_of_a_feed_appended_is_remembered_once_a_desk_has_read_it(tmp_path):
+    settings = read_settings({}, workspace=tmp_path)
+    halts, at = told_halts(settings), SESSIONS[0].open
+    halts.tell(HaltMessage(symbol="ADA", at=at, code="T1"), by="ada", reason="news")
+    whole = halts.path.read_bytes()
+    line = {"symbol": "BELL", "at": at.isoformat(), "code": "T12"}
+    halts.path.write_bytes(whole + json.dumps(line).encode() + b"\n")
+    assert set(told_halts(settings).halted(["ADA", "BELL"], at)) == {"ADA", "BELL"}
+    halts.path.write_bytes(whole)
+    with pytest.raises(FeedInvalid, match="2 lines were told and 1 are left"):
+        told_halts(settings).messages()
 
 
 def test_a_halt_is_told_on_a_line_of_its_own_even_if_the_last_one_was_left_open(tmp_path):
