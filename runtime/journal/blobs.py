@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from threading import get_ident
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,6 +18,20 @@ from runtime.errors import JournalBroken
 def hash_of(data: bytes) -> str:
     """Return the name of some bytes: SHA-256, hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+class Encoded(NamedTuple):
+    """Arrays and their bytes, so that what is named early is not encoded again to be stored."""
+
+    arrays: Mapping[str, Array]
+    name: str  # SHA-256 of the bytes, hex
+    data: bytes
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> "Encoded":
+        """Encode and name arrays; they are not to be changed afterwards."""
+        data = encode_arrays(arrays)
+        return cls(arrays, hash_of(data), data)
 
 
 def encode_arrays(arrays: Mapping[str, Array]) -> bytes:

@@ -20,7 +20,7 @@ from runtime.domain import (
     Verdict,
 )
 from runtime.errors import OrderInvalid
-from runtime.journal.blobs import encode_arrays, hash_of
+from runtime.journal.blobs import Encoded
 from runtime.journal.holding import Posting
 from runtime.journal.reconcile import Break
 
@@ -71,6 +71,7 @@ class DecisionRecord:
     equity: Decimal  # USD before the decision
     notes: tuple[str, ...] = ()  # anything worth telling: what was left out, and why
     scene_hash: str = ""  # SHA-256 of all else it was told, see `runtime.proof`; "" = not kept
+    encoded: Encoded | None = field(default=None, repr=False, compare=False)  # while at hand
 
     def __post_init__(self) -> None:
         for name in ("decided_at", "known_at"):
@@ -85,7 +86,21 @@ class DecisionRecord:
                     f"decision {self.decision_id}: {name} needs {n} finite numbers, one a symbol"
                 )
         if not self.inputs_hash:
-            object.__setattr__(self, "inputs_hash", hash_of(encode_arrays(self.inputs)))
+            encoded = Encoded.of(self.inputs)
+            object.__setattr__(self, "encoded", encoded)
+            object.__setattr__(self, "inputs_hash", encoded.name)
+
+    @property
+    def inputs_bytes(self) -> bytes:
+        """Return the inputs' canonical bytes; OrderInvalid if `inputs_hash` does not name them."""
+        encoded = self.encoded
+        if encoded is None or encoded.arrays is not self.inputs:
+            encoded = Encoded.of(self.inputs)
+        if encoded.name != self.inputs_hash:
+            raise OrderInvalid(
+                f"decision {self.decision_id}: inputs_hash is not the hash of the inputs"
+            )
+        return encoded.data
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):

@@ -169,11 +169,7 @@ class Journal(JournalQueries):
         """
         orders = tuple(orders)
         check_orders(orders, record)
-        arrays = blobs.encode_arrays(record.inputs)
-        if blobs.hash_of(arrays) != record.inputs_hash:
-            raise OrderInvalid(
-                f"decision {record.decision_id}: inputs_hash is not the hash of the inputs"
-            )
+        arrays = record.inputs_bytes
         if record.scene_hash and record.scene_hash not in beside:
             raise OrderInvalid(f"decision {record.decision_id}: its scene is not given with it")
         payload = wire.encode_decision(record, self.account, orders)

@@ -19,7 +19,7 @@ from runtime.journal.reconcile import Break
 from runtime.journal.records import CashFlow, DecisionRecord, OrderEvent, Said, SessionRecord
 
 # Everything of a decision but the inputs' bytes, which stand beside the chain under their hash.
-_KEPT = tuple(one.name for one in fields(DecisionRecord) if one.name != "inputs")
+_KEPT = tuple(one.name for one in fields(DecisionRecord) if one.name not in ("inputs", "encoded"))
 _SCENE = "scene_hash"
 _HINTS = get_type_hints(DecisionRecord)
 DecisionWire: Any = msgspec.defstruct(

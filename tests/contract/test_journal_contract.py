@@ -448,9 +448,10 @@ def test_equal_inputs_are_stored_once_and_different_ones_have_another_name(journ
     journal.record_decision(other, [])
     with journal.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM journal_blobs").scalar() == 2
-    lying = replace(make_decision(tick="2017-04-28"), inputs_hash="0" * 64)
-    with pytest.raises(OrderInvalid, match="not the hash of the inputs"):
-        journal.record_decision(lying, [])
+    honest = make_decision(tick="2017-04-28")
+    for lie in ({"inputs_hash": "0" * 64}, {"inputs": {"close": np.ones((2, 4))}}):
+        with pytest.raises(OrderInvalid, match="not the hash of the inputs"):
+            journal.record_decision(replace(honest, **lie), [])
 
 
 def test_the_head_is_anchored_outside_at_each_close_and_a_cut_tail_is_found(engine, tmp_path):
