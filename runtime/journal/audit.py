@@ -2,16 +2,19 @@
 
 The chain is read once: each page is proved, its rows are derived and compared with what the tables
 hold of the same sequence numbers, and forgotten. Orders, which later entries change, are kept.
+What decisions name by its hash, all that they were told, is unpacked and hashed again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Engine
 
 from runtime.chain import ChainedLog, Head, instant
 from runtime.database import reading
+from runtime.decoding import from_json
 from runtime.domain import Fill, OrderState
 from runtime.errors import JournalBroken
 from runtime.journal import blobs, wire
@@ -41,6 +44,7 @@ from runtime.journal.tables import (
     POSTING,
     SESSION,
     Sql,
+    holders,
 )
 
 Row = tuple[Any, ...]
@@ -57,6 +61,13 @@ _PAGED: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
 }
 _AMOUNTS = ("quantity", "limit_price", "filled", "stop_price")
 _STATE, _FILLED, _NOTE, _UPDATED, _QUANTITY = 15, 16, 17, 18, 10  # columns of an order
+_SCENE, _BLOBS = "scene", 50  # what a blob holds; how many are read at once
+
+
+class _Scene(msgspec.Struct, frozen=True):
+    """The part of a scene that names another blob."""
+
+    arrays: str = ""
 
 
 class _Expected:
@@ -68,6 +79,7 @@ class _Expected:
         self.orders: dict[str, list[Any]] = {}
         self.disputes: dict[tuple[str, str], wire.BreakWire] = {}  # by account and break
         self.rows: dict[str, list[Row]] = {name: [] for name in _PAGED}
+        self.named = dict[str, str]()  # name of a blob -> what it holds, see `runtime.proof`
 
     def book(self, account: str) -> Book:
         return self.books.setdefault(account, Book())
@@ -106,6 +118,9 @@ class _Expected:
     def _decision(self, seq: int, data: bytes) -> None:
         record, account, orders = wire.decode_decision(data, {})
         self.rows["decisions"].append(decision_row(seq, record, account))
+        self.named[record.inputs_hash] = "inputs"
+        if record.scene_hash:
+            self.named |= {record.scene_hash: _SCENE, record.policy_hash: "limits"}
         self.rows["denials"] += denial_rows(seq, record)
         for line, order in enumerate(orders):
             row = list(order_row(seq, line, order, record.decision_id, account))
@@ -218,7 +233,7 @@ def verify_rows(engine: Engine, log: ChainedLog, sql: Sql, anchors: Iterable[Hea
         for name in _PAGED:
             _compare_page(sql, connection, name, [], (last, 2**62))
         _compare_orders(sql, connection, expected.orders)
-        _prove_inputs(sql, connection)
+        _prove_blobs(sql, connection, expected.named)
     return head
 
 
@@ -287,9 +302,19 @@ def _compare_orders(sql: Sql, connection: Connection, expected: dict[str, list[A
         _differ("orders", found, wanted, 1)
 
 
-def _prove_inputs(sql: Sql, connection: Connection) -> None:
-    for (name,) in sql.rows(connection, "SELECT DISTINCT inputs FROM journal_decisions"):
-        found = sql.rows(connection, "SELECT data FROM journal_blobs WHERE name = ?", (name,))
-        if not found:
-            raise JournalBroken(f"stored inputs {name} of a decision are missing")
-        blobs.restore(name, bytes(found[0][0]))
+def _prove_blobs(sql: Sql, connection: Connection, named: Mapping[str, str]) -> None:
+    """Prove what decisions name by its SHA-256: inputs, scenes, limits, and what scenes name."""
+    beside = dict[str, str]()
+    names = list(named)
+    for first in range(0, len(names), _BLOBS):
+        some = names[first : first + _BLOBS]
+        query = f"SELECT name, data FROM journal_blobs WHERE name IN ({holders(len(some))})"
+        found = dict(sql.rows(connection, query, some))
+        for name in some:
+            if name not in found:
+                raise JournalBroken(f"stored {named[name]} {name} of a decision are missing")
+            data = blobs.restore(name, bytes(found[name]), named[name])
+            if named[name] == _SCENE and (reads := from_json(data, _Scene).arrays):
+                beside[reads] = "reads"
+    if beside:
+        _prove_blobs(sql, connection, beside)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import runtime.tick
 from runtime.bundles.inference import DecisionSession
 from runtime.database import open_database, reading, transaction
-from runtime.errors import DatabaseUnavailable
+from runtime.errors import DatabaseUnavailable, JournalBroken
 from runtime.journal.blobs import compress, decode_arrays, encode_arrays, restore
 from runtime.journal.queries import JournalQueries
 from runtime.journal.redecide import Redecided, redecide
@@ -216,6 +216,25 @@ def test_what_is_missing_is_named(bench, copied, what, field):
     assert (victim.decision_id, field) in _told(found)
     assert {one.field for one in found.differences} == {field}
     assert "are missing" in found.differences[0].now
+
+
+@pytest.mark.parametrize("what", ["inputs_hash", "scene_hash", "policy_hash", "arrays"])
+def test_an_audit_holds_what_a_decision_was_told_against_its_hash(copied, what):
+    """Not only whoever decides again, who reads some days of one account, finds it changed."""
+    whole = Journal(copied.engine)
+    whole.verify()
+    victim = _decided(copied, "2017-02-22").record
+    if what == "arrays":
+        name = msgspec.json.decode(_blob(copied, victim.scene_hash))["arrays"]
+    else:
+        name = getattr(victim, what)
+    _store(copied, name, _blob(copied, name) + b" ")
+    with pytest.raises(JournalBroken, match=f"{name} were changed"):
+        whole.verify()
+    with transaction(copied.engine) as connection:
+        connection.exec_driver_sql("DELETE FROM journal_blobs WHERE name = ?", (name,))
+    with pytest.raises(JournalBroken, match=f"{name} of a decision are missing"):
+        whole.verify()
 
 
 def test_what_was_read_for_a_refusal_is_proved_too(bench, copied):
