@@ -37,6 +37,7 @@ from tests.fakes.market import CAPITAL, XNYS, Bench, SyntheticMarket, open_bench
 
 ACCOUNT = "paper"
 TOKEN = "a token of the tests"
+VENUE_ANSWER = 10.0  # seconds; a venue on a busy machine is slow, and in no doubt
 JOB = "session XNYS"
 FIRST = date(2017, 1, 3)
 SYMBOLS = ("AAA", "BBB")
@@ -163,8 +164,10 @@ class WatchedRemote(RemoteVenue):
         return made
 
 
-def remote_venues(url: str, names: list[str], reached: Reached) -> list[WatchedRemote]:
-    """Venues of another process, which nobody waits for long."""
+def remote_venues(
+    url: str, names: list[str], reached: Reached, answer: float = VENUE_ANSWER
+) -> list[WatchedRemote]:
+    """Venues of another process; `answer` seconds without one and nobody waits any more."""
     WatchedRemote.reached = staticmethod(reached)
     return [
         WatchedRemote(
@@ -172,8 +175,8 @@ def remote_venues(url: str, names: list[str], reached: Reached) -> list[WatchedR
             token=TOKEN,
             account=ACCOUNT,
             name=name,
-            connect=0.15,
-            answer=0.15,
+            connect=answer,
+            answer=answer,
         )
         for name in names
     ]
@@ -240,6 +243,7 @@ def trade_on(
     begun: Callable[[], None] = lambda: None,
     skip: int = 0,
     venue: str = "",
+    venue_answer: float = VENUE_ANSWER,
 ) -> World:
     """Trade from where the journal stands until `sessions` are closed; return the open world.
 
@@ -254,8 +258,17 @@ def trade_on(
         begun: called when everything is open and trading begins.
         skip: how many sessions to leave out, as a process does that starts too late for them.
         venue: where the venues' own process listens; "" = they are part of this one.
+        venue_answer: seconds after which a venue that says nothing is in doubt.
     """
-    world = open_world(folder, url, reached=reached, holder=holder, without=without, venue=venue)
+    world = open_world(
+        folder,
+        url,
+        reached=reached,
+        holder=holder,
+        without=without,
+        venue=venue,
+        venue_answer=venue_answer,
+    )
     begun()
     if venue:
         world.run(sessions, told, skip, tries=3000, pause=0.01)
@@ -340,6 +353,7 @@ def open_world(
     without: frozenset[str] = frozenset(),
     answer: float = ANSWER,
     venue: str = "",
+    venue_answer: float = VENUE_ANSWER,
 ) -> World:
     """Open everything anew, as a process that starts does, and take the next epoch."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -370,12 +384,13 @@ def open_world(
         watched.reached = reached
         venues.append(watched)
     if venue:
-        venues += remote_venues(venue, [one.name for one in bench.desk.brokers], reached)
+        names = [one.name for one in bench.desk.brokers]
+        venues += remote_venues(venue, names, reached, venue_answer)
     if "intent" in without:
         by_name = {one.name: one for one in venues}
         journal.sent_first = lambda order: by_name[order.venue].submit(order)
     if "logon" not in without:
-        patiently(lambda: log_on(venues, fence), 20.0 if venue else 0.0)
+        patiently(lambda: log_on(venues, fence), 60.0 if venue else 0.0)
     standing: Callable[[], AbstractContextManager[None]] = fence.holding
     bench.desk = replace(
         bench.desk,

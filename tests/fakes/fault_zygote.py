@@ -1,12 +1,12 @@
 """Starts processes of the fault world in milliseconds: imports once, then forks on command.
 
 `python -m tests.fakes.fault_zygote` reads one JSON object a line on stdin, {"id", "folder", "url",
-"sessions", "point", "times", "act", "without", "skip", "venue", "cold"}, and forks a process that
-trades; with "serve" one that holds the venues at that address, until it is killed. The bundle is
-taken as proved, as it was in `learn`; a "cold" process has it proved anew, as one that is started
-does. On stdout: "started ID PID", from the process itself "begun ID CPU" with the seconds of CPU it
-took to open everything, children included, "reached ID" when it stops at its point, and "ended ID
-STATUS" when it has ended (negative: the signal that ended it).
+"sessions", "point", "times", "act", "without", "skip", "venue", "venue_answer", "cold"}, and forks
+a process that trades; with "serve" one that holds the venues at that address, until it is killed.
+The bundle is taken as proved, as it was in `learn`; a "cold" process has it proved anew, as one
+that is started does. On stdout: "started ID PID", from the process itself "begun ID CPU" with the
+seconds of CPU it took to open everything, children included, "reached ID" when it stops at its
+point, and "ended ID STATUS" when it has ended (negative: the signal that ended it).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import traceback
 from pathlib import Path
 
 from runtime.bundles import proving
-from tests.fakes.fault_world import At, acknowledge, serve_venues, trade_on
+from tests.fakes.fault_world import VENUE_ANSWER, At, acknowledge, serve_venues, trade_on
 
 
 def say(text: str) -> None:
@@ -73,6 +73,7 @@ def work(asked: dict[str, object]) -> None:
         skip=int(str(asked.get("skip", 0))),
         begun=lambda: say(f"begun {name} {spent():.3f}"),
         venue=str(asked.get("venue", "")),
+        venue_answer=float(str(asked.get("venue_answer", VENUE_ANSWER))),
     )
     world.close()
 

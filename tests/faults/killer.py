@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -30,7 +30,25 @@ from tests.runtime.journal.trading import trial_balance
 
 ROOT = Path(__file__).parents[2]
 TAKEN_BEFORE = "-"  # the session was finished by a process that did not take its decision
-PATIENCE = 60.0  # seconds; generous, a machine may be busy
+PATIENCE = 120.0  # seconds; generous, a machine may be busy
+_STILL = {"T", "t", "Z", "X"}  # stopped, traced, ended: proc_pid_stat(5)
+
+
+def until(true: Callable[[], object], what: str, pause: float = 0.002) -> None:
+    """Wait until something is true; `what` says what it is."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, f"in vain: until {what}"
+        time.sleep(pause)
+
+
+def stands_still(pid: int) -> bool:
+    """Say whether no thread of a process goes on. A signal to stop takes effect a moment later."""
+    states = set()
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(OSError):  # a thread that has just ended
+            states.add((task / "stat").read_text().rpartition(")")[2].split()[0])
+    return states <= _STILL
 
 
 @dataclass
@@ -76,7 +94,8 @@ class Zygote:
 
     def _listen(self, deadline: float) -> None:
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], deadline - time.monotonic())
+        left = max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([self.process.stdout], [], [], left)
         if not ready:
             return
         read = os.read(self.process.stdout.fileno(), 65536)
@@ -89,6 +108,20 @@ class Zygote:
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to one process, which is ours and not reaped before it was heard to end."""
         os.kill(self.pids[name], number)
+
+    def stopped(self, name: str) -> None:
+        """Wait until a process has come to the point where it stops itself, and stands still."""
+        self.wait(name, "reached")  # said a moment before
+        until(lambda: stands_still(self.pids[name]), f"{name} stands still")
+
+    def freeze(self, name: str) -> None:
+        """Stop a process, and wait until it stands still."""
+        self.signal(name, signal.SIGSTOP)
+        until(lambda: stands_still(self.pids[name]), f"{name} stands still")
+
+    def wake(self, name: str) -> None:
+        """Let a process that stands still go on; nobody has to wait for this signal."""
+        self.signal(name, signal.SIGCONT)
 
     def end(self, name: str) -> int:
         """Wait until a process has ended and return its status."""

@@ -17,7 +17,7 @@ import pytest
 
 from tests.fakes.fault_world import POINTS, acknowledge, trade_on
 from tests.faults.killer import acknowledged as acknowledged_days
-from tests.faults.killer import finished, look
+from tests.faults.killer import finished, look, until
 
 KILLS = int(os.environ.get("SLUICE_KILLS", "20"))  # `just faults` asks for 200
 SENDS = [(f"{when} an order is sent", times) for when in ("before", "after") for times in (3,)]
@@ -48,8 +48,7 @@ def test_killed_at_random_again_and_again_it_ends_as_if_it_had_never_been(killer
             ready.append(time.monotonic() - began)
             spent.append(float(killer.wait(name, "begun")))
             moved = len(acknowledged_days(broken)) + random_.choice((0, 1, 1, 2))
-            while len(acknowledged_days(broken)) < moved:
-                time.sleep(0.002)
+            until(lambda moved=moved: len(acknowledged_days(broken)) >= moved, "it trades")
             time.sleep(random_.uniform(0, 0.012))
             killer.signal(name, signal.SIGKILL)
         assert killer.end(name) == -signal.SIGKILL, "it had ended before it was killed"

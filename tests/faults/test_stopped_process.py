@@ -44,10 +44,10 @@ def expected():
 def wake_after_another_took_over(killer, folder, url, point) -> str:
     """Stop a process at a point, let another trade to the end, wake the first; return its name."""
     old = killer.start(folder, url, SESSIONS, point=point, act="stop")
-    killer.wait(old, "reached")
+    killer.stopped(old)
     new = killer.start(folder, url, SESSIONS)
     assert killer.end(new) == 0
-    killer.signal(old, signal.SIGCONT)
+    killer.wake(old)
     return old
 
 
@@ -93,11 +93,11 @@ def test_an_order_that_was_refused_meanwhile_is_not_sent_by_who_wakes_up(
     """
     url, point = url_of(folder), "before an order is sent"
     old = killer.start(folder, url, 1, point=point, act="stop", without=list(without))
-    killer.wait(old, "reached")
+    killer.stopped(old)
     (folder / "kill" / "all").write_text("stop")
     assert killer.end(killer.start(folder, url, 1, without=list(without))) == 0
     (folder / "kill" / "all").unlink()
-    killer.signal(old, signal.SIGCONT)
+    killer.wake(old)
     killer.end(old)
     assert look(folder, url).clean
     assert states(folder, url) == DENIED
@@ -111,11 +111,11 @@ def test_over_postgresql_not_even_the_order_it_was_sending_leaves_a_woken_proces
     """Stopped past its last look at the fence: only the venue itself can refuse it."""
     point = "before an order is sent"
     old = killer.start(folder, postgres_url, 1, point=point, act="stop", without=list(without))
-    killer.wait(old, "reached")
+    killer.stopped(old)
     (folder / "kill" / "all").write_text("stop")
     assert killer.end(killer.start(folder, postgres_url, 1, without=list(without))) == 0
     (folder / "kill" / "all").unlink()
-    killer.signal(old, signal.SIGCONT)
+    killer.wake(old)
     killer.end(old)
     assert states(folder, postgres_url) == DENIED
     assert bool(venue_orders(folder)) is harm
@@ -131,9 +131,9 @@ def test_a_tick_that_the_others_passed_over_is_not_decided_late_by_who_wakes_up(
     url = url_of(folder)
     point = "before the venue sees the bars"
     old = killer.start(folder, url, 1, point=point, act="stop", without=list(without))
-    killer.wait(old, "reached")
+    killer.stopped(old)
     assert killer.end(killer.start(folder, url, 3, skip=1, without=list(without))) == 0
-    killer.signal(old, signal.SIGCONT)
+    killer.wake(old)
     killer.end(old)
     engine = open_database(url)
     ticks = [one.record.tick for one in Journal(engine, ACCOUNT).decisions(limit=100)]

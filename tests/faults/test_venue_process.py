@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import signal
 import tempfile
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +20,12 @@ from runtime.domain import OrderState
 from runtime.journal.reconcile import reconcile
 from runtime.journal.store import Journal
 from runtime.kill.sequence import cancel_all
-from tests.fakes.fault_world import ACCOUNT, PaperVenue, patiently, remote_venues
-from tests.faults.killer import Zygote, acknowledged, finished, look, venue_orders
+from tests.fakes.fault_world import ACCOUNT, PaperVenue, WatchedRemote, remote_venues
+from tests.faults.killer import Zygote, acknowledged, finished, look, until, venue_orders
 from tests.faults.test_kill_points import unbroken, url_of
 
 SESSIONS = 4
+HURRY = 0.2  # seconds after which a venue that stands still is given up
 POINTS = ("after the venue has executed", "after an order is sent")
 
 
@@ -64,13 +66,6 @@ def agreed(folder: Path) -> list[OrderState]:
     return [one.state for one in records]
 
 
-def stopped(pid: int) -> None:
-    """Wait until a process that stops itself has done so."""
-    stat = Path(f"/proc/{pid}/stat")
-    while stat.read_text().rsplit(")", 1)[1].split()[0] != "T":
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize("point", POINTS)
 def test_a_trader_killed_between_ends_as_if_the_venue_were_its_own(killer, folder, expected, point):
     venue, url = serve(killer, folder)
@@ -85,14 +80,13 @@ def test_a_trader_killed_between_ends_as_if_the_venue_were_its_own(killer, folde
 
 
 def test_venue_and_trader_killed_at_random_lose_and_double_nothing(killer, folder):
-    random_, sessions = random.Random(5), 60
+    random_, sessions = random.Random(5), 900  # more than any process lives to see
     venue, url = serve(killer, folder)
     trader = killer.start(folder, url_of(folder), sessions, venue=url)
-    kills = 0
-    while kills < 8:
+    for _ in range(8):
+        moved = len(acknowledged(folder)) + random_.choice((0, 0, 1, 2))
+        until(lambda moved=moved: len(acknowledged(folder)) >= moved, "a session is closed")
         time.sleep(random_.uniform(0.005, 0.06))
-        if len(acknowledged(folder)) >= sessions:
-            break
         which = random_.random()
         if which < 0.7:
             killer.signal(venue, signal.SIGKILL)
@@ -100,15 +94,16 @@ def test_venue_and_trader_killed_at_random_lose_and_double_nothing(killer, folde
             venue, _ = serve(killer, folder)
         if which > 0.5:
             killer.signal(trader, signal.SIGKILL)
-            if killer.end(trader) == 0:
-                break
+            assert killer.end(trader) == -signal.SIGKILL
             trader = killer.start(folder, url_of(folder), sessions, venue=url)
-        kills += 1
-    assert killer.end(trader) in (0, -signal.SIGKILL)
+    moved = len(acknowledged(folder)) + 10
+    until(lambda: len(acknowledged(folder)) >= moved, "who was left alone has gone on")
+    killer.signal(trader, signal.SIGKILL)
+    assert killer.end(trader) == -signal.SIGKILL
+    sessions = look(folder, url_of(folder)).closed + 5
     assert killer.end(killer.start(folder, url_of(folder), sessions, venue=url)) == 0
     killer.signal(venue, signal.SIGKILL)
     killer.end(venue)
-    assert kills >= 5
     states = agreed(folder)
     assert OrderState.UNKNOWN not in states[:-10], "what was in doubt has been asked about"
     assert look(folder, url_of(folder)).closed == sessions
@@ -117,17 +112,13 @@ def test_venue_and_trader_killed_at_random_lose_and_double_nothing(killer, folde
 def test_a_frozen_venue_leaves_orders_in_doubt_and_is_asked_when_it_wakes_up(killer, folder):
     venue, url = serve(killer, folder)
     at = "after the decision is committed"
-    trader = killer.start(folder, url_of(folder), 6, point=at, times=2, act="stop", venue=url)
-    killer.wait(trader, "reached")
-    stopped(killer.pids[trader])
+    asked = {"point": at, "times": 2, "act": "stop", "venue": url, "venue_answer": HURRY}
+    trader = killer.start(folder, url_of(folder), 6, **asked)
+    killer.stopped(trader)
     closed = len(acknowledged(folder))
-    killer.signal(venue, signal.SIGSTOP)
-    stopped(killer.pids[venue])  # a signal takes a moment, in which orders would be taken
-    killer.signal(trader, signal.SIGCONT)
-    deadline = time.monotonic() + 60
-    while len(acknowledged(folder)) == closed:  # that session ends with its orders in doubt
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    killer.freeze(venue)  # before it stands still, it would take orders
+    killer.wake(trader)
+    until(lambda: len(acknowledged(folder)) > closed, "a session ends with its orders in doubt")
     engine = open_database(url_of(folder))
     doubted = [
         one for one in Journal(engine, ACCOUNT).open_orders() if one.order.tick > "2017-01-03"
@@ -136,7 +127,7 @@ def test_a_frozen_venue_leaves_orders_in_doubt_and_is_asked_when_it_wakes_up(kil
     time.sleep(0.4)  # the next one cannot be run, and is tried again and again
     assert len(acknowledged(folder)) == closed + 1
     engine.dispose()
-    killer.signal(venue, signal.SIGCONT)
+    killer.wake(venue)
     assert killer.end(trader) == 0
     states = agreed(folder)
     assert look(folder, url_of(folder)).closed == 6
@@ -152,16 +143,26 @@ def test_the_kill_switch_empties_a_venue_of_another_process(killer, folder):
     own = remote_venues(url, ["primary", "alternate"], lambda point: None)
     before = [len(one.working()) for one in own]
     assert sum(before) > 0
-    killer.signal(venue, signal.SIGSTOP)
-    report = cancel_all(own)
+    killer.freeze(venue)
+    with hurried(own, HURRY):
+        report = cancel_all(own)
     assert not report.complete
     assert len(report.unreachable) == 2
-    killer.signal(venue, signal.SIGCONT)
-    patiently(lambda: own[0].working() and None, 20.0)
-    threading.Event().wait(0.05)
-    report = cancel_all(own)  # a cancel sent to the stopped process may have come through since
+    killer.wake(venue)
+    report = cancel_all(own)
     assert report.complete
-    assert sum(before) - len(own) <= report.found <= sum(before)
+    assert report.found == sum(before)
     assert sum(len(one.working()) for one in own) == 0
     killer.signal(venue, signal.SIGKILL)
     killer.end(venue)
+
+
+@contextmanager
+def hurried(venues: list[WatchedRemote], seconds: float) -> Iterator[None]:
+    """Wait for these venues no longer than that inside the block."""
+    before = [(one.connect, one.answer) for one in venues]
+    for one in venues:
+        one.connect = one.answer = seconds
+    yield
+    for one, (connect, answer) in zip(venues, before, strict=True):
+        one.connect, one.answer = connect, answer
