@@ -38,6 +38,9 @@ class SecretVersion:
     version: int
     written_at: datetime  # UTC, by the keeper's clock
     fields: Mapping[str, str] = field(repr=False)
+    untexted: tuple[
+        str, ...
+    ] = ()  # fields that are no text, here as JSON: a write would change them
 
 
 class SecretSource(Protocol):

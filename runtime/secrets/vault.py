@@ -1,5 +1,6 @@
 """Secrets of production: Vault's key-value store, version 2."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,9 +66,10 @@ class VaultSecrets:
             )
         except InvalidPath:
             return None
-        meta = reply["data"]["metadata"]
+        meta, held = reply["data"]["metadata"], reply["data"]["data"].items()
         return SecretVersion(
             version=int(meta["version"]),
             written_at=datetime.fromisoformat(meta["created_time"][:19] + "+00:00"),
-            fields={name: str(value) for name, value in reply["data"]["data"].items()},
+            fields={name: one if isinstance(one, str) else json.dumps(one) for name, one in held},
+            untexted=tuple(name for name, one in held if not isinstance(one, str)),
         )

@@ -79,16 +79,21 @@ def migrate(
 ) -> None:
     """Move the variables of a .env file into Vault: all or none, read back and compared by hash.
 
-    Prints the references that take the values' place. Needs VAULT_ADDR and a login, either
+    Prints the references that take the values' place. A dry run ends with 1 if the move would be
+    refused. Needs VAULT_ADDR and a login, either
     SLUICE_VAULT_ROLE_ID with SLUICE_VAULT_SECRET_ID_FILE, or VAULT_TOKEN.
     """
-    output = Output(as_json=json)
+    output, blocked = Output(as_json=json), False
     with reported(output):
+        from service.secrets.moving import DIFFERENT
         from service.secrets.moving import migrate as move
 
         chosen = tuple(only or ())
         done = move(file, _secrets().vault, path, only=chosen, replace=replace, dry_run=dry_run)
-        output.answer(done, lambda console: _moved(console, done))
+        blocked = dry_run and not replace and any(one.state == DIFFERENT for one in done.secrets)
+        output.answer(done, lambda console: _moved(console, done, blocked=blocked))
+    if blocked:
+        raise typer.Exit(REFUSED)
 
 
 @app.command(epilog="Example: [bold]sluice secrets rotate sluice#sluice_operator_token[/bold]")
@@ -117,7 +122,7 @@ def rotate(
         )
 
 
-def _moved(console: "Console", done: "Moved") -> None:
+def _moved(console: "Console", done: "Moved", *, blocked: bool) -> None:
     told = "would be moved to" if done.dry_run else "in"
     console.print(
         f"{len(done.secrets)} variables {told} {done.path}"
@@ -125,5 +130,7 @@ def _moved(console: "Console", done: "Moved") -> None:
     )
     for one in done.secrets:
         console.print(f"{one.variable}={one.reference}  ({one.state})", markup=False)
+    if blocked:
+        console.print("what is different there is left as it is: refused without --replace")
     if not done.dry_run:
         console.print("write these lines in place of the values, then delete the file")

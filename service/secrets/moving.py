@@ -15,7 +15,7 @@ import msgspec
 
 from runtime.errors import SecretConflict, SecretMissing
 from runtime.secrets.environment import read_dotenv
-from runtime.secrets.source import SCHEME, SecretKeeper, SecretRef
+from runtime.secrets.source import SCHEME, SecretKeeper, SecretRef, SecretVersion
 
 NEW, SAME, DIFFERENT = "new", "same", "different"
 TOKEN_BYTES = 32  # of a generated secret
@@ -67,10 +67,12 @@ def migrate(
 
     Raises:
         SecretMissing: no such file or variable, or nothing to move.
-        SecretConflict: a field holds something else, or changed meanwhile; nothing was written.
+        SecretConflict: a field holds something else, or changed meanwhile; two variables would be
+            one field, or one refers to a secret already; nothing was written.
     """
-    wanted = _chosen(read_dotenv(file), only, file)
+    wanted, path = _chosen(read_dotenv(file), only, file), _place(path)
     there = keeper.newest(path)
+    _all_text(path, there)
     held = dict(there.fields) if there else {}
     found = tuple(
         MovedSecret(
@@ -106,6 +108,7 @@ def rotate(keeper: SecretKeeper, ref: SecretRef) -> Rotated:
     there = keeper.newest(ref.path)
     if there is None or ref.field not in there.fields:
         raise SecretMissing(f"{ref} is not there; write it first, e.g. by sluice secrets migrate")
+    _all_text(ref.path, there)
     fields = dict(there.fields) | {ref.field: randomness.token_urlsafe(TOKEN_BYTES)}
     version = keeper.write(ref.path, fields, expected=there.version)
     return Rotated(reference=f"{SCHEME}{ref}", version=version)
@@ -118,7 +121,35 @@ def _chosen(found: Mapping[str, str], only: tuple[str, ...], file: Path) -> dict
     chosen = {name: value for name, value in found.items() if not only or name in only}
     if not chosen:
         raise SecretMissing(f"{file} sets nothing; there is nothing to move")
+    fields = dict[str, str]()
+    for name, value in chosen.items():
+        if value.strip().startswith(SCHEME):
+            raise SecretConflict(
+                f"{file}: {name} refers to a secret already; name the others with --only"
+            )
+        if (other := fields.setdefault(name.lower(), name)) != name:
+            raise SecretConflict(
+                f"{file}: {other} and {name} would be one field; move one of them with --only and "
+                "the other to another --path"
+            )
     return chosen
+
+
+def _place(path: str) -> str:
+    """Return a path as references write it; SecretMissing if none could lead there."""
+    place = path.strip("/")
+    if "#" in place or not all(part.strip() for part in place.split("/")):
+        raise SecretMissing(f"{path!r} is no path of a secret; write one such as sluice/live")
+    return place
+
+
+def _all_text(path: str, there: SecretVersion | None) -> None:
+    """Refuse to write anew what cannot be written as it is."""
+    if there is not None and there.untexted:
+        raise SecretConflict(
+            f"{path} holds fields that are no text ({', '.join(sorted(there.untexted))}), which a "
+            "write would change; keep secrets at a path of their own"
+        )
 
 
 def _state(held: str | None, value: str) -> str:
@@ -130,7 +161,7 @@ def _state(held: str | None, value: str) -> str:
 def _equal(keeper: SecretKeeper, path: str, wanted: Mapping[str, str]) -> bool:
     there = keeper.newest(path)
     held = there.fields if there else {}
-    return all(_digest(held.get(name.lower(), "")) == _digest(v) for name, v in wanted.items())
+    return all(_state(held.get(name.lower()), value) == SAME for name, value in wanted.items())
 
 
 def _digest(value: str) -> bytes:

@@ -69,8 +69,9 @@ class Secrets:
         from runtime.secrets.session import VaultSession
 
         address = self.environ.get("VAULT_ADDR", "").strip()
-        if not address:
-            raise SettingsInvalid("VAULT_ADDR is not set: write https://host:8200")
+        if not address.startswith(("https://", "http://")):
+            said = f"is no address of Vault: {address}" if address else "is not set"
+            raise SettingsInvalid(f"VAULT_ADDR {said}: write https://host:8200")
         session = VaultSession(
             address=address,
             login=self._login(),

@@ -18,7 +18,7 @@ from service.secrets.moving import rotate
 from service.secrets.source import Secrets
 from service.settings import SettingsInvalid, read_settings
 from service.wiring import open_live
-from tests.fakes.vault import FakeVault, serving
+from tests.fakes.vault import FakeVault, Kept, serving
 
 TOKEN = "an-operator-token-of-the-tests"
 REFERENCE = "secret:sluice#sluice_operator_token"
@@ -138,7 +138,15 @@ def test_a_field_that_holds_something_else_is_left_until_replace_is_typed(sluice
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [(None, "no file"), ("", "nothing to move"), ("A\n", "has no value"), ("A=1", "does not set")],
+    [
+        (None, "no file"),
+        ("", "nothing to move"),
+        ("A\n", "has no value"),
+        ("A=1", "does not set"),
+        ("KEY=1\n\nBROKER KEY=2\n", "line 3 cannot be read"),
+        ("KEY=1\nkey=2\n", "KEY and key would be one field"),
+        (f"KEY={REFERENCE}\n", "KEY refers to a secret already"),
+    ],
 )
 def test_a_file_that_cannot_be_moved_is_told_why(sluice, tmp_path, vault, text, words):
     file = tmp_path / "it.env"
@@ -147,6 +155,43 @@ def test_a_file_that_cannot_be_moved_is_told_why(sluice, tmp_path, vault, text, 
     more = ("--only", "B") if text == "A=1" else ()
     assert words in " ".join(sluice("secrets", "migrate", file, *more, status=1).split())
     assert not vault.kept
+
+
+@pytest.mark.parametrize("path", ["", "/", "a//b", "a#b", " "])
+def test_a_path_that_no_reference_could_name_is_refused(sluice, dotenv, vault, path):
+    said = sluice("secrets", "migrate", dotenv, "--path", path, status=1)
+    assert "is no path of a secret" in said
+    assert not vault.kept
+
+
+def test_a_path_is_the_same_with_a_slash_around_it(sluice, dotenv, vault):
+    done = json.loads(sluice("secrets", "migrate", dotenv, "--path", "/live/", "--json"))
+    assert done["secrets"][0]["reference"] == "secret:live#sluice_operator_token"
+    assert list(vault.kept) == ["live"]
+
+
+def test_what_is_no_text_is_read_as_json_and_never_written_anew(sluice, dotenv, vault, clock):
+    vault.kept["sluice"] = [Kept(data={"port": 5432, "tags": ["a"]}, created=clock.now())]
+    said = sluice("secrets", "show", SLUICE_X="secret:sluice#port")
+    assert "there" in said
+    for words in (("migrate", dotenv), ("rotate", "sluice#port")):
+        assert "port, tags" in sluice("secrets", *words, status=1)
+    assert len(vault.kept["sluice"]) == 1
+
+
+def test_a_dry_run_says_that_the_move_would_be_refused(sluice, dotenv, vault):
+    sluice("secrets", "migrate", dotenv)
+    dotenv.write_text("BROKER_KEY=another-one\n")
+    assert "refused without --replace" in sluice(
+        "secrets", "migrate", dotenv, "--dry-run", status=1
+    )
+    assert "refused" not in sluice("secrets", "migrate", dotenv, "--dry-run", "--replace")
+    assert len(vault.kept["sluice"]) == 1
+
+
+def test_an_address_without_a_scheme_is_named(sluice):
+    said = sluice("secrets", "rotate", "sluice#a", status=2, VAULT_ADDR="127.0.0.1:8200")
+    assert "VAULT_ADDR is no address of Vault" in said
 
 
 def test_a_missing_secret_is_shown_and_ends_with_1(sluice):
