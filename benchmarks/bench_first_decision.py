@@ -35,7 +35,7 @@ from datetime import UTC, datetime
 from runtime import clock
 began, due = datetime.now(UTC), datetime.fromisoformat(sys.argv.pop(1))
 clock.WallClock.now = lambda self: due + (datetime.now(UTC) - began)
-from service.cli import main
+from service.__main__ import main
 main()
 """
 

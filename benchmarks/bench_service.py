@@ -49,7 +49,7 @@ def run() -> list[dict[str, object]]:
     }
     with tempfile.TemporaryDirectory() as folder:
         settings, _ = traded_workspace(Path(folder) / "ws", end=date(2017, 12, 29))
-        ours = ("-m", "service.cli", "serve", "-w", str(settings.workspace), "--port")
+        ours = ("-m", "service", "serve", "-w", str(settings.workspace), "--port")
         environ = compiled(Path(folder) / "bytecode")
         for number in range(ROUNDS + 1):
             for side, (command, path) in enumerate(((ours, "/signals"), (("-c", BARE), "/"))):

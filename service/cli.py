@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from service.commands import staying
 from service.commands.alerts import app as alerts
 from service.commands.evidence import app as evidence
 from service.commands.explain import app as explained
@@ -324,20 +325,7 @@ def trade(
     session in the lake nothing is decided. Start it several times, on one host or over one
     PostgreSQL on many: one process trades, the others stand by and take over if it ends or stalls.
     """
-    output = Output(as_json=json)
-    with reported(output):
-        from runtime.bundles.child import start_ahead
-        from runtime.memory import starting
-        from service.settings import require_records
-
-        settings = settings_of(workspace)
-        require_records(settings)
-        start_ahead()  # what proves the bundle loads beside what trades it
-        with starting():
-            from service.commands.trade import trade as start
-
-        status = start(settings, output, delay_minutes=delay, late_hours=late)
-    finish(status)
+    staying.trade(workspace=workspace, delay=delay, late=late, json=json)
 
 
 @app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice serve --port 9000[/bold]")
@@ -348,20 +336,7 @@ def serve(
     json: Json = False,
 ) -> None:
     """Serve the desk, the API and the metrics until interrupted."""
-    output = Output(as_json=json)
-    with reported(output):
-        from dataclasses import replace
-
-        from runtime.memory import starting
-
-        with starting():
-            from service.commands.serve import serve as start
-
-        settings = settings_of(workspace)
-        start(
-            replace(settings, host=host or settings.host, port=port or settings.port),
-            output,
-        )
+    staying.serve(workspace=workspace, host=host, port=port, json=json)
 
 
 @app.command(rich_help_panel=LIVE, epilog="Example: [bold]sluice why 5f1c02ab[/bold]")

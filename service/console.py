@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import typer
 
 from featurestore.errors import PlatformError
 
@@ -57,11 +56,17 @@ class Output:
 
         return Console(stderr=self.as_json, highlight=False, soft_wrap=False)
 
-    def answer(self, value: Any, render: Callable[["Console"], None]) -> None:
-        """Print `value` as one JSON document, or call `render` with the console."""
+    def say(self, sentence: str) -> None:
+        """Print a sentence for people where the console would; rich is not loaded for it."""
+        print(sentence, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+
+    def answer(self, value: Any, render: Callable[["Console"], None] | str) -> None:
+        """Print `value` as one JSON document; else call `render` with the console, or say it."""
         if self.as_json:
             encoded = msgspec.json.encode(value)
             sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
+        elif isinstance(render, str):
+            self.say(render)
         else:
             render(self.console)
 
@@ -72,6 +77,8 @@ def reported(output: Output) -> Iterator[None]:
     try:
         yield
     except PlatformError as error:
+        import typer  # here: the processes that stay start without it
+
         status = exit_status(error)
         if output.as_json:
             problem = {"error": type(error).__name__, "detail": str(error), "exit": status}
@@ -80,7 +87,7 @@ def reported(output: Output) -> Iterator[None]:
             word = "error" if status == MISTAKE else "refused"
             typer.secho(f"{word}: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
             typer.echo(str(error), err=True)
-        raise typer.Exit(status) from None
+        raise SystemExit(status) from None
     except KeyboardInterrupt:
-        typer.echo("interrupted; what was recorded stays recorded", err=True)
-        raise typer.Exit(130) from None
+        sys.stderr.write("interrupted; what was recorded stays recorded\n")
+        raise SystemExit(130) from None

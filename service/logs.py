@@ -6,11 +6,37 @@ from the tick through orders and fills to the cents that were posted, and into `
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import structlog
+
+@contextmanager
+def _without_rich() -> Iterator[None]:
+    """Keep structlog from loading rich, for tracebacks in boxes; whoever has it already keeps it.
+
+    That is most of what structlog takes to load. Afterwards rich can be imported as ever.
+    """
+    if "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]  # documented: importing it then fails
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
+
+
+with _without_rich():
+    import structlog
 
 JSON, PLAIN = "json", "plain"
+
+
+def logger(name: str) -> structlog.stdlib.BoundLogger:
+    """Return the logger of this name; what it is bound to stands in every line."""
+    bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return bound
 
 
 def configure(form: str) -> None:
@@ -34,7 +60,12 @@ def configure(form: str) -> None:
     last: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
         if form == JSON
-        else [structlog.dev.ConsoleRenderer(colors=False)]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=False,
+                exception_formatter=structlog.dev.plain_traceback,  # rich's would show all locals
+            )
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

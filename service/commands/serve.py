@@ -37,9 +37,7 @@ def serve(settings: Settings, output: Output) -> NoReturn:
         app = create_app(live)
     output.answer(
         {"address": settings.address, "workspace": str(settings.workspace)},
-        lambda console: console.print(
-            f"The desk is at [bold]{settings.address}[/bold]  (Ctrl-C ends it)"
-        ),
+        f"The desk is at {settings.address}  (Ctrl-C ends it)",
     )
     asyncio.run(_run(app, settings, lambda: reload_in_background(live.policies)))
     _end(OK)

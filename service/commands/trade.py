@@ -47,7 +47,7 @@ def trade(
     policies = open_policies(settings, clock=clock)
     policies.start()
     if policies.refused:
-        output.console.print(f"the policy file is not in force: {policies.refused}")
+        output.say(f"the policy file is not in force: {policies.refused}")
 
     def hung_up(_number: int, _frame: Any) -> None:
         reload_in_background(policies)
@@ -55,10 +55,8 @@ def trade(
     signal.signal(signal.SIGHUP, hung_up)
     output.answer(
         {"bundle": bundle.hash, "study": bundle.manifest.study, "calendar": calendar.name},
-        lambda console: console.print(
-            f"Trading [bold]{crew.words}[/bold] on paper, {delay_minutes} min after each "
-            f"{calendar.name} close  (Ctrl-C ends it)"
-        ),
+        f"Trading {crew.words} on paper, {delay_minutes} min after each {calendar.name} close"
+        "  (Ctrl-C ends it)",
     )
     job = SessionJob(
         calendar=calendar.name,
@@ -79,8 +77,8 @@ def trade(
             holder=f"{socket.gethostname()}:{os.getpid()}",
             clock=clock,
             open_driver=desk.driver,
-            on_lead=lambda fence: output.console.print(f"this process leads, epoch {fence.epoch}"),
-            on_standby=lambda: output.console.print("another process leads; standing by"),
+            on_lead=lambda fence: output.say(f"this process leads, epoch {fence.epoch}"),
+            on_standby=lambda: output.say("another process leads; standing by"),
             alive=lambda: pulse.beat(clock.now()),
         )
         stopping = Stopping()
@@ -153,7 +151,7 @@ class _Trading:
         if outcome.unpriced:
             missing = ", ".join(outcome.unpriced)
             equity += f": the lake has no bar of that day for {missing}"
-        self.output.console.print(
+        self.output.say(
             f"{outcome.day}  {outcome.refusal or decided}, {outcome.fills} fills, "
             f"{len(outcome.breaks)} breaks, {equity}"
         )

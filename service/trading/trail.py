@@ -6,13 +6,12 @@ session from what was committed, so they never say what did not happen.
 
 from dataclasses import dataclass, field
 
-import structlog
-
 from runtime.engine import SessionOutcome
 from runtime.journal.queries import JournalQueries
 from runtime.journal.records import FillRecord
+from service.logs import logger
 
-LOG = structlog.stdlib.get_logger("sluice.trail")
+LOG = logger("sluice.trail")
 
 
 @dataclass(slots=True)

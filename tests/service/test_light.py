@@ -22,6 +22,8 @@ NEVER = (
     *("pipelines", "pandas", "scipy", "sklearn", "vectorbt", "optuna", "papermill", "matplotlib"),
     *("numba", "pyarrow", "ndonnx", "nbformat", "polars", "onnxruntime", "deltalake"),
 )
+# What `sluice serve` has no use for, though other commands and what pytest serves with load it.
+NOT_SERVED = {"typer.main", "pydantic.main", "attr._make", "rich.console", "pygments.lexer"}
 SERVED = """
 import json, sys, time
 from pathlib import Path
@@ -46,12 +48,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(workspace: Path, port: int):
+def served(workspace: Path, port: int, *python: str, stderr=subprocess.PIPE):
+    words = ("-m", "service", "serve", "-w", workspace, "--port", str(port))
     child = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "serve", "-w", workspace, "--port", str(port)],
+        [sys.executable, *python, *words],
         cwd=ROOT,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
     try:
@@ -92,6 +95,26 @@ def test_serving_every_noun_loads_no_research_code_no_polars_and_no_graph_runtim
     assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert loaded.isdisjoint(NEVER), loaded.intersection(NEVER)
+
+
+def test_serving_loads_neither_the_library_of_the_command_line_nor_what_it_checks_types_with(
+    tmp_path,
+):
+    settings = promoted_workspace(tmp_path / "ws")
+    port, told = free_port(), tmp_path / "told"  # more than a pipe holds
+    with (
+        told.open("w") as stderr,
+        served(settings.workspace, port, "-X", "importtime", stderr=stderr) as child,
+    ):
+        wait_for(port, "/health")
+        assert all(answer(port, path) for path in ("/equity", "/schema", "/metrics"))
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=20) == 0
+    lines = told.read_text().splitlines()
+    loaded = {line.split("|")[-1].strip() for line in lines if line.startswith("import time:")}
+    assert {"litestar.app", "sqlalchemy.engine", "service.app"} <= loaded
+    assert not loaded & NOT_SERVED
+    assert not {name.split(".")[0] for name in loaded} & {*NEVER}
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
