@@ -1,8 +1,8 @@
 """Opens journal and registry as the settings say, each with the file that remembers its head.
 
-The files lie beside the embedded database, `journal.head` and `registry.head` as `ledger.head`
-does: whoever cuts the end off a chain, or puts an older database back, is found by them. Over
-PostgreSQL there is none: many hosts write there, and the server's own archive remembers.
+The files lie beside the embedded database, `journal.head`, `registry.head` and so on, as
+`ledger.head` does: whoever cuts the end off a chain, or puts an older database back, is found by
+them. Over PostgreSQL there is none: many hosts write there, and the server's own archive remembers.
 """
 
 from urllib.parse import urlsplit
@@ -10,10 +10,16 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 
 from runtime.chain import HeadAnchor
+from runtime.joint.identity import TABLE as JOINTS
+from runtime.joint.identity import JointLog
+from runtime.joint.shadow_log import TABLE as SHADOWS
+from runtime.joint.shadow_log import ShadowLog
 from runtime.journal.store import Journal
 from runtime.registry import Registry
 from runtime.scheduling.fence import Fence
 from runtime.scheduling.lead import FileLead, Lead, PostgresLead
+from runtime.scheduling.slots import TABLE as SCHEDULE
+from runtime.scheduling.slots import Slots
 from service.settings import Settings
 
 
@@ -29,6 +35,21 @@ def open_journal(
         fence: the right of a trading process to write; None where no other process writes.
     """
     return Journal(engine, account, anchor(settings, settings.database_url, "journal"), fence)
+
+
+def open_joints(settings: Settings, engine: Engine, fence: Fence | None = None) -> JointLog:
+    """Open what several bundles in one account were; `fence` is the right to write."""
+    return JointLog(engine, fence, anchor(settings, settings.database_url, JOINTS))
+
+
+def open_shadows(settings: Settings, engine: Engine, fence: Fence | None = None) -> ShadowLog:
+    """Open what was decided in shadow; `fence` is the right to write."""
+    return ShadowLog(engine, fence, anchor(settings, settings.database_url, SHADOWS))
+
+
+def open_slots(settings: Settings, fence: Fence, job: str) -> Slots:
+    """Open the slots of a job, as the process that holds `fence` may change them."""
+    return Slots.open(fence.engine, fence, job, anchor(settings, settings.database_url, SCHEDULE))
 
 
 def open_lead(settings: Settings, engine: Engine, name: str) -> Lead:

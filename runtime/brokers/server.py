@@ -42,6 +42,10 @@ from runtime.journal.actions import Dividend, Split
 
 HANDSHAKE = 5.0  # seconds in all in which a caller has to say who it is
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
+_READS = (
+    wire.AskQuote | wire.Find | wire.Report | wire.AskWorking | wire.AskExecutions
+    | wire.AskStatement | wire.AskHead
+)  # fmt: skip
 log = logging.getLogger(__name__)
 
 
@@ -110,6 +114,8 @@ class Session:
         with self.guest.turn:
             self.guest.check()
             said = self._answer(question)
+            if not isinstance(question, _READS):
+                self._remember()
         if isinstance(question, wire.LogOn):
             self.guests.logged_on(self.guest, question.epoch)
         return said
@@ -119,7 +125,6 @@ class Session:
         match question:
             case wire.LogOn(epoch=epoch):
                 venue.log_on(epoch)
-                self._remember()
                 return None
             case wire.AskQuote(symbol=symbol, at=at):
                 return venue.quote(symbol, at)
@@ -157,9 +162,7 @@ class Session:
                 raise VenueRefused(
                     f"the venue's own data cannot say whether these bars are right: {error}"
                 ) from error
-        made = self.venue.on_bars(bars, at)
-        self._remember()
-        return made
+        return self.venue.on_bars(bars, at)
 
     def _remember(self) -> None:
         """Write the chain's head where the record's own file does not reach."""

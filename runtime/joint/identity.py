@@ -12,9 +12,9 @@ from decimal import Decimal
 import msgspec
 from sqlalchemy import Engine
 
+from runtime.anchored import appending, verified
 from runtime.bundles.contract import canonical
-from runtime.chain import ChainedLog, Head
-from runtime.database import transaction
+from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.decoding import from_json
 from runtime.scheduling.fence import Fence
 
@@ -61,14 +61,17 @@ class Joint(msgspec.Struct, frozen=True, kw_only=True):
 class JointLog:
     """What every joint hash stands for; append-only and hash-chained."""
 
-    def __init__(self, engine: Engine, fence: Fence | None = None) -> None:
+    def __init__(
+        self, engine: Engine, fence: Fence | None = None, anchor: HeadAnchor | None = None
+    ) -> None:
         """Open the log, making its table if needed.
 
         Args:
             engine: from `runtime.database.open_database`.
             fence: the right of a trading process to write; None for who only reads.
+            anchor: a file outside the database that remembers the head after each change.
         """
-        self._log, self._fence = ChainedLog(engine, TABLE), fence
+        self._log, self._fence, self._anchor = ChainedLog(engine, TABLE), fence, anchor
         self._known: dict[str, Joint | None] = {}
 
     def record(self, joint: Joint, at: datetime) -> None:
@@ -78,7 +81,7 @@ class JointLog:
             Superseded: another process trades the account now; nothing was written.
         """
         if self.find(joint.hash) is None:
-            with transaction(self._log.engine) as connection:
+            with appending(self._log, self._anchor) as connection:
                 if self._fence is not None:
                     self._fence.check(connection)
                 self._log.append(connection, _KIND, joint.hash, at, canonical(joint))
@@ -95,4 +98,4 @@ class JointLog:
 
     def verify(self) -> Head:
         """Recompute the chain; JournalBroken names the first entry that does not hold."""
-        return self._log.verify()
+        return verified(self._log, self._anchor)

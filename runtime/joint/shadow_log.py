@@ -9,9 +9,9 @@ import numpy as np
 from sqlalchemy import Engine
 
 from featurestore.calendars import Calendar
+from runtime.anchored import appending, verified
 from runtime.bundles.contract import canonical
-from runtime.chain import ChainedLog, Draft, Head
-from runtime.database import transaction
+from runtime.chain import ChainedLog, Draft, Head, HeadAnchor
 from runtime.decoding import from_json
 from runtime.registry import Comparison
 from runtime.registry.betting import Evidence, weigh
@@ -70,14 +70,17 @@ class Compared:
 class ShadowLog:
     """The record of all shadows; append-only and hash-chained."""
 
-    def __init__(self, engine: Engine, fence: Fence | None = None) -> None:
+    def __init__(
+        self, engine: Engine, fence: Fence | None = None, anchor: HeadAnchor | None = None
+    ) -> None:
         """Open the log, making its table if needed.
 
         Args:
             engine: from `runtime.database.open_database`.
             fence: the right of a trading process to write; None for who only reads.
+            anchor: a file outside the database that remembers the head after each change.
         """
-        self._log, self._fence = ChainedLog(engine, TABLE), fence
+        self._log, self._fence, self._anchor = ChainedLog(engine, TABLE), fence, anchor
 
     def record(self, day: ShadowDay, decisions: Sequence[ShadowDecision], at: datetime) -> None:
         """Append a close and its decisions in one transaction.
@@ -90,7 +93,7 @@ class ShadowLog:
             for one in decisions
         ]
         drafts.append(Draft(_DAY, f"{day.account}/{day.day}", at, canonical(day)))
-        with transaction(self._log.engine) as connection:
+        with appending(self._log, self._anchor) as connection:
             if self._fence is not None:
                 self._fence.check(connection)
             self._log.append_many(connection, drafts)
@@ -151,4 +154,4 @@ class ShadowLog:
 
     def verify(self) -> Head:
         """Recompute the chain; JournalBroken names the first entry that does not hold."""
-        return self._log.verify()
+        return verified(self._log, self._anchor)

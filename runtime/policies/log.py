@@ -16,8 +16,8 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Connection, Engine
 
+from runtime.anchored import appending, verified
 from runtime.chain import ChainedLog, Entry, Head, HeadAnchor
-from runtime.database import transaction
 from runtime.decoding import from_json
 from runtime.errors import PolicyInvalid, PolicyRefused
 from runtime.policies.policy import Policy, parse_policy, policy_of
@@ -102,7 +102,7 @@ class PolicyLog:
 
     def verify(self) -> Head:
         """Recompute the chain; JournalBroken names the first entry that does not hold."""
-        return self.log.verify(() if self.anchor is None else self.anchor.heads())
+        return verified(self.log, self.anchor)
 
     def active(self) -> Installed | None:
         """Return the policy in force, None before the first."""
@@ -291,14 +291,9 @@ class PolicyLog:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         """Yield a transaction in which this log has one writer and its newest state is known."""
-        with transaction(self.engine) as connection:
-            self.log.lock(connection)
+        with appending(self.log, self.anchor) as connection:
             self._follow(connection)
-            before = self.log.head(connection)
             yield connection
-            head = self.log.head(connection)
-        if self.anchor is not None and head != before:
-            self.anchor.record(head)
 
     def _write(
         self, connection: Connection, kind: str, key: str, at: datetime, value: object

@@ -1,15 +1,16 @@
 """The registry in a database: append-only, hash-chained, monotonic, answerable for any day."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection, Engine
 
+from runtime.anchored import appending, verified
 from runtime.bundles.contract import canonical
 from runtime.chain import ChainedLog, Entry, Head, HeadAnchor
-from runtime.database import reading, transaction
+from runtime.database import reading
 from runtime.decoding import from_json
 from runtime.errors import RegistryConflict
 from runtime.registry import changes
@@ -265,18 +266,10 @@ class Registry:
 
     def verify(self) -> Head:
         """Recompute the chain; JournalBroken names the first entry that does not hold."""
-        return self._log.verify(() if self._anchor is None else self._anchor.heads())
+        return verified(self._log, self._anchor)
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """Yield the only writer's transaction; what it appended is then remembered outside."""
-        with transaction(self._engine) as connection:
-            self._log.lock(connection)
-            before = self._log.head(connection)
-            yield connection
-            head = self._log.head(connection)
-        if self._anchor is not None and head != before:
-            self._anchor.record(head)
+    def _writing(self) -> AbstractContextManager[Connection]:
+        return appending(self._log, self._anchor)
 
     def _entries(self, kind: str, connection: Connection) -> Iterator[Entry]:
         return self._log.entries(kind, connection=connection)

@@ -13,8 +13,8 @@ from typing import Literal
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from runtime.chain import ChainedLog, Draft, Entry
-from runtime.database import transaction
+from runtime.anchored import appending
+from runtime.chain import ChainedLog, Draft, Entry, HeadAnchor
 from runtime.decoding import from_json
 from runtime.errors import ClockInDoubt
 from runtime.scheduling.fence import Fence
@@ -42,11 +42,14 @@ class Slots:
     log: ChainedLog
     fence: Fence
     job: str
+    anchor: HeadAnchor | None = None  # remembers the head after each change, outside the database
 
     @classmethod
-    def open(cls, engine: Engine, fence: Fence, job: str) -> "Slots":
+    def open(
+        cls, engine: Engine, fence: Fence, job: str, anchor: HeadAnchor | None = None
+    ) -> "Slots":
         """Open the schedule's chain for one job."""
-        return cls(log=ChainedLog(engine, TABLE), fence=fence, job=job)
+        return cls(log=ChainedLog(engine, TABLE), fence=fence, job=job, anchor=anchor)
 
     def claim(self, slot: date, at: datetime) -> bool:
         """Claim a slot before any work on it; False if it has ended.
@@ -56,8 +59,7 @@ class Slots:
             ClockInDoubt: the record was written later than this process's clock says it is.
         """
         key, note = self._key(slot), self._note(slot, "claimed")
-        with transaction(self.log.engine) as connection:
-            self.log.lock(connection)
+        with appending(self.log, self.anchor) as connection:
             self.fence.check(connection)
             if self.log.find("end", key, connection) is not None:
                 return False
@@ -83,8 +85,7 @@ class Slots:
     ) -> int:
         """End several slots in one commit and return how many had not ended."""
         ended = 0
-        with transaction(self.log.engine) as connection:
-            self.log.lock(connection)
+        with appending(self.log, self.anchor) as connection:
             self.fence.check(connection)
             for slot in slots:
                 note = self._note(slot, outcome, reason)
@@ -94,8 +95,7 @@ class Slots:
     def gave_up(self, slot: date, at: datetime, reason: str) -> None:
         """Note that this process gives a slot up; a later one may take it up again."""
         note = self._note(slot, "gave up", reason)
-        with transaction(self.log.engine) as connection:
-            self.log.lock(connection)
+        with appending(self.log, self.anchor) as connection:
             self.fence.check(connection)
             key = f"{self._key(slot)}/{self.fence.epoch}"
             self._once(connection, "gave up", key, at, note)

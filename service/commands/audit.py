@@ -11,17 +11,15 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy import Engine, inspect
 
+from runtime.anchored import verified
 from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.chain import ChainedLog, Head, HeadAnchor
 from runtime.database import open_database, reading
 from runtime.errors import DatabaseUnavailable, FeedInvalid, JournalBroken
 from runtime.joint.identity import TABLE as JOINTS
-from runtime.joint.identity import JointLog
 from runtime.joint.shadow_log import TABLE as SHADOWS
-from runtime.joint.shadow_log import ShadowLog
 from runtime.market.told import CHAIN as HALTS
 from runtime.policies.log import TABLE as POLICIES
-from runtime.policies.log import PolicyLog
 from runtime.scheduling.slots import TABLE as SCHEDULE
 from service.books.accounts import LIVE
 from service.books.shelf import LEASES, LEDGER
@@ -95,12 +93,12 @@ def _chains(settings: Settings) -> Iterator[_Chain]:
         yield _Chain(JOURNAL, journal.verify, outside(JOURNAL), partial(_closed, journal.log))
         registry = open_registry(settings, engine)
         yield _Chain("registry", registry.verify, outside("registry"), _always)
-        yield from _beside(engine, outside(POLICIES))
+        yield from _beside(engine, settings)
     if _exists(settings, settings.ledger_url, LEDGER):
         engine = open_database(settings.ledger_url)
         for name, table in ((LEDGER, LEDGER), ("leases", LEASES)):
             kept = anchor(settings, settings.ledger_url, name)
-            yield _Chain(name, partial(_research, engine, table, kept), kept, _always)
+            yield _Chain(name, partial(_proved, engine, table, kept), kept, _always)
     halts = told_halts(settings)
     if halts.known:
         yield _Chain(HALTS, halts.prove, halts.anchor, _always)
@@ -113,20 +111,14 @@ def _chains(settings: Settings) -> Iterator[_Chain]:
         yield _Chain(name, partial(_venue, path), told, served)
 
 
-def _beside(engine: Engine, policies: HeadAnchor | None) -> Iterator[_Chain]:
+def _beside(engine: Engine, settings: Settings) -> Iterator[_Chain]:
     """Yield the chains that are only there once live trading began, or several bundles trade."""
     known = inspect(engine).get_table_names()
-    log = PolicyLog(engine, policies) if POLICIES in known else None
-    if log is not None:
-        yield _Chain(POLICIES, log.verify, policies, _always)
-    chains: dict[str, Callable[[], Head]] = {
-        JOINTS: lambda: JointLog(engine).verify(),
-        SHADOWS: lambda: ShadowLog(engine).verify(),
-        SCHEDULE: lambda: ChainedLog(engine, SCHEDULE).verify(),
-    }
-    for name, verify in chains.items():
-        if name in known and ChainedLog(engine, name).head().seq:
-            yield _Chain(name, verify, None, _always)
+    for name in (POLICIES, JOINTS, SHADOWS, SCHEDULE):
+        kept = anchor(settings, settings.database_url, name)
+        begun = name in known and ChainedLog(engine, name).head().seq
+        if begun or (kept is not None and kept.path.is_file()):
+            yield _Chain(name, partial(_proved, engine, name, kept), kept, _always)
 
 
 def _always() -> bool:
@@ -199,8 +191,8 @@ def _exists(settings: Settings, url: str, *names: str) -> bool:
     return any((settings.workspace / f"{name}.head").is_file() for name in names)
 
 
-def _research(engine: Engine, table: str, kept: HeadAnchor | None) -> Head:
-    return ChainedLog(engine, table).verify(() if kept is None else kept.heads())
+def _proved(engine: Engine, table: str, kept: HeadAnchor | None) -> Head:
+    return verified(ChainedLog(engine, table), kept)
 
 
 def _audited(chain: _Chain, *, remember: bool) -> Audited:

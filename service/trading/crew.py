@@ -16,16 +16,15 @@ from runtime.clock import Clock
 from runtime.desk import Desk
 from runtime.engine import SessionOutcome
 from runtime.errors import BundleRefused
-from runtime.joint.identity import Joint, JointLog, JointSeat
+from runtime.joint.identity import Joint, JointSeat
 from runtime.joint.members import Member, joint_bundle, joint_of
 from runtime.joint.shadow import Challenger, Shadows
-from runtime.joint.shadow_log import ShadowLog
 from runtime.joint.shares import Shares
 from runtime.journal.queries import JournalQueries
 from runtime.registry import CHALLENGER, CHAMPION, Change, Registry
 from runtime.scheduling.fence import Fence
 from service.databases import open_runtime
-from service.records import open_registry
+from service.records import open_joints, open_registry, open_shadows
 from service.settings import Settings
 from service.trading.bands import Watch
 from service.trading.engines import (
@@ -88,7 +87,7 @@ class Crew:
         engine, journal = desk.journal.engine, desk.journal
         watch = Watch(registry=self.registry, journal=journal, clock=clock, fence=fence)
         if self.members and self.joint is not None:
-            shares = Shares(journal, JointLog(engine, fence))
+            shares = Shares(journal, open_joints(self.settings, engine, fence))
             seats = self.registry.seats()
             members = tuple(
                 replace(one, urgent=_urgent(seats.get(one.role), journal)) for one in self.members
@@ -105,7 +104,7 @@ class Crew:
             desk = replace(desk, urgent=_urgent(self.registry.active(), journal))
         if self.challengers and self.champion is not None:
             shadows = Shadows(
-                record=ShadowLog(engine, fence),
+                record=open_shadows(self.settings, engine, fence),
                 account=journal.account,
                 calendar=desk.calendar,
                 champion=self.champion,
@@ -142,7 +141,7 @@ def replay_crew(
             desk,
             members=crew.members,
             joint=crew.joint,
-            shares=Shares(desk.journal, JointLog(desk.journal.engine)),
+            shares=Shares(desk.journal, open_joints(settings, desk.journal.engine)),
             approved=approve_joint(settings),
         )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -16,10 +18,11 @@ import pytest
 
 from runtime.brokers import guests, server, wire
 from runtime.brokers.guests import Guest, Guests
-from runtime.brokers.paper import PRIMARY
+from runtime.brokers.paper import PRIMARY, PaperVenue
 from runtime.brokers.remote import RemoteVenue, open_connection, venue_names
 from runtime.brokers.server import Floor, Session, VenueServer
-from runtime.errors import VenueProtocol, VenueRefused, VenueUnknownOutcome
+from runtime.domain import Bar, OrderState
+from runtime.errors import JournalBroken, VenueProtocol, VenueRefused, VenueUnknownOutcome
 from tests.runtime.journal.trading import START, make_order
 
 TOKEN = "a token of the tests"
@@ -226,6 +229,41 @@ def test_a_socket_in_a_file_is_its_owners_alone_before_anybody_can_connect(
     finally:
         assert os.umask(before) == 0
     assert modes == [0o600]
+
+
+def test_whatever_is_acknowledged_is_in_a_head_outside_and_an_older_record_is_found(
+    tmp_path, serving, address
+):
+    anchor, record = serving.anchor("paper", "primary"), tmp_path / "records" / "paper"
+    first, second = make_order(leg=0), make_order(leg=1)
+    close = Bar(symbol="AAA", close=Decimal(100), event_time=START, known_at=START)
+    with (
+        closing(serving.open("paper", "primary")) as known,
+        closing(
+            RemoteVenue(address=address, token=TOKEN, account="paper", name="primary")
+        ) as venue,
+    ):
+        for change in (
+            lambda: venue.on_bars([close], START),
+            lambda: venue.submit(first),
+            lambda: venue.cancel(first.order_id),
+            lambda: venue.submit(second),
+        ):
+            with (
+                closing(sqlite3.connect(record / "primary.db")) as now,
+                closing(sqlite3.connect(tmp_path / "older.db")) as older,
+            ):
+                now.backup(older)  # as it stood before
+            change()
+            assert anchor.heads()[-1] == known.head()
+        heads = len(anchor.heads())
+        assert venue.find(second.order_id) is OrderState.WORKING
+        assert len(anchor.heads()) == heads, "who only asks changes nothing"
+        assert known.prove_beside(anchor).seq == 3
+    with closing(PaperVenue(tmp_path / "older.db", PRIMARY, remembers=True)) as older:
+        assert older.prove().seq == 2
+        with pytest.raises(JournalBroken, match="anchored"):
+            older.prove_beside(anchor)
 
 
 @pytest.mark.parametrize("url", ["tcp://0.0.0.0:0", "tcp://[::]:0", "tcp://venues.example:0"])

@@ -17,11 +17,20 @@ from runtime.chain import Head, HeadAnchor
 from runtime.clock import ReplayClock
 from runtime.database import open_database
 from runtime.errors import DatabaseUnavailable, JournalBroken
+from runtime.joint.identity import Joint, JointSeat
+from runtime.joint.shadow_log import ShadowDay
 from runtime.registry import Promoted
+from runtime.scheduling.fence import Epochs
 from service.books.accounts import LIVE
 from service.cli import app
 from service.operator.policies import open_policies
-from service.records import open_journal, open_registry
+from service.records import (
+    open_joints,
+    open_journal,
+    open_registry,
+    open_shadows,
+    open_slots,
+)
 from service.settings import read_settings
 from service.trading.proof import prove_here
 from service.wiring import open_live
@@ -205,6 +214,52 @@ def test_policies_and_who_approved_an_override_are_proved_too(settings):
     done = audit(settings)
     assert done.returncode == 1
     assert "policies: entry 3 was anchored outside" in " ".join(done.stdout.split())
+
+
+AT = datetime(2017, 3, 1, tzinfo=UTC)
+
+
+def slot_claimed(settings, engine) -> None:
+    fence = Epochs(engine).take(LIVE, holder="a", at=AT)
+    assert open_slots(settings, fence, "session XNYS").claim(AT.date(), AT)
+
+
+def two_traded_as_one(settings, engine) -> None:
+    seat = JointSeat(role="champion", study="tilt", bundle="b" * 64, version=1, fraction="1")
+    open_joints(settings, engine).record(Joint(seats=(seat,)), AT)
+
+
+def challenger_decided(settings, engine) -> None:
+    day = ShadowDay(account=LIVE, day="2017-03-01", books={}, returns={})
+    open_shadows(settings, engine).record(day, (), AT)
+
+
+@pytest.mark.parametrize(
+    ("name", "happen"),
+    [
+        ("schedule", slot_claimed),
+        ("joints", two_traded_as_one),
+        ("shadows", challenger_decided),
+    ],
+)
+def test_no_end_of_schedule_joints_or_shadows_is_cut_off_unseen(settings, name, happen):
+    engine = open_database(settings.database_url)
+    happen(settings, engine)
+    engine.dispose()
+
+    def told() -> dict[str, object]:
+        chains = json.loads(audit(settings, "--json").stdout)["chains"]
+        return next(one for one in chains if one["name"] == name)
+
+    assert (told()["verified"], told()["entries"], told()["anchored"]) == (True, 1, 1)
+    kept = settings.workspace / f"{name}.head"
+    kept.rename(kept.with_suffix(".away"))
+    assert "a cut-off end would not be noticed" in told()["problem"]
+    kept.with_suffix(".away").rename(kept)
+    change(settings, f"DELETE FROM {name}")
+    assert f"{name}: entry 1 was anchored outside but the log ends at 0" in told()["problem"]
+    change(settings, f"DROP TABLE {name}")
+    assert "was anchored outside but the log ends at 0" in told()["problem"]
 
 
 def test_the_records_of_venues_are_proved_and_those_kept_elsewhere_are_named(settings):

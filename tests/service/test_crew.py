@@ -16,6 +16,7 @@ from featurestore.calendars import load_calendar
 from runtime.bundles.bundle import promote_bundle
 from runtime.bundles.contract import StopBands
 from runtime.bundles.signing import load_signer, load_trusted
+from runtime.chain import HeadAnchor
 from runtime.clock import ReplayClock
 from runtime.database import open_database
 from runtime.engine import Engine, fund
@@ -295,6 +296,8 @@ def test_a_challenger_of_the_registry_decides_in_shadow(world):
     world.run(START, date(2017, 1, 13))
     record = ShadowLog(open_database(world.settings.database_url))
     assert len(record.decisions(LIVE, rival.bundle)) == 9
+    kept = HeadAnchor(world.settings.workspace / "shadows.head").heads()
+    assert (len(kept), kept[-1]) == (9, record.verify())  # after each session
     assert record.compare(LIVE, rival.bundle, test, rival.since).evidence.days == 8
     assert {one.record.bundle for one in world.journal.decisions()} == {champion.bundle}
     # what does not verify is left out, and the champion trades on
@@ -310,6 +313,8 @@ def test_an_order_of_several_leads_back_to_each_of_them(world):
     world.run(START, date(2017, 1, 13))
     named = read_settings({"SLUICE_ACCOUNT": LIVE}, workspace=world.settings.workspace)
     live = open_live(named, monotonic=lambda: 0.0, prove=prove_here)
+    (kept,) = HeadAnchor(world.settings.workspace / "joints.head").heads()
+    assert kept == JointLog(world.journal.engine).verify()
     orders = world.journal.orders()
     asked = {(one.order.tick, one.order.symbol): Decimal(0) for one in orders}
     for one in orders:

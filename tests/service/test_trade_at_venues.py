@@ -184,3 +184,4 @@ def test_sluice_trade_sends_its_orders_to_the_venues_own_process_each_once(setti
     names = {one["name"]: one for one in sluice(settings, "audit")["chains"]}
     assert names["venue live/primary"]["anchored"], "the venues' process keeps heads"
     assert names["policies"]["verified"]
+    assert names["schedule"]["anchored"], "where the record of slots ends is remembered as well"
