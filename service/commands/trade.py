@@ -14,14 +14,13 @@ from runtime.memory import undisturbed
 from runtime.replay import CAPITAL
 from runtime.scheduling.fence import Epochs, Fence, log_on
 from runtime.scheduling.live import LATE, LiveDriver, Replica, SessionJob, Stopping
-from runtime.scheduling.slots import Slots
 from service.books.accounts import LIVE
 from service.console import OK, Output
 from service.databases import open_runtime
 from service.logs import configure
 from service.operator.alarms import TRADE, Alarms, heart, open_book
 from service.operator.policies import Policies, open_policies
-from service.records import open_journal, open_lead
+from service.records import open_journal, open_lead, open_slots
 from service.settings import Settings, require_records
 from service.trading.crew import live_crew
 from service.trading.engines import market_reader, open_desk
@@ -111,7 +110,7 @@ class _Trading:
             clock=self.clock,
             delay=self.job.delay,
             late=self.job.late,
-            slots=Slots.open(fence.engine, fence, self.job.id),
+            slots=open_slots(self.settings, fence, self.job.id),
             on_session=self._closed,
             patience=timedelta(seconds=allowed or 0),
             undisturbed=undisturbed,
