@@ -261,9 +261,9 @@ def audit(
     """Prove every record from its first entry; ends with 1 and names the break.
 
     Journal, registry, policies, schedule, joint accounts, shadows, ledger, leases, halts and the
-    records of paper venues in the workspace: each chain is recomputed and compared with the heads remembered outside; the rows of the journal
-    and of venues are derived from their entries again. A chain whose file of heads is gone has not
-    passed. Records that others keep are named.
+    records of paper venues in the workspace: each chain is recomputed and compared with the heads
+    remembered outside; the rows of the journal and of venues are derived from their entries again.
+    A chain whose file of heads is gone has not passed. Records that others keep are named.
     """
     output = Output(as_json=json)
     with reported(output):
