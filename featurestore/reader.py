@@ -34,7 +34,7 @@ from featurestore.revisions import believed, first_prints, latest_between, revis
 from featurestore.seals import seal_for
 from featurestore.series import OwnTimes, build_series
 from featurestore.snapshots import VIEWS_TABLE, ReaderSource, Snapshot, declared_views
-from featurestore.times import instants, micros
+from featurestore.times import earliest, instants, micros
 from featurestore.universes import Universe, universe_at
 from featurestore.views import FeatureView, is_plain, split_feature
 
@@ -185,11 +185,12 @@ class LakeReader:
                 f"{feature}: nothing of {symbols[int(unknown[0])]} was known at {at.isoformat()}; "
                 "decide later or leave the symbol out"
             )
-        return LatestValues(
-            values=values,
-            event_times=instants(events.tolist()),
-            known_at=instants(known.tolist()),
-        )
+        times, first = instants(events.tolist()), instants(known.tolist())
+        return LatestValues(values=values, event_times=times, known_at=first)
+
+    def oldest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> datetime:
+        """Return when the oldest of `latest` could first be known, UTC; errors as there."""
+        return earliest(self.latest(feature, symbols, at=at).known_at)
 
     def history(self, feature: str, symbols: Sequence[str], start: date, end: date) -> pl.DataFrame:
         """Return what this reader holds about days `start` to `end`; for plots.

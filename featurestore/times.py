@@ -31,6 +31,11 @@ def instants(values: Sequence[int]) -> list[datetime]:
     return [made[value] for value in values]
 
 
+def earliest(times: Sequence[datetime]) -> datetime:
+    """Return the earliest of at least one instant; those of one session are usually one object."""
+    return times[0] if times.count(times[0]) == len(times) else min(times)
+
+
 def spoken(span: timedelta) -> str:
     """Return a length of time in words, e.g. "5 days" or "30 minutes"."""
     seconds = span.total_seconds()

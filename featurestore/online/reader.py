@@ -14,7 +14,7 @@ from featurestore.online.cells import VALUE, Array, Window
 from featurestore.online.layout import Column
 from featurestore.online.store import OnlineStore, due_at, require_current
 from featurestore.online.values import OnlineValues
-from featurestore.times import instants, micros
+from featurestore.times import instant, instants, micros
 
 
 class NewestValues(msgspec.Struct, frozen=True, eq=False):
@@ -33,6 +33,7 @@ class _Read(msgspec.Struct, frozen=True, eq=False):
     due: tuple[int | None, ...]  # (k,), event time of the bar due; None without a calendar
     refused: list[bool]  # k, features of which a value is not the one due, or too old
     alike: list[bool]  # k, features of which all values are of one instant, known at one instant
+    oldest: list[datetime]  # k, when the oldest value of a feature could first be known, UTC
 
 
 class OnlineReader:
@@ -86,6 +87,18 @@ class OnlineReader:
         count = 1 if read.alike[place] else len(symbols)
         return _newest(read.answer, place, read.values[place], count=count)
 
+    def oldest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> datetime:
+        """Return when the oldest of the symbols' newest values could first be known, UTC.
+
+        Raises:
+            ViewUnknown, HistoryMissing, OnlineUnavailable: as `window`.
+        """
+        place = self._places.get(feature)
+        if place is not None:
+            return self._read(symbols, at).oldest[place]
+        answer = self._store.get_online_features([feature], symbols, now=at, stale="allow")
+        return instant(int(answer.known_at.min()))
+
     def _read(self, symbols: Sequence[str], at: datetime) -> _Read:
         """Return what is online for these symbols, asked for once per instant."""
         if at != self._at:
@@ -101,13 +114,15 @@ class OnlineReader:
             expected = np.array([0 if each is None else each for each in due])
             timed = np.array([each is not None for each in due])
             events, known = answer.event_times, answer.known_at
-            other = (events != expected).any(axis=0) & timed
+            first, last, oldest = events.min(axis=0), events.max(axis=0), known.min(axis=0)
+            other = ((first != expected) | (last != expected)) & timed
             self._reads[asked] = _Read(
                 values=np.ascontiguousarray(answer.packed[:, VALUE].T).view(np.float64),
                 answer=answer,
                 due=due,
-                refused=(other | (events.min(axis=0) < now - answer.freshness)).tolist(),
-                alike=((events == events[0]) & (known == known[0])).all(axis=0).tolist(),
+                refused=(other | (first < now - answer.freshness)).tolist(),
+                alike=((first == last) & (oldest == known.max(axis=0))).tolist(),
+                oldest=instants(oldest.tolist()),
             )
         self._last = asked, self._reads[asked]
         return self._reads[asked]

@@ -5,12 +5,14 @@ Backtest, gates and engine all call `gather`: what was backtested is what trades
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import isfinite
 from typing import Protocol, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.times import earliest
 from runtime.errors import DecisionInvalid
 
 Array: TypeAlias = NDArray[np.float64]
@@ -80,6 +82,10 @@ class LatestReader(Protocol):
 class MarketReader(PointInTime, LatestReader, Protocol):
     """The store's face towards an engine: windows, and how new the newest values are."""
 
+    def oldest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> datetime:
+        """Return when the oldest of the symbols' newest values could first be known, UTC."""
+        return earliest(self.latest(feature, symbols, at=at).known_at)
+
 
 class SharedReads:
     """What is read at one instant, read once: bundles on identical inputs share the arrays.
@@ -92,7 +98,6 @@ class SharedReads:
         self._reader, self._at = reader, at
         self._groups = Groups()
         self._windows: dict[tuple[str, int, int], Array] = {}
-        self._latest: dict[tuple[str, int], Newest] = {}
         self._oldest: dict[tuple[str, int], datetime] = {}
 
     def window(self, feature: str, symbols: Sequence[str], *, length: int, at: datetime) -> Array:
@@ -100,30 +105,23 @@ class SharedReads:
         if at != self._at:
             return self._reader.window(feature, symbols, length=length, at=at)
         key = (feature, self._groups.number(symbols), length)
-        if key not in self._windows:
+        shared = self._windows.get(key)
+        if shared is None:
             values = self._reader.window(feature, symbols, length=length, at=at)
             shared = np.ascontiguousarray(values, dtype=np.float64).view()
             shared.flags.writeable = False
             self._windows[key] = shared
-        return self._windows[key]
-
-    def latest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> Newest:
-        """Return each symbol's newest value known at `at`, however old."""
-        if at != self._at:
-            return self._reader.latest(feature, symbols, at=at)
-        key = (feature, self._groups.number(symbols))
-        if key not in self._latest:
-            self._latest[key] = self._reader.latest(feature, symbols, at=at)
-        return self._latest[key]
+        return shared
 
     def oldest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> datetime:
         """Return when the oldest of the symbols' newest values could first be known, UTC."""
         if at != self._at:
-            return oldest_of(self._reader.latest(feature, symbols, at=at).known_at)
+            return self._reader.oldest(feature, symbols, at=at)
         key = (feature, self._groups.number(symbols))
-        if key not in self._oldest:
-            self._oldest[key] = oldest_of(self.latest(feature, symbols, at=at).known_at)
-        return self._oldest[key]
+        known = self._oldest.get(key)
+        if known is None:
+            known = self._oldest[key] = self._reader.oldest(feature, symbols, at=at)
+        return known
 
 
 class Groups:
@@ -146,9 +144,11 @@ class Groups:
         return self._last[1]
 
 
-def oldest_of(times: Sequence[datetime]) -> datetime:
-    """Return the earliest of at least one time; those of one session are usually one object."""
-    return times[0] if times.count(times[0]) == len(times) else min(times)
+def _finite(values: Array) -> bool:
+    """Say whether there is no NaN and no infinity; of a vector a product with itself tells."""
+    if values.ndim == 1 and isfinite(values.dot(values)):
+        return True
+    return bool(np.isfinite(values).all())
 
 
 def gather(
@@ -184,7 +184,7 @@ def gather(
                 values = reader.window(feature, symbols, length=1, at=at)[:, 0]
             case CurrentWeights():
                 values = current
-        if not np.isfinite(values).all():
+        if not _finite(values):
             raise DecisionInvalid(
                 f"input {name} at {at.isoformat()} holds a value that is not finite"
             )

@@ -26,28 +26,19 @@ from runtime.joint.identity import Joint
 from runtime.joint.joint_graph import kept_as
 from runtime.joint.members import Member, joint_bundle
 from runtime.joint.shares import Shares
-from runtime.journal.records import DecisionRecord
 from runtime.journal.store import Journal
 from runtime.kill.switch import KillSwitch
 from runtime.market.states import Published
 from runtime.policies.policy import Policy
 from runtime.ports import Broker, Feed
 from runtime.proof import scene as scenes
+from runtime.proof.past import Past
 from runtime.proof.recording import windows_of
 from runtime.proof.scene import Scene
 from runtime.proof.standing import Standing
 
 Answer = TypeVar("Answer")
 Load = Callable[[str], LoadedBundle]  # bundle hash -> the bundle, verified and loaded
-
-
-@dataclass(frozen=True, slots=True)
-class SeenNewest:
-    """The newest values' age; a decision looks at nothing else of them."""
-
-    known_at: list[datetime]
-    values: Array = field(default_factory=lambda: cast(Array, ()))
-    event_times: list[datetime] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -81,17 +72,22 @@ class Answers:
         return values
 
     def latest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> Newest:
+        """Refuse: how old the newest values were is kept, and what else they were is not."""
+        raise DecisionInvalid(f"a decision asks how old {feature} is, not what it was")
+
+    def oldest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> datetime:
         """Return how old the newest values were."""
         group = self._groups.get(tuple(symbols), -1)
         scenes.fail_again(self.scene.failed, scenes.latest_question(feature, group))
         known = self._ages.get((feature, group))
         if known is None:
             raise DecisionInvalid(f"the newest {feature} was not read when this was decided")
-        return SeenNewest([known])
+        return known
 
     def quote(self, venue: str, symbol: str) -> Quote:
         """Return what a venue showed."""
-        scenes.fail_again(self.scene.failed, scenes.quote_question(venue, symbol))
+        if self.scene.failed:
+            scenes.fail_again(self.scene.failed, scenes.quote_question(venue, symbol))
         shown = self._quotes.get((venue, symbol))
         if not shown:
             raise OrderInvalid(f"{venue} was not asked for {symbol} when this was decided")
@@ -149,7 +145,7 @@ class _PaperVenue(_Venue):
 
 
 def played(
-    record: DecisionRecord,
+    decision: Past,
     answers: Answers,
     policy: Policy,
     *,
@@ -160,7 +156,7 @@ def played(
     """Return the desk a decision was taken at.
 
     Args:
-        record: of the decision.
+        decision: as it was journalled.
         answers: of its scene.
         policy: the limits that were in force.
         bundles: loaded, those of several in one account too.
@@ -171,7 +167,7 @@ def played(
         BundleRefused: a bundle does not verify any more.
     """
     scene = answers.scene
-    bundle, members, joint = bundles.of(record.bundle, scene)
+    bundle, members, joint = bundles.of(decision.bundle, scene)
 
     def limits(at: datetime) -> Policy:
         scenes.fail_again(scene.failed, scenes.POLICY_QUESTION)
@@ -187,7 +183,7 @@ def played(
         brokers=tuple(cast(Broker, kind(name, answers)) for name in scene.venues),
         policy=policy,
         calendar=standing.history.calendar,
-        clock=ReplayClock(record.decided_at),
+        clock=ReplayClock(decision.decided_at),
         kill=cast(KillSwitch, _Kill(answers)),
         approved=answers.approved,
         market=answers.market if told else None,
@@ -273,12 +269,17 @@ class Bundles:
 
 
 def seen_windows(
-    record: DecisionRecord, scene: Scene, bundles: Bundles, more: Mapping[str, Array]
+    decision: Past,
+    inputs: Mapping[str, Array],
+    scene: Scene,
+    bundles: Bundles,
+    more: Mapping[str, Array],
 ) -> dict[tuple[str, tuple[str, ...], int], Array]:
     """Return what was read, by feature, symbols and length.
 
     Args:
-        record: with its inputs.
+        decision: as it was journalled.
+        inputs: that its graph was given.
         scene: of the decision.
         bundles: whose inputs name what stands where.
         more: the scene's own arrays: what was read and did not become an input.
@@ -286,18 +287,18 @@ def seen_windows(
     found: dict[tuple[str, tuple[str, ...], int], Array] = {}
     for number, (feature, group, length) in enumerate(scene.reads):
         found[feature, scene.groups[group], length] = more[str(number)]
-    if not record.symbols:
+    if not decision.symbols:
         return found
-    bundle, members, _ = bundles.of(record.bundle, scene)
+    bundle, members, _ = bundles.of(decision.bundle, scene)
     named = [(bundle, "")] if not members else [(one.bundle, one.role) for one in members]
     for one, role in named:
-        if role and f"weight {role}" not in record.inputs:
+        if role and f"weight {role}" not in inputs:
             continue
         for name, source in one.inputs.items():
             if isinstance(source, CurrentWeights):
                 continue
             kept = kept_as(source, role) if role else name
-            values = record.inputs.get(f"{kept} for {role}", record.inputs.get(kept))
+            values = inputs.get(f"{kept} for {role}", inputs.get(kept))
             if values is None:
                 continue
             for feature, length in windows_of([source]):

@@ -21,11 +21,10 @@ from runtime.bundles.inputs import (
     MarketReader,
     Newest,
     Window,
-    oldest_of,
 )
 from runtime.desk import Desk
 from runtime.domain import Bar, Quote
-from runtime.errors import OrderInvalid
+from runtime.errors import DecisionInvalid, OrderInvalid
 from runtime.journal.blobs import encode_arrays, hash_of
 from runtime.journal.records import DecisionRecord
 from runtime.kill.switch import KillSwitch
@@ -204,15 +203,18 @@ class _Reader:
         return values
 
     def latest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> Newest:
+        raise DecisionInvalid(f"a decision asks how old {feature} is, not what it was")
+
+    def oldest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> datetime:
         heard = self._recorder.heard
         group = heard.groups.number(symbols)
         try:
-            newest = self._real.latest(feature, symbols, at=at)
+            known = self._real.oldest(feature, symbols, at=at)
         except PlatformError as error:
             heard.failed[scenes.latest_question(feature, group)] = scenes.failure(error)
             raise
-        heard.ages[feature, group] = oldest_of(newest.known_at)
-        return newest
+        heard.ages[feature, group] = known
+        return known
 
 
 class _Venue:

@@ -16,6 +16,7 @@ from featurestore.errors import HistoryMissing
 from runtime.brokers.paper import ALTERNATE, PRIMARY, PaperVenue
 from runtime.bundles.bundle import LoadedBundle, load_bundle
 from runtime.bundles.contract import Manifest
+from runtime.bundles.inputs import MarketReader
 from runtime.bundles.signing import load_signer, load_trusted
 from runtime.clock import ReplayClock
 from runtime.database import open_database
@@ -39,7 +40,7 @@ class LatestOfMarket:
     known_at: list[datetime]
 
 
-class SyntheticMarket:
+class SyntheticMarket(MarketReader):
     """Closes per session and symbol; implements what engine and feed ask of a store."""
 
     def __init__(

@@ -18,7 +18,7 @@ from featurestore.reader import LatestValues
 from pipelines.ledger import RunOpened, TrialOpened, open_ledger
 from runtime.bundles.bundle import load_bundle
 from runtime.bundles.contract import DataSnapshot, GateVerdict
-from runtime.bundles.inputs import Array
+from runtime.bundles.inputs import Array, MarketReader
 from runtime.bundles.signing import load_signer, load_trusted
 from runtime.clock import ReplayClock
 from runtime.database import open_database
@@ -55,7 +55,7 @@ NOTEBOOK = {
 
 
 @dataclass(frozen=True)
-class WalkReader:
+class WalkReader(MarketReader):
     """Random walks known at each session's close; windows and newest values by bisection."""
 
     sessions: tuple[Session, ...]

@@ -50,6 +50,8 @@ def test_every_answer_is_bit_equal_to_the_lakes(online, market):
         np.testing.assert_array_equal(newest.values, known.values)
         assert newest.event_times == known.event_times
         assert newest.known_at == known.known_at
+        for one in (reader, market):
+            assert one.oldest(feature, SYMBOLS, at=AT) == min(known.known_at)
     for feature, length in ((CLOSE, 1), (CLOSE, LENGTH), (FEATURES[1], 1)):
         asked = {"length": length, "at": AT}
         ours, lakes = (one.window(feature, SYMBOLS, **asked) for one in (reader, market))
@@ -100,6 +102,7 @@ def test_what_is_not_among_those_read_together_is_asked_for_alone(online, market
     reader = OnlineReader(online, FEATURES[1:])
     ours, lakes = (one.latest(CLOSE, SYMBOLS, at=AT) for one in (reader, market))
     assert (ours.values.tobytes(), ours.known_at) == (lakes.values.tobytes(), lakes.known_at)
+    assert reader.oldest(CLOSE, SYMBOLS, at=AT) == min(lakes.known_at)
     with pytest.raises(ViewUnknown, match=r"vix\.close was not materialized"):
         reader.latest("vix.close", SYMBOLS, at=AT)
 

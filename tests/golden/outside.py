@@ -157,9 +157,9 @@ class Outside:
             values[0, -1] = np.inf
         return values
 
-    def latest(self, feature, symbols, *, at):
+    def oldest(self, feature, symbols, *, at):
         """Return when the newest values became known."""
-        return Known([self.sessions[self.day].close] * len(symbols))
+        return self.sessions[self.day].close
 
     def market(self, at: datetime) -> dict[str, Published]:
         """Return a state per symbol, bands for some."""
@@ -197,11 +197,6 @@ class Outside:
             at=at,
             ticket_charge=Decimal(chance.choice([0, 0, 1])),
         )
-
-
-@dataclass(frozen=True)
-class Known:
-    known_at: list[datetime]
 
 
 @dataclass

@@ -10,6 +10,7 @@ import pytest
 
 from runtime import tick
 from runtime.brokers.paper import PRIMARY, PaperVenue
+from runtime.bundles.inputs import MarketReader
 from runtime.domain import OrderState
 from runtime.engine import fund
 from runtime.errors import VenueUnknownOutcome
@@ -99,7 +100,7 @@ def test_stage_study_and_seat_are_those_of_the_bundle_that_decides(bench, seen):
     assert context.features.keys() == {bench.bundle.manifest.price_feature}
 
 
-class Later:
+class Later(MarketReader):
     """The market as a decision reads it: each value is known three minutes after its bar."""
 
     def __init__(self, market) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from featurestore.calendars import Session
 from runtime.bundles.contract import SizingPolicy
+from runtime.bundles.inputs import MarketReader
 from runtime.domain import OrderType, TimeInForce
 from runtime.engine import Engine, fund
 from runtime.execution.style import Execution
@@ -32,7 +33,7 @@ RESTING = Execution(order_type=OrderType.LIMIT, within="-0.002", time_in_force=T
 
 
 @dataclass
-class Faulty:
+class Faulty(MarketReader):
     """The market's data with a hole on one day and a value that is no number on another."""
 
     market: SyntheticMarket
