@@ -139,9 +139,8 @@ def policy_of(raw: dict[str, Any], source: str) -> Policy:
         policy = from_plain(raw, Policy)
     except msgspec.ValidationError as error:
         raise PolicyInvalid(f"{source}: {error}") from error
-    for section, limits in raw.items():
-        if isinstance(limits, dict):
-            _check_numbers(source, section, limits)
+    for section in Policy.__struct_fields__:
+        _check_numbers(source, section, getattr(policy, section))
     for name in policy.overrides.allowed or ():
         section, _, limit = name.partition(".")
         if limit not in getattr(getattr(policy, section, None), "__struct_fields__", ()):
@@ -169,11 +168,13 @@ def default_policy() -> Policy:
     return parse_policy(policy_text(None), "policy.toml")
 
 
-def _check_numbers(source: str, section: str, limits: dict[str, Any]) -> None:
-    for name, value in limits.items():
+def _check_numbers(source: str, section: str, limits: Any) -> None:
+    """Refuse a number that cannot be a limit, however the file writes it: "inf" is one, too."""
+    for name in getattr(limits, "__struct_fields__", ()):
+        value = getattr(limits, name)
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
             continue
         number = Decimal(value)
-        negative_allowed = name.startswith("min_")
-        if not number.is_finite() or (number < 0 and not negative_allowed):
+        negative_allowed, least = name.startswith("min_"), 1 if name == "lot" else 0
+        if not number.is_finite() or (number < least and not negative_allowed):
             raise PolicyInvalid(f"{source}: {section}.{name} cannot be {value}")

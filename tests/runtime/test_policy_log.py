@@ -190,6 +190,19 @@ def test_a_changed_record_is_noticed(tmp_path):
         log.log.verify()
 
 
+@pytest.mark.parametrize("written", ['"inf"', "inf", '"NaN"', "nan", '"-1"', "-1", '"-0.5"'])
+def test_no_way_of_writing_it_makes_a_limit_of_what_bounds_nothing(written):
+    """As text, infinity was a limit in force that no drawdown ever reached."""
+    with pytest.raises(PolicyInvalid, match=r"loss\.max_drawdown cannot be"):
+        parse_policy(DEFAULT.replace("max_drawdown = 0.50", f"max_drawdown = {written}"))
+
+
+@pytest.mark.parametrize("lot", ["0", "-1", '"0"'])
+def test_a_lot_has_a_unit_at_least(lot):
+    with pytest.raises(PolicyInvalid, match=r"size\.lot"):
+        parse_policy(DEFAULT.replace("lot = 1 ", f"lot = {lot} "))
+
+
 def test_allowed_overrides_name_limits_that_exist():
     with pytest.raises(PolicyInvalid, match="no limit"):
         parse_policy('name = "x"\n[overrides]\nallowed = ["loss.max_nothing"]')
