@@ -87,11 +87,16 @@ class History:
 
     def decided(self, record: DecisionRecord) -> None:
         """Remember what a decision sent, and forget the one that is too long ago."""
-        sent = [
-            (line.order.symbol, line.order.side, line.order.quantity)
-            for line in record.plan
-            if line.order_ids
-        ]
+        self.sent(
+            [
+                (line.order.symbol, line.order.side, line.order.quantity)
+                for line in record.plan
+                if line.order_ids
+            ]
+        )
+
+    def sent(self, sent: list[Repeat]) -> None:
+        """Remember the planned orders of a decision that left, and forget as `decided` does."""
         repeats = self._repeats.copy()  # what was handed out before stays as it was
         for one in self._recent.popleft() if len(self._recent) == REMEMBERED else ():
             repeats[one] -= 1

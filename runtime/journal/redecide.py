@@ -16,7 +16,6 @@ from datetime import date
 from random import Random
 from typing import Protocol, cast
 
-import msgspec
 import numpy as np
 
 from featurestore.calendars import Calendar, load_calendar
@@ -25,7 +24,7 @@ from runtime.bundles.inference import Decided
 from runtime.bundles.inputs import Array
 from runtime.chain import Entry
 from runtime.database import reading
-from runtime.domain import Order
+from runtime.decoding import from_json
 from runtime.errors import JournalBroken
 from runtime.history import History
 from runtime.joint.identity import JointLog
@@ -39,8 +38,10 @@ from runtime.journal.records import DecisionRecord
 from runtime.journal.tables import holders
 from runtime.plan import signals
 from runtime.policies.policy import Policy
+from runtime.proof import past
 from runtime.proof import scene as scenes
 from runtime.proof.differences import first_difference, payload_of
+from runtime.proof.past import Past
 from runtime.proof.playing import Answers, Bundles, Load, played, seen_windows
 from runtime.proof.scene import Scene
 from runtime.proof.standing import Standing
@@ -100,15 +101,16 @@ class _Kept:
     """A decision as it stands in the journal, and where."""
 
     entry: Entry
-    record: DecisionRecord  # without inputs
-    account: str
-    orders: tuple[Order, ...]
+    past: Past
 
     def differs(self, field: str, was: str, now: str) -> Difference:
-        record = self.record
-        return Difference(
-            decision_id=record.decision_id, tick=record.tick, field=field, was=was, now=now
-        )
+        name, tick = self.past.decision_id, self.past.tick
+        return Difference(decision_id=name, tick=tick, field=field, was=was, now=now)
+
+    def record(self, inputs: Mapping[str, Array]) -> DecisionRecord:
+        """Return all of it; what is decided again whole needs only some."""
+        record, _, _ = wire.decode_decision(self.entry.payload, inputs)
+        return record
 
 
 def redecide(
@@ -142,21 +144,19 @@ def redecide(
     first = journal.decisions_after(0, 1)
     if not first:
         return Redecided(decisions=0, refusals=0, whole=0, evaluations=0, differences=())
-    prover = _Prover(journal, load, first[0].record.bundle, calendar_of)
+    prover = _Prover(journal, load, first[0].record.bundle, calendar_of, part)
     cases: list[_Case] = []
     found: list[Difference] = []
     decisions = refusals = whole = 0
-    for number, (kept, blobs) in enumerate(prover.decisions(start, end)):
-        if number % part[1] != part[0]:
-            continue
-        refusals += not kept.record.symbols
-        decisions += bool(kept.record.symbols)
-        whole += bool(kept.record.scene_hash)
-        difference, case = prover.prove(kept, blobs)
+    for kept, blobs in prover.decisions(start, end):
+        refusals += not kept.past.symbols
+        decisions += bool(kept.past.symbols)
+        whole += bool(kept.past.scene_hash)
+        difference, inputs = prover.prove(kept, blobs)
         if difference is not None:
             found.append(difference)
-        if case is not None and evaluations:
-            cases.append(case)
+        if inputs is not None and kept.past.symbols and evaluations:
+            cases.append(_case(kept.record(inputs)))
     left = max(0, evaluations - decisions) if cases else 0
     found += _evaluated(cases, prover.graph, left, threads, seed)
     return Redecided(
@@ -177,8 +177,10 @@ class _Prover:
         load: Load,
         first: str,
         calendar_of: Callable[[str], Calendar],
+        part: tuple[int, int],
     ) -> None:
         self._journal, self._load = journal, load
+        self._part, self._asked = part, 0  # decisions within the days asked for, so far
         self._joints = JointLog(journal.engine)
         self._bundles = Bundles(load, self._joints.find)
         manifest = self._bundles.bare(first).manifest
@@ -190,7 +192,7 @@ class _Prover:
     def decisions(
         self, start: date | None, end: date | None
     ) -> Iterator[tuple[_Kept, dict[str, bytes]]]:
-        """Yield decisions with their blobs, the account folded up to just before each."""
+        """Yield own decisions with their blobs, the account folded up to just before each."""
         account = f"{self._journal.account}/"
         page: list[Entry] = []
         for entry in self._journal.log.entries():
@@ -204,29 +206,26 @@ class _Prover:
         self, page: Sequence[Entry], account: str, start: date | None, end: date | None
     ) -> Iterator[tuple[_Kept, dict[str, bytes]]]:
         decided = {
-            entry.seq: _Kept(entry, *wire.decode_decision(entry.payload, {}))
+            entry.seq: past.decode(entry.payload)
             for entry in page
             if entry.kind == "decision" and entry.key.startswith(account)
         }
-        asked = {
-            seq: kept for seq, kept in decided.items() if _within(kept.record.tick, start, end)
-        }
+        asked = [seq for seq, one in decided.items() if _within(one.tick, start, end)]
+        own = set(asked[(self._part[0] - self._asked) % self._part[1] :: self._part[1]])
+        self._asked += len(asked)
         names = set[str]()
-        for kept in asked.values():
-            names |= {kept.record.inputs_hash, kept.record.scene_hash}
-            if kept.record.policy_hash not in self._policies:
-                names.add(kept.record.policy_hash)
+        for one in map(decided.__getitem__, own):
+            names |= {one.inputs_hash, one.scene_hash}
+            if one.policy_hash not in self._policies:
+                names.add(one.policy_hash)
         blobs = self._blobs(sorted(names - {""}))
         for entry in page:
-            kept_here = decided.get(entry.seq)
-            if kept_here is not None and entry.seq in asked:
-                yield kept_here, blobs
-            if kept_here is None or self._standing.trailing:
+            if entry.seq not in decided:
                 self._standing.take(entry)
-            else:
-                self._standing.decided(
-                    entry.seq, kept_here.record, kept_here.account, kept_here.orders
-                )
+                continue
+            if entry.seq in own:
+                yield _Kept(entry, decided[entry.seq]), blobs
+            self._standing.decided(entry, decided[entry.seq])
 
     def _blobs(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return stored frames by name; what is not there is left out."""
@@ -249,37 +248,37 @@ class _Prover:
 
     def prove(
         self, kept: _Kept, blobs: Mapping[str, bytes]
-    ) -> tuple[Difference | None, _Case | None]:
-        """Take a decision again; return what differs, and what may be evaluated once more."""
-        record = kept.record
+    ) -> tuple[Difference | None, Mapping[str, Array] | None]:
+        """Take a decision again; return what differs, and its inputs if they are there."""
+        name = kept.past.inputs_hash
         try:
-            record = replace(record, inputs=decode_arrays(_restored(blobs, record.inputs_hash)))
+            inputs = decode_arrays(_restored(blobs, name))
         except JournalBroken as error:
-            return kept.differs("inputs", record.inputs_hash, str(error)), None
-        case = _case(record) if record.symbols else None
+            return kept.differs("inputs", name, str(error)), None
         try:
-            if not record.scene_hash:
-                return self._graph_only(kept, record), case
-            return self._whole(kept, record, blobs), case
+            if not kept.past.scene_hash:
+                return self._graph_only(kept, inputs), inputs
+            return self._whole(kept, inputs, blobs), inputs
         except PlatformError as error:
-            return kept.differs("entry", "a decision", f"cannot be taken again: {error}"), case
+            return kept.differs("entry", "a decision", f"cannot be taken again: {error}"), inputs
 
     def _whole(
-        self, kept: _Kept, record: DecisionRecord, blobs: Mapping[str, bytes]
+        self, kept: _Kept, inputs: Mapping[str, Array], blobs: Mapping[str, bytes]
     ) -> Difference | None:
         """Run the live code on what was seen then."""
+        decision = kept.past
         try:
-            scene = scenes.decode(_restored(blobs, record.scene_hash, "scene"))
+            scene = scenes.decode(_restored(blobs, decision.scene_hash, "scene"))
             more = self._more(scene)
         except JournalBroken as error:
-            return kept.differs("scene", record.scene_hash, str(error))
+            return kept.differs("scene", decision.scene_hash, str(error))
         try:
-            policy = self._policy(record.policy_hash, blobs)
+            policy = self._policy(decision.policy_hash, blobs)
         except JournalBroken as error:
-            return kept.differs("policy", record.policy_hash, str(error))
-        answers = Answers(scene, seen_windows(record, scene, self._bundles, more))
+            return kept.differs("policy", decision.policy_hash, str(error))
+        answers = Answers(scene, seen_windows(decision, inputs, scene, self._bundles, more))
         desk = played(
-            record,
+            decision,
             answers,
             policy,
             bundles=self._bundles,
@@ -297,23 +296,24 @@ class _Prover:
         )
         taken = decide_together if desk.members else decide
         again, orders = taken(desk, moment, self._standing.history)
-        again = replace(again, scene_hash=record.scene_hash)
+        again = replace(again, scene_hash=decision.scene_hash)
         now = payload_of(again, self._journal.account, orders)
         found = first_difference(kept.entry.payload, now)
         return None if found is None else kept.differs(*found)
 
-    def _graph_only(self, kept: _Kept, record: DecisionRecord) -> Difference | None:
+    def _graph_only(self, kept: _Kept, inputs: Mapping[str, Array]) -> Difference | None:
         """Run the graph alone: nobody listened when this was decided."""
-        if not record.symbols:
+        if not kept.past.symbols:
             return None
-        decided = self.graph(record.bundle).run(record.inputs)
+        record = kept.record(inputs)
+        decided = self.graph(record.bundle).run(inputs)
         again = replace(
             record,
             scores=tuple(decided.score.tolist()),
             weights=tuple(decided.weight.tolist()),
             signals=signals(record.symbols, decided),
         )
-        now = payload_of(again, kept.account, kept.orders)
+        now = payload_of(again, kept.past.account, kept.past.orders)
         found = first_difference(kept.entry.payload, now)
         return None if found is None else kept.differs(*found)
 
@@ -326,7 +326,7 @@ class _Prover:
     def _policy(self, name: str, blobs: Mapping[str, bytes]) -> Policy:
         if name not in self._policies:
             data = _restored(blobs, name, "policy")
-            self._policies[name] = msgspec.json.decode(data, type=Policy)
+            self._policies[name] = from_json(data, Policy)
         return self._policies[name]
 
 

@@ -7,8 +7,8 @@ how often the process began anew cannot matter, for none of it is known here.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from runtime.chain import Entry, micros
 from runtime.domain import Fill, Order, OrderState
@@ -20,10 +20,33 @@ from runtime.journal.adjust import SymbolHistory, adjust
 from runtime.journal.book import Book
 from runtime.journal.exact import text
 from runtime.journal.queries import JournalQueries, order_record
-from runtime.journal.records import DecisionRecord, JournalledDecision, OrderRecord
+from runtime.journal.records import JournalledDecision, OrderRecord
 from runtime.journal.rows import next_state, order_row, state_after_correction, state_after_fill
+from runtime.proof import past
+from runtime.proof.past import Past
 
-_QUANTITY, _STATE, _FILLED, _NOTE, _UPDATED = 10, 15, 16, 17, 18  # columns of an order
+_STATE = 15  # where an order's row says how it stands: state, filled, note, last change
+
+
+@dataclass(slots=True)
+class _Open:
+    """An order that may still execute."""
+
+    order: Order
+    place: tuple[int, int]  # its entry and its place in there
+    decision_id: str
+    account: str
+    updated: datetime  # UTC
+    state: OrderState = OrderState.PENDING
+    filled: Decimal = Decimal(0)  # units
+    note: str = ""
+
+    def record(self) -> OrderRecord:
+        """Return it as a journal returns it, amounts in their one form."""
+        row = list(order_row(*self.place, self.order, self.decision_id, self.account))
+        stands = (self.state.value, text(self.filled), self.note, micros(self.updated))
+        row[_STATE : _STATE + len(stands)] = stands
+        return order_record(row)
 
 
 @dataclass(slots=True)
@@ -34,7 +57,7 @@ class Standing:
     history: History  # empty at first
     trailing: bool = False  # keep entries for whoever folds the books of several bundles
     book: Book = field(default_factory=Book)
-    _open: dict[str, list[Any]] = field(default_factory=dict)  # id -> row, in order of commitment
+    _open: dict[str, _Open] = field(default_factory=dict)  # by id, in order of commitment
     _sent: dict[str, int] = field(default_factory=dict)  # tick -> orders planned and sent
     _trail: list[Entry] = field(default_factory=list)
 
@@ -59,23 +82,27 @@ class Standing:
 
     def open_orders(self) -> tuple[OrderRecord, ...]:
         """Return the orders that may still execute, in the order they were committed."""
-        return tuple([order_record(row) for row in self._open.values()])
+        return tuple([one.record() for one in self._open.values()])
 
     def sent_at(self, tick: str) -> int:
         """Return how many planned orders left at a tick, by whatever bundle."""
         return self._sent.get(tick, 0)
 
-    def decided(
-        self, seq: int, record: DecisionRecord, account: str, orders: tuple[Order, ...]
-    ) -> None:
-        """Take a decision's entry that was decoded already."""
-        for line, order in enumerate(orders):
-            row = order_row(seq, line, order, record.decision_id, account)
-            self._open[order.order_id] = list(row)
-        symbols = {order.symbol for order in orders}
+    def decided(self, entry: Entry, decision: Past) -> None:
+        """Take a decision's entry that was read already."""
+        if self.trailing:
+            self._trail.append(entry)
+        self._decided(entry, decision)
+
+    def _decided(self, entry: Entry, decision: Past) -> None:
+        name, account = decision.decision_id, decision.account
+        for line, order in enumerate(decision.orders):
+            place = entry.seq, line
+            self._open[order.order_id] = _Open(order, place, name, account, order.created_at)
+        symbols = {order.symbol for order in decision.orders}
         if symbols:
-            self._sent[record.tick] = self._sent.get(record.tick, 0) + len(symbols)
-        self.history.decided(record)
+            self._sent[decision.tick] = self._sent.get(decision.tick, 0) + len(symbols)
+        self.history.sent(decision.sent())
 
     def take(self, entry: Entry) -> None:
         """Take one entry of the chain, of whatever account."""
@@ -89,8 +116,7 @@ class Standing:
             case "order":
                 self._changed(entry)
             case "decision" if self._own(entry):
-                record, account, orders = wire.decode_decision(entry.payload, {})
-                self.decided(entry.seq, record, account, orders)
+                self._decided(entry, past.decode(entry.payload))
             case "session" if self._own(entry):
                 self.history.close(wire.decode_session(entry.payload))
             case "flow" if self._own(entry):
@@ -103,26 +129,25 @@ class Standing:
 
     def _filled(self, entry: Entry, fill: Fill) -> None:
         self.book.apply(fill)
-        row = self._open.get(fill.order_id)
-        if row is None:
+        one = self._open.get(fill.order_id)
+        if one is None:
             return  # it has ended
-        filled = Decimal(row[_FILLED]) + fill.quantity
-        state = state_after_fill(OrderState(row[_STATE]), filled, Decimal(row[_QUANTITY]))
-        row[_FILLED], row[_UPDATED] = text(filled), micros(fill.executed_at)
+        one.filled, one.updated = one.filled + fill.quantity, fill.executed_at
+        state = state_after_fill(one.state, one.filled, one.order.quantity)
         self._move(fill.order_id, state)
 
     def _changed(self, entry: Entry) -> None:
         name = entry.key.partition("/")[0]
-        row = self._open.get(name)
-        if row is None:
+        one = self._open.get(name)
+        if one is None:
             return
         event = wire.decode_event(entry.payload, entry.at)
-        row[_NOTE], row[_UPDATED] = event.note, micros(entry.at)
-        self._move(name, next_state(OrderState(row[_STATE]), event.state))
+        one.note, one.updated = event.note, entry.at
+        self._move(name, next_state(one.state, event.state))
 
     def _move(self, name: str, state: OrderState) -> None:
         """Put an order where it stands now; one that has ended executes no more."""
-        self._open[name][_STATE] = state.value
+        self._open[name].state = state
         if state.terminal:
             del self._open[name]
 
@@ -134,13 +159,12 @@ class Standing:
         else:
             symbol = event.symbol
         adjust(self.book, event, symbol, lambda: self._history(symbol, entry.seq))
-        row = None if wrong is None else self._open.get(wrong.order_id)
-        if isinstance(event, Correction) and wrong is not None and row is not None:
+        one = None if wrong is None else self._open.get(wrong.order_id)
+        if isinstance(event, Correction) and wrong is not None and one is not None:
             right = event.replacement.quantity if event.replacement else Decimal(0)
-            filled = Decimal(row[_FILLED]) - wrong.quantity + right
-            row[_FILLED] = text(filled)
-            asked, current = Decimal(row[_QUANTITY]), OrderState(row[_STATE])
-            self._move(wrong.order_id, state_after_correction(current, filled, asked))
+            one.filled += right - wrong.quantity
+            state = state_after_correction(one.state, one.filled, one.order.quantity)
+            self._move(wrong.order_id, state)
 
     def _execution(self, venue: str, name: str) -> Fill:
         """Return an execution as it was booked, or as a correction put it."""
