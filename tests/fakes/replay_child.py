@@ -1,10 +1,13 @@
 """A replay in a process of its own, announcing its decisions if streams are named.
 
-python -m tests.fakes.replay_child FOLDER DATABASE_URL [STREAMS_URL]
+python -m tests.fakes.replay_child [--linger] FOLDER DATABASE_URL [STREAMS_URL]
+
+One that lingers does not end by itself: whoever is to kill it may be slow.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 from datetime import date
 from pathlib import Path
@@ -46,4 +49,7 @@ def outbox_of(bench: Bench, streams: str) -> Outbox:
 
 
 if __name__ == "__main__":
-    print(run(Path(sys.argv[1]), *sys.argv[2:]))
+    lingers, *words = sys.argv[1:] if sys.argv[1] == "--linger" else ["", *sys.argv[1:]]
+    print(run(Path(words[0]), *words[1:]), flush=True)
+    if lingers:
+        signal.pause()

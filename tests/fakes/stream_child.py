@@ -1,12 +1,14 @@
 """A process that publishes to, or consumes from, a stream until it is killed.
 
     python -m tests.fakes.stream_child publish URL STREAM BATCH FIRST
-    python -m tests.fakes.stream_child consume URL STREAM DATABASE NAME
+    python -m tests.fakes.stream_child consume URL STREAM DATABASE NAME MOST
 
 The publisher prints the last number of each batch once `publish` returned. The consumer books each
-key in DATABASE through an inbox and prints how many it has handled.
+key in DATABASE through an inbox and prints how many it has handled; past MOST it stands by with
+what it has read, for whoever is to kill it in the middle may be slow.
 """
 
+import signal
 import sys
 from datetime import timedelta
 from itertools import count
@@ -26,10 +28,12 @@ def publish(url: str, name: str, batch: str, first: str) -> None:
         print(start + size - 1, flush=True)
 
 
-def consume(url: str, name: str, database: str, member: str) -> None:
-    engine = open_database(database)
+def consume(url: str, name: str, database: str, member: str, most: str) -> None:
+    engine, total = open_database(database), 0
 
     def effect(connection, found):
+        if total > int(most):
+            signal.pause()
         rows = [{"name": each.key} for each in found]
         connection.execute(text("INSERT INTO booked VALUES (:name)"), rows)
 
@@ -41,7 +45,6 @@ def consume(url: str, name: str, database: str, member: str) -> None:
         batch=50,
         idle=timedelta(milliseconds=200),
     )
-    total = 0
     while True:
         total += consumer.step(timedelta(milliseconds=20)).handled
         print(total, flush=True)

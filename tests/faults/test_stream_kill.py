@@ -143,7 +143,7 @@ def test_consumers_killed_one_after_the_other_lose_nothing_and_no_effect_happens
         stream.publish([Message(name, b"x" * 66) for name in first(total)[start : start + 100]])
     database = str(booked.url)
     for life, enough in enumerate((50, 300)):
-        with child("consume", url, NAME, database, f"life-{life}") as consumer:
+        with child("consume", url, NAME, database, f"life-{life}", "700") as consumer:
             told(consumer, enough)
             kill(consumer)
     with booked.connect() as connection:
