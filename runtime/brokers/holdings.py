@@ -12,7 +12,7 @@ from runtime.brokers.terms import EXACT
 from runtime.chain import micros
 from runtime.domain import Side
 from runtime.errors import EntryConflict, OrderInvalid
-from runtime.journal.actions import Dividend, Reversal, Split
+from runtime.journal.actions import Dividend, Reversal, Split, check_newest
 
 # ids of actions that were taken back
 _UNDONE = "SELECT json_extract(said, '$[0]') FROM actions WHERE kind = 'reversal'"
@@ -126,22 +126,18 @@ def _take_back(
     """
     original = action.original
     taken = database.execute(
-        "SELECT number, kind, before, after, cash FROM actions WHERE action_id = ?",
+        "SELECT before, after, cash FROM actions WHERE action_id = ?",
         (original.action_id,),
     ).fetchone()
     if taken is None:
         return False
-    number, what, was, became, paid = taken
-    later = database.execute(
-        "SELECT action_id FROM actions WHERE symbol = ? AND number > ? AND kind = 'split' AND "
-        f"action_id NOT IN ({_UNDONE})",
-        (original.symbol, number),
+    was, became, paid = taken
+    newest = database.execute(
+        "SELECT action_id FROM actions WHERE symbol = ? AND kind = 'split' AND "
+        f"action_id NOT IN ({_UNDONE}) ORDER BY number DESC LIMIT 1",
+        (original.symbol,),
     ).fetchone()
-    if what == "split" and later is not None:
-        raise OrderInvalid(
-            f"venue {venue} has split {original.symbol} by {later[0]} after {original.action_id}; "
-            "take that one back first"
-        )
+    check_newest(original, None if newest is None else newest[0])
     before = _held(database, original.symbol)
     after = EXACT.subtract(before, EXACT.subtract(Decimal(became), Decimal(was)))
     moved = (before, after, EXACT.minus(Decimal(paid)))

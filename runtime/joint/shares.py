@@ -13,7 +13,7 @@ After each close the books of all add up to the account, in every symbol and to 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
@@ -64,8 +64,8 @@ class Shares:
     _orders: dict[str, tuple[str, str]] = field(default_factory=dict)  # id -> tick, symbol
     _late: list[wire.FillWire] = field(default_factory=list)  # came before the books began
     _last: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)  # equity, given
-    # symbol -> its newest split, and role -> units that each book got by it
-    _got: dict[str, tuple[str, dict[str, Decimal]]] = field(default_factory=dict)
+    # id of a split that stands -> role -> units that each book got by it
+    _got: dict[str, dict[str, Decimal]] = field(default_factory=dict)
 
     def follow(self) -> "Shares":
         """Fold what the journal holds since the last call."""
@@ -124,19 +124,13 @@ class Shares:
             before = book.units.get(event.symbol, ZERO)
             book.split(event)
             got[role] = book.units.get(event.symbol, ZERO) - before
-        self._got[event.symbol] = event.action_id, got
+        self._got[event.action_id] = got
 
     def _undo(self, event: Split) -> None:
-        """Take from each book what a split gave it; what was traded since stays as it is.
-
-        If another split of the symbol came or was taken back since, holdings are scaled instead.
-        """
-        name, got = self._got.pop(event.symbol, ("", {}))
+        """Take from each book what a split gave it; what was traded since stays as it is."""
+        got = self._got.pop(event.action_id, {})
         for role, book in self.books.items():
-            if name == event.action_id:
-                book.add(event.symbol, -got.get(role, ZERO))
-            else:
-                book.split(replace(event, new=event.old, old=event.new))
+            book.add(event.symbol, -got.get(role, ZERO))
 
     def at(
         self, joint: Joint, marks: Mapping[str, Decimal], held: Mapping[str, Decimal], cash: Decimal

@@ -103,6 +103,11 @@ class AccountBook:
         self._taken = seq
         return adjusted
 
+    def newest_split(self, symbol: str) -> str | None:
+        """Return the id of a symbol's split that was booked last and stands, None without one."""
+        standing = self._restated.get(symbol)
+        return standing[-1].action_id if standing else None
+
     def _adjustments(
         self, connection: Connection, condition: str, arguments: Sequence[Any]
     ) -> Sequence[Any]:

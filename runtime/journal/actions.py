@@ -159,6 +159,26 @@ class Correction:
             raise OrderInvalid(f"the replacement of {self.execution_id} needs an id of its own")
 
 
+def check_newest(original: Split | Dividend, standing: str | None) -> None:
+    """Refuse to take a split back from under another one; books and venues ask alike.
+
+    What a split gave is known of the units as they were then, so of one symbol the split that was
+    taken last goes first. A dividend is in the way of nothing.
+
+    Args:
+        original: what is to be taken back.
+        standing: id of the split of its symbol that was taken last and stands, None without one.
+
+    Raises:
+        OrderInvalid: that is another one.
+    """
+    if isinstance(original, Split) and standing not in (None, original.action_id):
+        raise OrderInvalid(
+            f"{original.symbol} was split by {standing} after {original.action_id}; splits are "
+            f"taken back newest first, take {standing} back before it"
+        )
+
+
 def taken_back(booked: Iterable[Action | Correction]) -> dict[str, Reversal]:
     """Return what was taken back: the id of a split or dividend -> its reversal."""
     return {one.original.action_id: one for one in booked if isinstance(one, Reversal)}

@@ -11,7 +11,14 @@ from runtime.chain import Draft, micros
 from runtime.domain import Fill
 from runtime.errors import EntryConflict, JournalBroken, OrderInvalid
 from runtime.journal import wire
-from runtime.journal.actions import Action, Correction, Dividend, Reversal, Split
+from runtime.journal.actions import (
+    Action,
+    Correction,
+    Dividend,
+    Reversal,
+    Split,
+    check_newest,
+)
 from runtime.journal.exact import text, units
 from runtime.journal.queries import order_record, stored_fills
 from runtime.journal.rows import (
@@ -36,7 +43,7 @@ class Adjustments:
 
         Raises:
             EntryConflict: its id is booked with other content, or was taken back.
-            OrderInvalid: an amount is not exact.
+            OrderInvalid: an amount is not exact, or a split is taken back from under another one.
         """
         kind, name = wire.kind_of(action), action.action_id
         with self.journal.writing() as connection:
@@ -45,6 +52,10 @@ class Adjustments:
                 if self.journal.log.find("reversal", undone, connection) is not None:
                     raise EntryConflict(f"{name} was taken back; book it under another id")
                 return False
+            if isinstance(action, Reversal):
+                check_newest(
+                    action.original, self.journal.level(connection).newest_split(action.symbol)
+                )
             at = action.at if isinstance(action, Reversal) else action.effective
             self._write(connection, kind, name, action, action.symbol, at)
         return True
@@ -62,7 +73,8 @@ class Adjustments:
 
         Raises:
             JournalBroken: no split or dividend of that id is booked for this account.
-            OrderInvalid: a name or the reason is missing.
+            OrderInvalid: a name or the reason is missing, or another split of the symbol that was
+                booked later stands.
         """
         booked = self.journal.adjustments()
         found = [one for one in booked if isinstance(one, Split | Dividend)]

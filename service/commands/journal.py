@@ -150,7 +150,8 @@ def reverse(
     """Take a split or a dividend back that was called off or revised; both entries stand.
 
     The books are put where they would stand without it. Paper venues take it back as the next
-    session begins, and what the lake knows of that day then is booked by itself.
+    session begins, and what the lake knows of that day then is booked by itself. Of several splits
+    of a symbol the one that was booked last is taken back first.
     """
     output = Output(as_json=json)
     with reported(output):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import Random
 
 import pytest
 
@@ -13,7 +14,7 @@ from runtime.errors import OrderInvalid
 from runtime.joint.identity import JointLog
 from runtime.joint.member_books import MemberBook
 from runtime.joint.shares import Shares
-from runtime.journal.actions import Reversal, Split
+from runtime.journal.actions import Dividend, Reversal, Split
 from runtime.journal.adjustments import Adjustments
 from runtime.journal.store import Journal
 from tests.runtime.journal.trading import make_order
@@ -54,21 +55,32 @@ def test_what_a_bundle_bought_since_a_split_that_is_taken_back_stays_its_own(boo
     assert units(shares) == {"champion": 160, "second": 40}
 
 
-def test_two_splits_can_be_taken_back_in_the_order_in_which_they_came(books):
+def test_splits_are_taken_back_newest_first_and_leave_each_bundle_what_it_bought_between(books):
     booked, shares = books
     for one in (split("s"), split("t", new=5, hours=1)):
         booked.record_action(one)
-    assert units(shares) == {"champion": 1000, "second": 400}
-    booked.take_back("s", by="ada", reason="called off", at=AT + timedelta(days=1))
-    assert units(shares) == {"champion": 500, "second": 200}
-    booked.take_back("t", by="ada", reason="called off", at=AT + timedelta(days=1))
-    assert units(shares) == {"champion": 100, "second": 40}
+        shares.follow().books["second"].add("AAA", Decimal(10))  # as a fill does
+    assert units(shares) == {"champion": 1000, "second": (40 * 2 + 10) * 5 + 10}
+    head = booked.journal.head()
+    with pytest.raises(OrderInvalid, match="take t back before it"):
+        booked.take_back("s", by="ada", reason="called off", at=AT + timedelta(days=1))
+    assert booked.journal.head() == head
+    for name in ("t", "s"):
+        assert booked.take_back(name, by="ada", reason="called off", at=AT + timedelta(days=1))
+    assert units(shares) == {"champion": 100, "second": 40 + 10 + 10}
 
 
-def test_a_venue_takes_an_older_split_back_once_the_newer_one_is(tmp_path):
-    venue = PaperVenue(tmp_path / "primary.db", PRIMARY)
-    venue.submit(make_order(100))
-    venue.on_bars([bar("33")], NEXT)
+@pytest.fixture
+def venue(tmp_path):
+    """A venue that holds 100 units."""
+    made = PaperVenue(tmp_path / "primary.db", PRIMARY)
+    made.submit(make_order(100))
+    made.on_bars([bar("33")], NEXT)
+    yield made
+    made.close()
+
+
+def test_a_venue_takes_an_older_split_back_once_the_newer_one_is(venue):
     day = NEXT + timedelta(days=2)
     older, newer = (
         Split(action_id=name, symbol="AAA", effective=NEXT + timedelta(hours=hours), new=2, old=1)
@@ -79,9 +91,60 @@ def test_a_venue_takes_an_older_split_back_once_the_newer_one_is(tmp_path):
         for one in (older, newer)
     }
     venue.on_actions([older, newer])
-    with pytest.raises(OrderInvalid, match="take that one back first"):
+    with pytest.raises(OrderInvalid, match="take newer ü back before it"):
         venue.on_actions([undo[older.action_id]])
     venue.on_actions([undo[newer.action_id], undo[older.action_id]])
     assert venue.statement(day.date()).positions == {"AAA": Decimal(100)}
     assert venue.prove().seq > 0
-    venue.close()
+
+
+def test_books_and_venue_refuse_the_same_reversals_in_the_same_words(books, venue):
+    """By chance splits, dividends and their reversals; the rule is told again from the outside."""
+    booked, _ = books
+    chance, at = Random(5), NEXT + timedelta(days=2)
+    standing: list[Split | Dividend] = []
+    refused = taken = 0
+    for number in range(120):
+        if standing and chance.random() < 0.55:
+            one = chance.choice(standing)
+            splits = [other for other in standing if isinstance(other, Split)]
+            under = [two for two in splits if two.symbol == one.symbol]
+            may = isinstance(one, Dividend) or under[-1] is one
+            words = []
+            undo = Reversal.of(one, at=at, by="ada", reason="called off")
+            for take in (booked.record_action, lambda told: venue.on_actions([told])):
+                try:
+                    assert take(undo)
+                except OrderInvalid as error:
+                    words.append(str(error))
+            if may:
+                assert words == []
+                standing.remove(one)
+                taken += 1
+            else:
+                assert words == [words[0]] * 2
+                assert f"take {under[-1].action_id} back before it" in words[0]
+                refused += 1
+            continue
+        facts = {
+            "action_id": f"a{number}",
+            "symbol": chance.choice(["AAA", "BBB"]),
+            "effective": NEXT + timedelta(hours=chance.randrange(24)),  # learned in any order
+        }
+        split_too = chance.random() < 0.7
+        event = (
+            Split(**facts, new=2, old=1)
+            if split_too
+            else Dividend(**facts, per_unit=Decimal("0.1"))
+        )
+        booked.record_action(event)
+        venue.on_actions([event])
+        standing.append(event)
+    assert min(refused, taken) > 10
+    for one in reversed(standing):
+        undo = Reversal.of(one, at=at, by="ada", reason="called off")
+        assert booked.record_action(undo)
+        assert venue.on_actions([undo])
+    assert venue.statement(at.date()).positions == {"AAA": Decimal(100)}
+    booked.journal.verify()
+    venue.prove()
