@@ -24,7 +24,7 @@ from runtime.scheduling.slots import TABLE as SCHEDULE
 from service.books.accounts import LIVE
 from service.books.shelf import LEASES, LEDGER
 from service.console import OK, REFUSED, Output
-from service.databases import open_runtime
+from service.databases import HEADS, RecordsGone, open_runtime, refuse_gone
 from service.faults import NotFound
 from service.records import anchor, open_journal, open_registry
 from service.settings import Settings, require_workspace
@@ -78,17 +78,22 @@ def audit_records(settings: Settings, output: Output, *, remember: bool = False)
     chains = tuple(_audited(one, remember=remember) for one in _chains(settings))
     if not chains:
         raise NotFound(f"{settings.workspace} holds no record yet", "run sluice demo first")
-    verified = all(chain.verified for chain in chains)
-    answer = AuditAnswer(verified=verified, chains=chains, unproved=_elsewhere(settings))
+    unproved = _elsewhere(settings)
+    # somebody else's to prove, if there is somebody else
+    passed = all(chain.verified for chain in chains) and not (unproved and not settings.venue_url)
+    answer = AuditAnswer(verified=passed, chains=chains, unproved=unproved)
     output.answer(answer, _shower(answer))
     return OK if answer.verified else REFUSED
 
 
 def _chains(settings: Settings) -> Iterator[_Chain]:
     """Yield every chain there is, those of the database first and the venues' last."""
-    if _exists(settings, settings.database_url, JOURNAL, "registry"):
+    outside = partial(anchor, settings, settings.database_url)
+    if not _there(settings):
+        for name in HEADS:
+            yield _Chain(name, partial(_gone, settings), outside(name), _always)
+    elif _exists(settings, settings.database_url, JOURNAL, "registry"):
         engine = open_runtime(settings)
-        outside = partial(anchor, settings, settings.database_url)
         journal = open_journal(settings, engine, LIVE)
         yield _Chain(JOURNAL, journal.verify, outside(JOURNAL), partial(_closed, journal.log))
         registry = open_registry(settings, engine)
@@ -109,6 +114,20 @@ def _chains(settings: Settings) -> Iterator[_Chain]:
         # a record of the process that trades has no file of heads, one that is served has
         told = kept if kept.path.exists() or _answered(served) else None
         yield _Chain(name, partial(_venue, path), told, served)
+
+
+def _there(settings: Settings) -> bool:
+    try:
+        refuse_gone(settings)
+    except RecordsGone:
+        return False
+    return True
+
+
+def _gone(settings: Settings) -> Head:
+    """Say which file is gone, as the proof of what stood in it."""
+    refuse_gone(settings)
+    raise JournalBroken("its file was put back meanwhile; audit again")
 
 
 def _beside(engine: Engine, settings: Settings) -> Iterator[_Chain]:
@@ -150,7 +169,7 @@ def _elsewhere(settings: Settings) -> tuple[str, ...]:
     keeper = (
         f"; ask where {settings.venue_url} is served: sluice venue verify"
         if settings.venue_url
-        else ""
+        else "; put it back, or name in SLUICE_VENUE_URL who keeps it"
     )
     return tuple(
         f"venue {venue}, at which account {account} has executions, keeps no record in "

@@ -54,8 +54,8 @@ class Done(NamedTuple):
     stderr: str
 
 
-def audit(settings, *options: str) -> Done:
-    done = CliRunner().invoke(app, ["audit", "-w", str(settings.workspace), *options])
+def audit(settings, *options: str, **env: str) -> Done:
+    done = CliRunner().invoke(app, ["audit", "-w", str(settings.workspace), *options], env=env)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return Done(done.exit_code, done.stdout, done.stderr)
 
@@ -154,7 +154,35 @@ def test_a_database_that_was_put_back_to_nothing_is_missed_too(settings):
         path.unlink()
     done = audit(settings)
     assert done.returncode == 1
-    assert "was anchored outside but the log ends at 0" in " ".join(done.stdout.split())
+    assert "runtime.db is gone, though journal.head, registry.head" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit",),
+        ("trade",),
+        ("breaks", "list"),
+        ("schedule",),
+        ("policy", "show"),
+        ("policy", "reload", "--by", "ada", "--why", "x"),
+        ("registry", "show"),
+        ("books", "charge", "tax", "1.00", "", "--on", "2017-02-01", "--id", "x"),
+    ],
+)
+def test_without_its_database_nothing_is_answered_nor_written_anew(settings, words):
+    """An empty file would say that no break is open, and spoil the heads kept of the real one."""
+    away, kept = settings.workspace / "away.db", settings.workspace.glob("*.head")
+    before = {path: path.read_bytes() for path in kept}
+    (settings.workspace / "workspace.json").write_text("{}")
+    (settings.workspace / "runtime.db").rename(away)
+    done = CliRunner().invoke(app, [*words, "-w", str(settings.workspace)], env={"COLUMNS": "400"})
+    assert done.exit_code == (1 if words == ("audit",) else 2), done.output
+    assert "runtime.db is gone" in done.output
+    assert not (settings.workspace / "runtime.db").exists()
+    assert {path: path.read_bytes() for path in settings.workspace.glob("*.head")} == before
+    away.rename(settings.workspace / "runtime.db")
+    assert audit(settings).returncode == 0
 
 
 def test_a_promotion_by_the_service_is_anchored(settings):
@@ -262,8 +290,9 @@ def test_no_end_of_schedule_joints_or_shadows_is_cut_off_unseen(settings, name, 
     assert "was anchored outside but the log ends at 0" in told()["problem"]
 
 
-def test_the_records_of_venues_are_proved_and_those_kept_elsewhere_are_named(settings):
+def test_the_records_of_venues_are_proved_and_those_kept_elsewhere_are_named(settings, tmp_path):
     first, second = sorted((settings.workspace / "venues").glob("*/*.db"))
+    shutil.copy(first, tmp_path / "kept.db")
     with sqlite3.connect(first) as record:
         record.execute("UPDATE positions SET quantity = '1'")
     record.close()
@@ -275,6 +304,9 @@ def test_the_records_of_venues_are_proved_and_those_kept_elsewhere_are_named(set
     assert "positions are not those of its chain" in wrong["problem"]
     (told,) = answer["unproved"]
     assert told.startswith(f"venue {second.stem}, at which account {second.parent.name}")
+    shutil.copy(tmp_path / "kept.db", first)
+    assert audit(settings).returncode == 1, "nobody is named who could keep the other one"
+    assert audit(settings, SLUICE_VENUE_URL="tcp://127.0.0.1:8090").returncode == 0
     first.write_bytes(first.read_bytes()[:100] + b"\xff" * 4000)
     done = audit(settings)
     assert done.returncode == 1
