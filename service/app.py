@@ -15,7 +15,6 @@ from litestar.plugins.core import MsgspecDIPlugin
 from prometheus_client import CollectorRegistry
 
 from runtime.once import DatabaseKeys, FileKeys
-from service.flows.outflow import register_flows
 from service.live import Live
 from service.routes import (
     alerts,
@@ -37,7 +36,7 @@ from service.routes import (
 )
 from service.web.errors import HANDLERS
 from service.web.guards import STATE
-from service.web.measures import JournalMetrics
+from service.web.measures import FlowMetrics, JournalMetrics
 from service.web.observed import Observed, secured
 from service.web.once import Once
 
@@ -115,7 +114,7 @@ def create_app(live: Live, *, monotonic: Callable[[], float] = time.monotonic) -
     registry = CollectorRegistry(auto_describe=False)
     observed = Observed(registry, monotonic)
     registry.register(JournalMetrics(live))
-    register_flows(registry, live)
+    registry.register(FlowMetrics(live))
 
     def provide_live() -> Live:
         return live

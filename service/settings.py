@@ -60,6 +60,15 @@ class Settings:
         return self.workspace / "bundles"
 
     @property
+    def raised(self) -> Path:
+        """Return the folder of the alerts that were raised."""
+        return self.workspace / "alerts"
+
+    def venue_records(self, account: str) -> Path:
+        """Return the folder of an account's venue records."""
+        return self.workspace / "venues" / account
+
+    @property
     def trusted_keys(self) -> Path:
         """Return the file of public keys whose signatures count."""
         return self.workspace / "keys" / "trusted.json"

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
 
+from runtime.alerts.book import AlertBook
 from runtime.bundles.inputs import Input
 from runtime.bundles.signing import TrustedKeys, load_trusted
 from runtime.chain import ChainedLog
@@ -23,7 +24,6 @@ from service.books.reading import Reading
 from service.books.shelf import LedgerView, Shelf
 from service.databases import open_runtime
 from service.live import Live
-from service.operator.alarms import open_book
 from service.operator.killing import open_killing
 from service.operator.policies import open_policies
 from service.operator.registrar import open_registrar
@@ -84,7 +84,7 @@ def open_live(
         snapshots=Snapshots(lambda: (journal.head(), registry.head(), shadows.head()), monotonic),
         policies=policies,
         killing=open_killing(settings, WallClock()),
-        alerts=open_book(settings),
+        alerts=AlertBook.create(settings.raised),
         operator_tokens=_operator_tokens(settings),
     )
 

@@ -16,7 +16,6 @@ from service.books.answers import (
 )
 from service.faults import NotFound
 from service.settings import Settings
-from service.trading.paper import paper_market
 
 Days = tuple[date | None, date | None]
 
@@ -54,6 +53,8 @@ def break_line(one: KeptBreak, today: date) -> BreakLine:
 
 def attributed(settings: Settings, journal: JournalQueries, days: Days) -> Attributed:
     """Return where the profit of some days came from; NotFound without a closed session."""
+    from service.trading.paper import paper_market  # how venues fill; nothing else here asks
+
     spreads = {one.name: one.half_spread for one in paper_market(settings).venues}
     found = attribute(journal, spreads, start=days[0], end=days[1])
     if not found.sessions:

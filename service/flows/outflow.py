@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 
 from featurestore.online.metrics import OnlineMetrics
 from featurestore.times import micros
-from runtime.clock import Clock, WallClock
+from runtime.clock import Clock
 from runtime.errors import DatabaseUnavailable, StreamUnavailable
 from runtime.streams import Stream, open_stream, stream_names
 from runtime.streams.metrics import StreamMetrics
@@ -19,13 +19,14 @@ from service.flows.online import open_outbox, open_store
 from service.live import Live
 
 
-def register_flows(registry: CollectorRegistry, live: Live, *, clock: Clock | None = None) -> None:
-    """Register the metrics; nothing is opened before the first scrape."""
-    now = clock if clock is not None else WallClock()
+def flows_of(live: Live, clock: Clock) -> tuple[Collector, ...]:
+    """Return the collectors of a live service; nothing is opened before they are asked."""
     settings = live.settings
-    registry.register(StreamFlows(settings.streams_url, now))
-    registry.register(OnlineMetrics(lambda: open_store(settings), lambda: micros(now.now())))
-    registry.register(Unannounced(live))
+    return (
+        StreamFlows(settings.streams_url, clock),
+        OnlineMetrics(lambda: open_store(settings), lambda: micros(clock.now())),
+        Unannounced(live),
+    )
 
 
 @dataclass(slots=True, eq=False)

@@ -42,7 +42,7 @@ FEED_RULES = (
 
 def open_book(settings: Settings) -> AlertBook:
     """Open the workspace's alerts."""
-    return AlertBook.create(settings.workspace / "alerts")
+    return AlertBook.create(settings.raised)
 
 
 def hearts(settings: Settings) -> Path:

@@ -23,7 +23,6 @@ from service.operator.control import (
     StopAnswer,
 )
 from service.settings import Settings
-from service.trading.paper import venues_folder
 
 
 class StoppedHereOnly(ServiceFault):
@@ -106,7 +105,7 @@ def open_killing(settings: Settings, clock: Clock) -> Killing:
     """Open the workspace's kill switch; nothing else has to answer."""
 
     def brokers(account: str) -> list[Broker]:
-        folder = venues_folder(settings, account)
+        folder = settings.venue_records(account)
         # Every record that is there, whatever the venues' file says now: to cancel needs no terms.
         # A record of a venue in another process is one too: no answer is needed to cancel there.
         found: list[Broker] = [

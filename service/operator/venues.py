@@ -25,7 +25,7 @@ from service.faults import QueryInvalid
 from service.logs import configure
 from service.records import open_journal
 from service.settings import Settings, require_records
-from service.trading.paper import remote_venues, venues_folder
+from service.trading.paper import remote_venues
 from service.trading.venue import open_floor
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _venues(settings: Settings, account: str) -> Iterator[Sequence[PaperVenue | 
         names = venue_names(address_of(settings.venue_url), settings.venue_token)
         found += remote_venues(settings, names, account)
     else:
-        paths = sorted(venues_folder(settings, account).glob("*.db"))
+        paths = sorted(settings.venue_records(account).glob("*.db"))
         found += [PaperVenue(path, replace(PRIMARY, name=path.stem)) for path in paths]
     try:
         yield found

@@ -55,16 +55,11 @@ def states_of(
     )
 
 
-def venues_folder(settings: Settings, account: str) -> Path:
-    """Return the folder of an account's venue records."""
-    return settings.workspace / "venues" / account
-
-
 def traded_by_others(settings: Settings, market: PaperMarket, account: str) -> tuple[str, ...]:
     """Return the venues whose record holds executions by other terms than a market's."""
     terms = {one.name: one for one in market.venues}
     found = []
-    for path in sorted(venues_folder(settings, account).glob("*.db")):
+    for path in sorted(settings.venue_records(account).glob("*.db")):
         record = VenueRecord(path, path.stem)
         known = {hash_ for _, hash_, _ in record.terms()}
         record.close()
@@ -110,7 +105,7 @@ def venues_of(
     market = paper_market(settings)
     if settings.venue_url and account == LIVE:
         return remote_venues(settings, [terms.name for terms in market.venues], account)
-    folder = venues_folder(settings, account)
+    folder = settings.venue_records(account)
     folder.mkdir(parents=True, exist_ok=True)
     return open_venues(market, folder, reader, price, halted_of(settings, symbols))
 

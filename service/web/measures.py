@@ -1,11 +1,13 @@
 """What the journal counts, as Prometheus metrics read at each scrape."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from runtime.clock import WallClock
 from runtime.errors import DatabaseUnavailable
 from service.live import Live
 
@@ -16,6 +18,29 @@ COUNTED = {
     "sessions": "Sessions closed.",
     "breaks": "Reconciliation breaks found.",
 }
+
+
+@dataclass(slots=True, eq=False)
+class FlowMetrics(Collector):
+    """What flows out of the service; its stores and streams are loaded at the first scrape."""
+
+    live: Live
+    _flows: tuple[Collector, ...] = field(default=(), init=False)
+    _opening: Lock = field(default_factory=Lock, init=False)
+
+    def describe(self) -> Iterable[Metric]:
+        """Name no metric before the first scrape."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield what `service.flows.outflow` measures."""
+        with self._opening:
+            if not self._flows:
+                from service.flows.outflow import flows_of
+
+                self._flows = flows_of(self.live, WallClock())
+        for flow in self._flows:
+            yield from flow.collect()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

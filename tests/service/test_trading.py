@@ -28,7 +28,7 @@ from service.commands.latency import show_latency
 from service.console import OK, Output
 from service.settings import read_settings
 from service.trading.engines import active_bundle, open_desk
-from service.trading.paper import latency_path, traded_by_others, venues_folder
+from service.trading.paper import latency_path, traded_by_others
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest
 from tests.fakes.trading import (
     FEATURE,
@@ -139,7 +139,7 @@ def test_under_the_wall_clock_no_session_is_closed_on_prices_of_other_years(demo
     while "breaks" not in told and child.poll() is None:
         told += child.stdout.readline()
     child.send_signal(signal.SIGINT)
-    rest, _ = child.communicate(timeout=30)
+    rest, _ = child.communicate(timeout=120)
     assert child.returncode == 0, told + rest
     assert "not closed" in told
     assert "no bar of that day for AAPL, MSFT, XOM" in " ".join((told + rest).split())
@@ -171,7 +171,7 @@ def test_what_sluice_latency_stores_is_drawn_from_at_the_venues(tmp_path, capsys
 
 def test_a_venue_that_traded_by_other_terms_is_named(tmp_path):
     settings, market = read_settings({}, workspace=tmp_path), load_venues(None)
-    folder = venues_folder(settings, "some")
+    folder = settings.venue_records("some")
     folder.mkdir(parents=True)
     for number, terms in enumerate((market.venues[0], PRIMARY)):
         venue = PaperVenue(folder / "primary.db", terms)
