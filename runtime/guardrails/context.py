@@ -12,7 +12,7 @@ from runtime.domain import Order, PlannedOrder, Side, Verdict
 from runtime.guardrails.protections import Close
 from runtime.market.states import Published
 
-ZERO, BUY = Decimal(0), Side.BUY
+ZERO, BUY, WITHIN = Decimal(0), Side.BUY, "within the limit"
 Check: TypeAlias = Callable[[PlannedOrder], Verdict]  # one of the eight, ready for one tick
 
 
@@ -107,13 +107,17 @@ class Standing:
         """Count an order as filled at `price`."""
         change = quantity if side is BUY else -quantity
         cost = change * price
-        before = self.values.get(symbol, ZERO)
-        value = before + cost
-        self.positions[symbol] = self.positions.get(symbol, ZERO) + change
         if side is not BUY:
             self.sellable[symbol] = self.sellable.get(symbol, ZERO) - quantity
-        self.values[symbol] = value
-        self.gross += abs(value) - abs(before)
+        before = self.values.get(symbol)
+        if before is None:
+            self.positions[symbol], self.values[symbol] = change, cost
+            self.gross += abs(cost)
+        else:
+            value = before + cost
+            self.positions[symbol] += change
+            self.values[symbol] = value
+            self.gross += abs(value) - abs(before)
         self.net += cost
         self.cash -= cost
 
@@ -124,7 +128,7 @@ class Standing:
         self.planned.add(order.symbol)
 
 
-def passed(check: str, limit: str, observed: str, reason: str = "within the limit") -> Verdict:
+def passed(check: str, limit: str, observed: str, reason: str = WITHIN) -> Verdict:
     """Return a verdict that lets the order through."""
     return Verdict(check=check, passed=True, limit=limit, observed=observed, reason=reason)
 

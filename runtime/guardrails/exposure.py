@@ -5,6 +5,7 @@ from decimal import Decimal
 from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import (
     BUY,
+    WITHIN,
     ZERO,
     Check,
     Context,
@@ -33,19 +34,23 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
         return lambda order: EXEMPT if standing.reduces(order) else unset
     most, most_gross, most_net = position * equity, all_gross * equity, all_net * equity
     least = least_cash * equity
-    shown = f"gross {all_gross:.2%}"
+    shown, held, values = f"gross {all_gross:.2%}", standing.positions, standing.values
 
     def check(order: PlannedOrder) -> Verdict:
-        if standing.reduces(order):
+        symbol, buy = order.symbol, order.side is BUY
+        if symbol in held and standing.reduces(order):
             return EXEMPT
-        price = prices.get(order.symbol)
+        price = prices.get(symbol)
         if price is None or equity <= ZERO:
             return blocked(NAME, "a price and equity", f"{equity}", "nothing to compare with")
-        buy = order.side is BUY
         cost = order.quantity * price if buy else -order.quantity * price
-        before = standing.values.get(order.symbol, ZERO)
-        value = abs(before + cost)
-        gross, net = standing.gross - abs(before) + value, abs(standing.net + cost)
+        before, gross, net = values.get(symbol), standing.gross, abs(standing.net + cost)
+        if before is None:
+            value = abs(cost)
+        else:
+            value = abs(before + cost)
+            gross -= abs(before)
+        gross += value
         if value > most:
             return _too_large("position", value / equity, position)
         if gross > most_gross:
@@ -55,7 +60,9 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
         if buy and standing.cash - cost < least:
             left = f"{(standing.cash - cost) / equity:.2%}"
             return blocked(NAME, f"cash {least_cash:.2%}", left, "not enough buying power")
-        return passed(NAME, shown, f"{gross / equity:.2%}")
+        return Verdict(
+            check=NAME, passed=True, limit=shown, observed=f"{gross / equity:.2%}", reason=WITHIN
+        )
 
     return check
 

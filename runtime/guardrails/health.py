@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import (
+    WITHIN,
     Check,
     Context,
     Standing,
@@ -12,7 +13,6 @@ from runtime.guardrails.context import (
     always,
     blocked,
     earliest,
-    passed,
     unlimited,
 )
 from runtime.policies.policy import Policy
@@ -35,13 +35,16 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
     shown, old = f"|weight| <= {limits.max_weight}", _features(context, max_age)
 
     def check(order: PlannedOrder) -> Verdict:
-        weight, priced_at = weights.get(order.symbol), times.get(order.symbol)
+        symbol = order.symbol
+        weight, priced_at = weights.get(symbol), times.get(symbol)
         if weight is None or not abs(weight) <= largest:  # NaN is not below anything
             return blocked(NAME, shown, f"{weight}", "output out of range")
         if priced_at is None or not oldest <= priced_at <= at:
             observed = "none" if priced_at is None else f"{age(at, priced_at):.0f} s"
             return blocked(NAME, f"{max_age} s", observed, "market data too old or missing")
-        return old or passed(NAME, shown, f"{weight:.6f}")
+        return old or Verdict(
+            check=NAME, passed=True, limit=shown, observed=f"{weight:.6f}", reason=WITHIN
+        )
 
     return check
 

@@ -20,7 +20,7 @@ CHECKS: tuple[tuple[str, Prepare], ...] = tuple(
 )
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class Judged(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One planned order and what the eight checks said of it."""
 
     order: PlannedOrder

@@ -14,11 +14,13 @@ EXEMPT = passed(NAME, "any", "reduces", "takes risk off, exempt from checks 5 an
 def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
     """Block after a daily loss, drawdown or losing streak, on breaks, and without a valuation."""
     account = cache(lambda: _account(context, policy.loss))
+    held, broken = standing.positions, context.broken
 
     def check(order: PlannedOrder) -> Verdict:
-        if standing.reduces(order):
+        symbol = order.symbol
+        if symbol in held and standing.reduces(order):
             return EXEMPT
-        return _disagreed(order) if order.symbol in context.broken else account()
+        return _disagreed(order) if symbol in broken else account()
 
     return check
 

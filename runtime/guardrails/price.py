@@ -10,6 +10,7 @@ from decimal import Decimal
 from runtime.domain import PlannedOrder, Verdict
 from runtime.execution.ticks import TickGrid, tick_grid
 from runtime.guardrails.context import (
+    WITHIN,
     Check,
     Context,
     Standing,
@@ -17,7 +18,6 @@ from runtime.guardrails.context import (
     always,
     blocked,
     earliest,
-    passed,
     unlimited,
 )
 from runtime.market.phases import regular
@@ -55,22 +55,26 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
         if limit % tick:
             return blocked(NAME, f"ticks of {tick}", str(limit), "off the tick grid")
         stop = order.stop_price
-        if stop is not None:
+        if stop is None:
+            away = (limit - price).copy_abs() / price
+        else:
             objection = _stop(order, stop, price, grid, collar)
             if objection is not None:
                 return objection
-        away = abs(limit - price) / price if stop is None else abs(limit - stop) / stop
+            away = (limit - stop).copy_abs() / stop
         if away > collar:
             return blocked(NAME, shown, f"{away:.2%}", "outside the collar")
         before = previous.get(symbol)
-        if before is not None and abs(price - before) > move * before:
+        if before is not None and (price - before).copy_abs() > move * before:
             return blocked(
                 NAME,
                 f"{move:.2%} in a session",
                 f"{(price - before) / before:.2%}",
                 "the reference jumped; look at the data first",
             )
-        return beyond_bands(order) or passed(NAME, shown, f"{away:.2%}")
+        return beyond_bands(order) or Verdict(
+            check=NAME, passed=True, limit=shown, observed=f"{away:.2%}", reason=WITHIN
+        )
 
     return check
 

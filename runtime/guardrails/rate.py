@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from runtime.domain import Order, PlannedOrder, Verdict
 from runtime.guardrails.context import (
     BUY,
+    WITHIN,
     Check,
     Context,
     Standing,
     always,
     blocked,
-    passed,
     unlimited,
 )
 from runtime.policies.policy import Policy
@@ -30,25 +30,27 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
         return always(
             unlimited(NAME, "rate.max_orders_per_tick, max_orders_per_session or max_repeats")
         )
-    shown, repeats = f"{a_tick} a tick", context.repeats
+    shown, repeats, planned = f"{a_tick} a tick", context.repeats, standing.planned
     working: dict[str, list[Order]] = {}
     for one in context.working:
         working.setdefault(one.symbol, []).append(one)
 
     def check(order: PlannedOrder) -> Verdict:
-        number = standing.passed + 1
+        symbol, number = order.symbol, standing.passed + 1
         if number > a_tick:
             return blocked(NAME, shown, str(number), "too many orders")
         if before + number > a_session:
             return blocked(NAME, f"{a_session} a session", str(before + number), "too many orders")
-        if order.symbol in standing.planned:
-            return blocked(NAME, "one order a symbol", order.symbol, "this tick has an order in it")
-        again = repeats.get((order.symbol, order.side, order.quantity), 0) if repeats else 0
+        if symbol in planned:
+            return blocked(NAME, "one order a symbol", symbol, "this tick has an order in it")
+        again = repeats.get((symbol, order.side, order.quantity), 0) if repeats else 0
         if again >= alike:
             reason = "the same order again and again; a person must look first"
             return blocked(NAME, f"{alike} alike", str(again + 1), reason)
-        clash = _clash(order, working[order.symbol]) if order.symbol in working else None
-        return clash or passed(NAME, shown, str(number))
+        clash = _clash(order, working[symbol]) if symbol in working else None
+        return clash or Verdict(
+            check=NAME, passed=True, limit=shown, observed=str(number), reason=WITHIN
+        )
 
     return check
 

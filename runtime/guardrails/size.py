@@ -6,13 +6,13 @@ from decimal import Decimal
 from runtime.domain import PlannedOrder, Verdict
 from runtime.guardrails.context import (
     BUY,
+    WITHIN,
     ZERO,
     Check,
     Context,
     Standing,
     always,
     blocked,
-    passed,
     unlimited,
 )
 from runtime.policies.policy import Policy, SizeLimits
@@ -33,7 +33,7 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
         return always(
             unlimited(NAME, "size.max_quantity, max_notional, max_notional_of_equity or lot")
         )
-    allowed = min(most, share * context.equity)
+    allowed, whole = min(most, share * context.equity), Decimal(lot)
     shown = f"{allowed:.2f} USD"
     of_volume = _prepare_volume(context, limits)
 
@@ -43,7 +43,7 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
             return blocked(NAME, "a price", "none", "the order cannot be valued")
         if quantity > largest:
             return blocked(NAME, f"{largest} units", str(quantity), "too many units")
-        if quantity % lot:
+        if quantity % whole:
             exit_of = -quantity if order.side is BUY else quantity
             if positions.get(order.symbol, ZERO) != exit_of:
                 return blocked(NAME, f"lots of {lot}", str(quantity), "not a whole lot")
@@ -51,7 +51,9 @@ def prepare(context: Context, standing: Standing, policy: Policy) -> Check:
         notional = quantity * (price if price > reference else reference)
         if notional > allowed:
             return blocked(NAME, shown, f"{notional:.2f} USD", "the order is too large")
-        return of_volume(order) or passed(NAME, shown, f"{notional:.2f} USD")
+        return of_volume(order) or Verdict(
+            check=NAME, passed=True, limit=shown, observed=f"{notional:.2f} USD", reason=WITHIN
+        )
 
     return check
 

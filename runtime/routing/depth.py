@@ -53,20 +53,24 @@ _SHOWN = Decimal("0.0001")
 Piece: TypeAlias = tuple[int, int, int, int]
 
 
-class Taken(NamedTuple):
-    """What the cheapest rungs give, every one of them whole; copied before it is added to."""
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A rung, and what those before it give, every one of them whole.
 
-    rungs: int
-    units: Decimal
-    cost: Decimal  # USD, without ticket charges
-    worst: Decimal  # USD per unit as shown, the worst price among them
-    legs: dict[str, RouteLeg]  # by venue, the cheapest first
-    said: dict[str, str]  # of each: how much goes there at what cost
-    parts: tuple[RouteLeg, ...]  # the legs again
-    told: str  # all that is said, ready for more
+    Legs are in the order in which their venues were first taken from.
+    """
 
-
-_NOTHING = Taken(0, ZERO, ZERO, ZERO, {}, {}, (), "")
+    venue: str
+    all_in: Decimal  # USD per unit with the fee
+    words: str  # where it is and what it costs
+    worst: Decimal  # USD per unit as shown, the worst price so far, its own included
+    before: Decimal  # units of those before it
+    cost: Decimal  # USD that they cost, without ticket charges
+    own: Decimal | None  # units of them at its venue; None = its venue is new
+    ahead: tuple[RouteLeg, ...]  # legs before that of its venue
+    behind: tuple[RouteLeg, ...]  # legs after it
+    told: str  # what goes to those ahead at what cost
+    rest: str  # what goes to those behind
+    why: str | None  # why it goes to these venues; None if that depends on what its own gives
 
 
 class Curves(NamedTuple):
@@ -111,9 +115,13 @@ class Depth:
     """One side of a symbol's book over all venues, for any number of orders."""
 
     __slots__ = (
+        "_cost",
         "_heap",
-        "_taken",
+        "_legs",
+        "_said",
+        "_steps",
         "_totals",
+        "asked",
         "buy",
         "charges",
         "curves",
@@ -137,6 +145,7 @@ class Depth:
         if not shown:
             raise OrderInvalid(f"{symbol}: no venue shows a quote, so it cannot be routed")
         self.buy, self.symbol, self.ladders = side is BUY, symbol, shown
+        self.asked = "buy" if self.buy else "sell"
         self.rungs: list[Rung] = []  # as far as it was worked out
         self.words: list[str] = []  # of each: where it is and what it costs
         self.charges: dict[str, Decimal] = {}  # by venue, USD; empty if no venue asks any
@@ -158,8 +167,11 @@ class Depth:
             heap.append((key, place, all_in, price, size, ladder, 0))
         heapify(heap)
         self._heap: list[Rung] = heap
-        self._taken = [_NOTHING]  # by no rung, one, two, ... as far as somebody asked
-        self._totals = [ZERO]  # units of each of these
+        self._steps: list[Step] = []  # of each rung, as far as somebody asked
+        self._totals: list[Decimal] = []  # units up to each of these
+        self._legs: dict[str, RouteLeg] = {}  # by venue, what all of these give together
+        self._said: dict[str, str] = {}  # of each: how much goes there at what cost
+        self._cost = ZERO  # USD, without ticket charges
 
     def reach(self) -> bool:
         """Work out the next rung; say whether there was one left."""
@@ -194,46 +206,73 @@ class Depth:
             limit: USD per unit.
 
         Returns:
-            Its legs; how much goes where at what cost, in words; cost, USD, without ticket charges.
-            None if less than that is shown, or a rung is beyond the limit or not whole.
+            Its legs; in words what goes where at what cost, and why; cost, USD, without ticket
+            charges. None if less than that is shown, or a rung is beyond the limit or not whole.
         """
         totals = self._totals
-        while totals[-1] < units:
+        while not totals or totals[-1] < units:
             if not self._keep():
                 return None
-        place = bisect_left(totals, units)  # of the first that is enough
-        worst = self._taken[place].worst
-        if worst > limit if self.buy else worst < limit:
+        step = self._steps[bisect_left(totals, units)]  # the first that is enough
+        if step.worst > limit if self.buy else step.worst < limit:
             return None
-        _, before, cost, _, legs, said, parts, told = self._taken[place - 1]
-        _, _, all_in, _, _, ladder, _ = self.rungs[place - 1]
-        part = units - before if before else units  # as it is written, if it is all
-        cost, venue, words = _fma(part, all_in, cost), ladder.venue, self.words[place - 1]
-        if venue in legs:
-            legs, said = legs.copy(), said.copy()
-            add(legs, said, venue, part, all_in, words)
-            return tuple(legs.values()), THEN.join(said.values()), cost
-        leg = RouteLeg(venue=venue, quantity=part, shown=part, marginal=all_in)
-        return (*parts, leg), f"{told}{part!s} {words}", cost
+        part = units - step.before if step.before else units  # as it is written, if it is all
+        there = part if step.own is None else step.own + part
+        leg = RouteLeg(venue=step.venue, quantity=there, shown=there, marginal=step.all_in)
+        parts, why = (*step.ahead, leg, *step.behind), step.why
+        if why is None:
+            why = self.why(step.venue, there, len(parts))
+        told = f"{step.told}{there!s} {step.words}{step.rest}{why}"
+        cost = _fma(part, step.all_in, step.cost)
+        return parts, f"{self.asked} {units!s} {self.symbol}: {told}", cost
 
     def _keep(self) -> bool:
-        """Add a rung to what is taken whole; say whether there was one of whole units."""
-        number, units, cost, worst, legs, said, *_ = self._taken[-1]
+        """Add the step of the next rung; say whether there was one of whole units."""
+        steps, legs = self._steps, self._legs
+        number = len(steps)
         if number == len(self.rungs) and not self.reach():
             return False
-        _, _, all_in, price, size, ladder, _ = self.rungs[number]
+        _, _, all_in, worst, size, ladder, _ = self.rungs[number]
         if size % ONE:
             return False
-        if not number or (price > worst if self.buy else price < worst):
-            worst = price
-        legs, said = legs.copy(), said.copy()
+        before, venue, words = ZERO, ladder.venue, self.words[number]
+        if number:
+            before, last = self._totals[-1], steps[-1].worst
+            worst = max(worst, last) if self.buy else min(worst, last)
+        venues, parts, said = list(legs), tuple(legs.values()), tuple(self._said.values())
+        place = venues.index(venue) if venue in legs else len(venues)
+        ahead, behind, why = parts[:place], parts[place + 1 :], None
+        if ahead:
+            why = self.why(venues[0], ahead[0].shown, len({*venues, venue}))
+        elif not behind:
+            why = self.why(venue, size, 1)
+        step = Step(
+            venue=venue,
+            all_in=all_in,
+            words=words,
+            worst=worst,
+            before=before,
+            cost=self._cost,
+            own=legs[venue].shown if venue in legs else None,
+            ahead=ahead,
+            behind=behind,
+            told="".join([f"{one}{THEN}" for one in said[:place]]),
+            rest="".join([f"{THEN}{one}" for one in said[place + 1 :]]),
+            why=why,
+        )
+        steps.append(step)
+        self._totals.append(before + size)
         if size:
-            add(legs, said, ladder.venue, size, all_in, self.words[number])
-            units, cost = units + size, _fma(size, all_in, cost)
-        parts, told = tuple(legs.values()), "".join([f"{one}{THEN}" for one in said.values()])
-        self._taken.append(Taken(number + 1, units, cost, worst, legs, said, parts, told))
-        self._totals.append(units)
+            add(legs, self._said, venue, size, all_in, words)
+            self._cost = _fma(size, all_in, self._cost)
         return True
+
+    def why(self, first: str, shows: Decimal, legs: int) -> str:
+        """Say why so many legs go where they go: which is the first of them, what it shows."""
+        if legs == 1:
+            idle = dict.fromkeys([one.venue for one in self.ladders if one.venue != first])
+            return f"; cheaper than {', '.join(idle)} for the whole size" if idle else ""
+        return "" if self.charges else f"; {first} is cheapest but shows only {shows!s}"
 
     def all(self) -> list[Rung]:
         """Return every rung, cheapest first."""

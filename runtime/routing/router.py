@@ -32,7 +32,7 @@ __all__ = ["Ladder", "Route", "RouteLeg", "child_orders", "ladders", "route", "s
 _fma = EXACT.fma
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
+class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an order is split; legs add up to it exactly, cheapest venue first."""
 
     symbol: str
@@ -67,7 +67,6 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
         OrderInvalid: nothing or another symbol is shown, or the quantity is not whole lots.
     """
     # 1. one order over all venues
-    ready = isinstance(shown, Depth)
     depth = shown if isinstance(shown, Depth) else Depth(planned.side, planned.symbol, shown)
     units, limit = planned.quantity, planned.limit_price
     if depth.symbol != planned.symbol or depth.buy is not (planned.side is BUY):
@@ -76,11 +75,11 @@ def split(planned: PlannedOrder, shown: Sequence[Ladder] | Depth, *, lot: int = 
         raise OrderInvalid(f"{planned.symbol}: {units} is not whole lots of {lot}")
 
     # 2. which venues, 3. the cheapest first
-    if ready and lot == 1 and not depth.charges:
+    if depth is shown and lot == 1 and not depth.charges:  # made ready
         filled = depth.filled(units, limit)
         if filled is not None:
-            parts, told, cost = filled
-            return _route(planned, parts, cost, _explain(planned, parts, told, depth))
+            parts, words, cost = filled
+            return _route(planned, parts, cost, words)
     only = cheapest_venues(depth, planned, lot) if depth.charges else None
     legs, said, left, cost, home = _take(planned, depth, lot, only)
 
@@ -173,19 +172,12 @@ def _explain(
     within: bool = True,
 ) -> str:
     """Say in words what goes where, which is told already, and why."""
-    asked = "buy" if depth.buy else "sell"
-    words = f"{asked} {planned.quantity!s} {planned.symbol}: {told}"
+    words = f"{depth.asked} {planned.quantity!s} {planned.symbol}: {told}"
     if not within:
         return f"{words}; no venue meets the limit {planned.limit_price}, it waits at the cheapest"
     if left:
         return f"{words}; {left} more than is shown, waiting at {waits}"
-    first = legs[0]
-    if len(legs) == 1:
-        idle = dict.fromkeys([one.venue for one in depth.ladders if one.venue != first.venue])
-        return f"{words}; cheaper than {', '.join(idle)} for the whole size" if idle else words
-    if depth.charges:
-        return words
-    return f"{words}; {first.venue} is cheapest but shows only {first.shown!s}"
+    return f"{words}{depth.why(legs[0].venue, legs[0].shown, len(legs))}"
 
 
 def _charged(
@@ -226,23 +218,22 @@ def child_orders(
     ids = order_ids(account, bundle, tick, symbol, len(chosen.legs))
     limit, stop = planned.limit_price, planned.stop_price
     order_type, time_in_force = planned.order_type, planned.time_in_force
-    return tuple(
-        [
-            Order(
-                order_id=ids[number],
-                bundle=bundle,
-                tick=tick,
-                symbol=symbol,
-                leg=number,
-                venue=leg.venue,
-                side=side,
-                quantity=leg.quantity,
-                order_type=order_type,
-                limit_price=limit,
-                time_in_force=time_in_force,
-                created_at=created_at,
-                stop_price=stop,
-            )
-            for number, leg in enumerate(chosen.legs)
-        ]
-    )
+    children = []
+    for number, leg in enumerate(chosen.legs):
+        child = Order(
+            order_id=ids[number],
+            bundle=bundle,
+            tick=tick,
+            symbol=symbol,
+            leg=number,
+            venue=leg.venue,
+            side=side,
+            quantity=leg.quantity,
+            order_type=order_type,
+            limit_price=limit,
+            time_in_force=time_in_force,
+            created_at=created_at,
+            stop_price=stop,
+        )
+        children.append(child)
+    return tuple(children)
