@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
+from math import prod
 from threading import get_ident
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ import zstandard
 from runtime.bundles.inputs import Array
 from runtime.decoding import from_json
 from runtime.errors import JournalBroken
+
+_Shapes = list[tuple[str, list[int]]]  # name and shape of each array, as its header says
 
 
 def hash_of(data: bytes) -> str:
@@ -50,13 +53,13 @@ def decode_arrays(data: bytes) -> dict[str, Array]:
     """Return the arrays that `encode_arrays` wrote; JournalBroken if the bytes do not add up."""
     header, _, body = data.partition(b"\n")
     try:
-        shapes = from_json(header, list[tuple[str, list[int]]])
+        shapes = from_json(header, _Shapes)
     except msgspec.DecodeError as error:
         raise JournalBroken(f"stored inputs cannot be read: {error}") from error
     arrays: dict[str, Array] = {}
     start = 0
     for name, shape in shapes:
-        size = int(np.prod(shape, dtype=np.int64)) * 8
+        size = prod(shape) * 8
         part = body[start : start + size]
         if len(part) != size:
             raise JournalBroken(f"stored inputs end inside {name}")
@@ -77,6 +80,11 @@ def _compressor(thread: int) -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(level=1)
 
 
+@lru_cache(maxsize=8)
+def _decompressor(thread: int) -> zstandard.ZstdDecompressor:
+    return zstandard.ZstdDecompressor()
+
+
 def restore(name: str, stored: bytes, what: str = "inputs") -> bytes:
     """Return the bytes of a stored frame; JournalBroken if they no longer carry their name.
 
@@ -86,7 +94,7 @@ def restore(name: str, stored: bytes, what: str = "inputs") -> bytes:
         what: it holds, for the error's text.
     """
     try:
-        data = zstandard.ZstdDecompressor().decompress(stored)
+        data = _decompressor(get_ident()).decompress(stored)
     except zstandard.ZstdError as error:
         raise JournalBroken(f"stored {what} {name} cannot be unpacked: {error}") from error
     if hash_of(data) != name:

@@ -105,6 +105,7 @@ class SessionWire:
     breaks: tuple[Break, ...]
 
 
+_SESSION = tuple(one.name for one in fields(SessionWire))
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -312,4 +313,4 @@ def encode_session(record: SessionRecord) -> bytes:
 def decode_session(payload: bytes) -> SessionRecord:
     """Return what `encode_session` wrote."""
     wire = from_json(payload, SessionWire)
-    return SessionRecord(**{one.name: getattr(wire, one.name) for one in fields(wire)})
+    return SessionRecord(**{name: getattr(wire, name) for name in _SESSION})
