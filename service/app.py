@@ -78,6 +78,7 @@ ROUTES = (
     policy.policy_diff,
     policy.policy_reload,
     policy.policy_rollback,
+    policy.policy_review,
     policy.override_ask,
     policy.override_approve,
     policy.override_revoke,

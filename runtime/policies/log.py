@@ -1,4 +1,4 @@
-"""Every policy that was ever in force, and every override, as a hash-chained log of its own.
+"""Every policy that was ever in force, override and review, as a hash-chained log of its own.
 
 The log is the one truth of all processes: what one installs, the others follow at their next
 tick. It is apart from the journal, so that a replay's journal stays a function of its inputs.
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from threading import RLock
 from typing import Any, Literal
 
@@ -20,7 +19,9 @@ from runtime.anchored import appending, verified
 from runtime.chain import ChainedLog, Entry, Head, HeadAnchor
 from runtime.decoding import from_json
 from runtime.errors import PolicyInvalid, PolicyRefused
-from runtime.policies.policy import Policy, parse_policy, policy_of
+from runtime.policies.overriding import Override, overridden
+from runtime.policies.policy import Policy, parse_policy
+from runtime.policies.reviews import Review, due
 
 TABLE = "policies"
 Origin = Literal["file", "rollback"]
@@ -36,28 +37,6 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     why: str
     at: datetime  # UTC
-
-
-class Override(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit changed for a while, once a second person has approved."""
-
-    id: str
-    limit: str  # "loss.max_daily_loss"
-    value: str  # as it would stand in the file
-    by: str
-    why: str
-    at: datetime  # UTC, asked for
-    ends: datetime  # UTC
-    approved_by: str = ""
-    approved_at: datetime | None = None
-    revoked_by: str = ""
-    revoked_at: datetime | None = None
-
-    def in_force(self, at: datetime) -> bool:
-        """Say whether it changes the policy at an instant."""
-        if self.approved_at is None or not self.approved_at <= at < self.ends:
-            return False
-        return self.revoked_at is None or at < self.revoked_at
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +73,7 @@ class PolicyLog:
     _policies: dict[int, Policy] = field(default_factory=dict)
     _overrides: dict[str, Override] = field(default_factory=dict)
     _applied: dict[str, Applied] = field(default_factory=dict)
+    _reviews: list[Review] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)
 
     def __post_init__(self) -> None:
@@ -216,6 +196,34 @@ class PolicyLog:
             raise PolicyRefused(f"there is no policy number {number}; known are {listed}")
         return self.install(known[number].text, by=by, why=why, at=at, origin="rollback")
 
+    def review(self, number: int, *, by: str, why: str, at: datetime) -> Review:
+        """Put on record that a person has looked at every limit of the policy in force.
+
+        Raises:
+            PolicyRefused: another policy is in force than the one that was looked at, or it is not
+                said who did and what came of it.
+        """
+        active = self.active()
+        if active is None or active.number != number:
+            now = "none is" if active is None else f"{active.number} is"
+            raise PolicyRefused(f"policy {number} is not in force, {now}; review what is in force")
+        if not why.strip():
+            raise PolicyRefused("a review says in words what came of it")
+        one = Review(number=number, hash=active.hash, by=person(by), why=why, at=at)
+        self._append("review", f"{number}/{at.isoformat()}", at, one)
+        return one
+
+    def reviews(self) -> tuple[Review, ...]:
+        """Return every review, oldest first."""
+        with self._lock:
+            self._follow()
+            return tuple(self._reviews)
+
+    def review_due(self) -> datetime | None:
+        """Return when the next review has to be on record, None before the first policy."""
+        reviews = self.reviews()
+        return due(self._installed[0].at, reviews) if self._installed else None
+
     def ask(
         self, limit: str, value: str, *, seconds: int, by: str, why: str, at: datetime
     ) -> Override:
@@ -320,6 +328,8 @@ class PolicyLog:
             case "override":
                 asked = from_json(payload, Override)
                 self._overrides[asked.id] = asked
+            case "review":
+                self._reviews.append(from_json(payload, Review))
             case "applied":
                 applied = from_json(payload, Applied)
                 self._applied[applied.hash] = applied
@@ -332,44 +342,12 @@ class PolicyLog:
                 )
 
 
-def overridden(policy: Policy, overrides: list[Override]) -> Policy:
-    """Return the policy with some limits changed; its name tells by which overrides.
-
-    Raises:
-        PolicyInvalid: a value cannot be that limit.
-    """
-    raw: dict[str, Any] = msgspec.to_builtins(policy, builtin_types=(Decimal,))
-    for one in overrides:
-        section, _, name = one.limit.partition(".")
-        kind = type(raw[section][name])
-        raw[section][name] = _value(one, kind)
-    raw["name"] = f"{policy.name}, overridden by {', '.join(one.id for one in overrides)}"
-    kept = {key: _without_none(value) for key, value in raw.items()}
-    return policy_of(kept, "override")
-
-
 def person(name: str) -> str:
     """Return a person's name; PolicyRefused if there is none."""
     found = " ".join(name.split())
     if not found or len(found) > 100:
         raise PolicyRefused("a change needs the name of who makes it, up to 100 characters")
     return found
-
-
-def _value(one: Override, kind: type) -> int | Decimal:
-    try:
-        number = Decimal(one.value)
-    except ArithmeticError:
-        raise PolicyInvalid(f"override: {one.limit} cannot be {one.value!r}") from None
-    if kind is not Decimal and number == number.to_integral_value():
-        return int(number)
-    return number
-
-
-def _without_none(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: item for key, item in value.items() if item is not None}
 
 
 def _rolled_back(filed: Installed, active: Installed) -> str:

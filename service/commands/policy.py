@@ -1,4 +1,4 @@
-"""`sluice policy`: what is in force, a dry run of a file, reload, rollback and overrides."""
+"""`sluice policy`: what is in force, a dry run of a file, reload, rollback, review, overrides."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,6 +106,23 @@ def rollback(
 
 
 @app.command(
+    epilog="Example: [bold]sluice policy review 3 --by ada --why 'yearly; nothing to change'[/bold]"
+)
+def review(
+    number: Annotated[int, typer.Argument(help="Number of the policy in force.")],
+    by: By,
+    why: Annotated[str, typer.Option(help="What came of it, in words.", show_default=False)],
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Put on record that you have looked at every limit in force; due every year."""
+    output = Output(as_json=json)
+    with reported(output):
+        found = _policies(workspace).review(number, by=by, why=why)
+        output.answer(found, lambda console: _show(console, found))
+
+
+@app.command(
     epilog="Example: [bold]sluice policy override loss.max_drawdown 0.6 --minutes 30 --by ada"
     " --why 'month end'[/bold]"
 )
@@ -159,6 +176,15 @@ def _show(console: "Console", found: "PolicyAnswer", *, text: bool = False) -> N
     console.print(f"file: {found.file}")
     if found.refused:
         console.print(f"the file is not in force: {found.refused}", markup=False)
+    last = found.review
+    if last.at is not None and last.due is not None:
+        console.print(
+            f"policy {last.number} was reviewed on {last.at:%Y-%m-%d} by {last.by}: {last.why};"
+            f" next by {last.due:%Y-%m-%d}",
+            markup=False,
+        )
+    if last.overdue:
+        console.print(f"[yellow]overdue[/yellow] {last.overdue}")
     for one in found.overrides:
         _override(console, one)
     for entry in found.history[1:]:

@@ -47,6 +47,8 @@ def trade(
     policies.start()
     if policies.refused:
         output.say(f"the policy file is not in force: {policies.refused}")
+    if overdue := policies.overdue():
+        output.say(overdue)
 
     def hung_up(_number: int, _frame: Any) -> None:
         reload_in_background(policies)

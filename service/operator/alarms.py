@@ -17,7 +17,7 @@ from runtime.alerts.escalation import Escalation, read_escalation
 from runtime.alerts.heartbeat import Heart
 from runtime.alerts.notify import AppriseNotifier
 from runtime.alerts.watch import Condition, Finding, Watch
-from runtime.clock import Clock
+from runtime.clock import Clock, ReplayClock
 from runtime.errors import SecretUnavailable
 from runtime.kill.switch import KillSwitch
 from runtime.secrets.source import SCHEME, SecretRef
@@ -136,6 +136,7 @@ def open_watch(settings: Settings, clock: Clock, *, expected: tuple[str, ...] = 
             ),
             Condition(name="books", look=records.broken_books, every=RECORDS, apart=True),
             Condition(name="feed", look=records.late_feed, every=RECORDS, apart=True),
+            Condition(name="policy", look=records.unreviewed, every=RECORDS, apart=True),
         ),
     )
 
@@ -209,6 +210,15 @@ class Records:
                 detail=f"the objective is {FEED.target:.0%} on time over {FEED.window.days} days",
                 severity="page" if rule.page else "ticket",
             )
+
+    def unreviewed(self, now: datetime) -> Iterable[Finding]:
+        """Find out whether nobody has reviewed the limits for a year."""
+        from service.operator.policies import open_policies
+
+        overdue = open_policies(self.settings, self._open(), ReplayClock(now)).overdue()
+        if overdue:
+            title = "the limits were not reviewed for a year"
+            yield Finding(key="policy.review", title=title, detail=overdue, severity="ticket")
 
     def events(self) -> tuple[Event, ...]:
         """Return one event a session that was due: good if it ended on time."""

@@ -92,6 +92,14 @@ class RollbackRequest(Asked, frozen=True, kw_only=True):
     why: Words
 
 
+class ReviewRequest(Asked, frozen=True, kw_only=True):
+    """Put on record that a person has looked at every limit in force."""
+
+    number: int  # of the policy
+    by: Name
+    why: Words  # what came of it
+
+
 class DiffRequest(Asked, frozen=True, kw_only=True):
     """Compare a policy with the one in force; changes nothing."""
 
@@ -139,6 +147,17 @@ class PolicyEntry(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime  # UTC
 
 
+class ReviewAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest review of the limits, and when the next one is due."""
+
+    number: int | None  # of the policy that was reviewed; None = none ever was
+    by: str
+    why: str  # what came of it
+    at: datetime | None  # UTC
+    due: datetime | None  # UTC
+    overdue: str  # in words; empty if it is not
+
+
 class PolicyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The policy in force, how it came about, and what is overridden."""
 
@@ -149,6 +168,7 @@ class PolicyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     refused: str  # why the file was not taken when this process last read it; empty if it was
     changed: bool = False  # this very call brought another policy into force
     overrides: tuple[OverrideAnswer, ...]  # asked for and not over yet
+    review: ReviewAnswer
     history: tuple[PolicyEntry, ...]  # newest first
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 from runtime.clock import Clock, WallClock
 from runtime.errors import PolicyInvalid
 from runtime.policies.diff import diff
-from runtime.policies.log import Installed, Override, PolicyLog, Reloaded
+from runtime.policies.log import Installed, PolicyLog, Reloaded
+from runtime.policies.overriding import Override
 from runtime.policies.policy import Policy, parse_policy, policy_text
 from service.databases import open_runtime
 from service.faults import NotFound
@@ -18,6 +19,7 @@ from service.operator.control import (
     OverrideRequest,
     PolicyAnswer,
     PolicyEntry,
+    ReviewAnswer,
 )
 from service.records import anchor
 from service.settings import Settings
@@ -66,6 +68,23 @@ class Policies:
     def rollback(self, number: int, *, by: str, why: str) -> Installed:
         """Bring an earlier policy back into force."""
         return self.log.rollback(number, by=by, why=why, at=self.clock.now())
+
+    def review(self, number: int, *, by: str, why: str) -> PolicyAnswer:
+        """Put on record that a person has looked at every limit in force."""
+        self.log.review(number, by=by, why=why, at=self.clock.now())
+        return self.show()
+
+    def overdue(self) -> str:
+        """Say in words that the limits were not reviewed in time; "" if they were."""
+        due = self.log.review_due()
+        if due is None or self.clock.now() <= due:
+            return ""
+        last = next(reversed(self.log.reviews()), None)
+        told = f"last by {last.by} on {last.at:%Y-%m-%d}" if last else "never"
+        return (
+            f"the limits are to be reviewed every year: since {due:%Y-%m-%d} that is overdue, it "
+            f"was done {told}; look at sluice policy show --text, then sluice policy review NUMBER"
+        )
 
     def ask(self, asked: OverrideRequest) -> OverrideAnswer:
         """Ask for an override."""
@@ -129,7 +148,19 @@ class Policies:
             refused=self.refused,
             changed=changed,
             overrides=tuple(self._override(one) for one in self.log.overrides() if at < one.ends),
+            review=self._review(),
             history=tuple(_entry(one) for one in reversed(self.log.history())),
+        )
+
+    def _review(self) -> ReviewAnswer:
+        last = next(reversed(self.log.reviews()), None)
+        return ReviewAnswer(
+            number=None if last is None else last.number,
+            by="" if last is None else last.by,
+            why="" if last is None else last.why,
+            at=None if last is None else last.at,
+            due=self.log.review_due(),
+            overdue=self.overdue(),
         )
 
     def _override(self, one: Override) -> OverrideAnswer:

@@ -1,4 +1,4 @@
-"""The guardrail policy: what is in force, a dry run, reload, rollback and overrides."""
+"""The guardrail policy: what is in force, a dry run, reload, rollback, review and overrides."""
 
 from litestar import Response, get
 from litestar.params import FromPath, JSONBody
@@ -12,6 +12,7 @@ from service.operator.control import (
     PersonRequest,
     PolicyAnswer,
     ReloadRequest,
+    ReviewRequest,
     RollbackRequest,
 )
 from service.routes.common import Service, answered, described, operated
@@ -41,6 +42,12 @@ async def policy_rollback(data: JSONBody[RollbackRequest], live: Service) -> Res
     return await answered(_rollback, live, data)
 
 
+@operated("/policy/review", PolicyAnswer)
+async def policy_review(data: JSONBody[ReviewRequest], live: Service) -> Response[bytes]:
+    """Put on record that a person has looked at every limit in force; due every year."""
+    return await answered(_review, live, data)
+
+
 @operated("/policy/overrides", OverrideAnswer, status=201)
 async def override_ask(data: JSONBody[OverrideRequest], live: Service) -> Response[bytes]:
     """Ask to change one limit for a while; in force once a second person approves."""
@@ -66,6 +73,10 @@ async def override_revoke(
 def _reload(live: Live, asked: ReloadRequest) -> PolicyAnswer:
     done = live.policies.reload(by=asked.by, why=asked.why)
     return live.policies.show(changed=done.changed)
+
+
+def _review(live: Live, asked: ReviewRequest) -> PolicyAnswer:
+    return live.policies.review(asked.number, by=asked.by, why=asked.why)
 
 
 def _rollback(live: Live, asked: RollbackRequest) -> PolicyAnswer:

@@ -234,6 +234,31 @@ def test_a_diff_tells_what_lets_more_through(old, new, effect):
     assert back.effect == {"looser": "tighter", "tighter": "looser"}.get(effect, "other")
 
 
+def test_a_review_names_policy_person_and_outcome_and_the_next_is_due_in_a_year(log):
+    assert log.review_due() is None
+    with pytest.raises(PolicyRefused, match="policy 1 is not in force, none is"):
+        log.review(1, by="ada", why="yearly", at=AT)
+    first = install(log).active
+    year = timedelta(days=365)
+    assert log.review_due() == AT + year
+    install(log, TIGHT, at=AT + HOUR)
+    assert log.review_due() == AT + year, "a change is no review"
+    seen = AT + 300 * HOUR
+    with pytest.raises(PolicyRefused, match="policy 1 is not in force, 2 is"):
+        log.review(1, by="ada", why="yearly", at=seen)
+    for by, why in ((" ", "yearly"), ("ada", " ")):
+        with pytest.raises(PolicyRefused):
+            log.review(2, by=by, why=why, at=seen)
+    done = log.review(2, by="ada", why="yearly; streak stays at 15", at=seen)
+    assert log.review(2, by="ada", why="yearly; streak stays at 15", at=seen) == done
+    other = PolicyLog(log.engine)
+    assert other.reviews() == (done,)
+    assert (done.number, done.hash, done.by) == (2, log.active().hash, "ada")
+    assert done.hash != first.hash
+    assert other.review_due() == seen + year
+    assert log.log.verify().seq == 3
+
+
 def test_equal_policies_have_no_difference():
     assert diff(default_policy(), parse_policy(DEFAULT + "# nothing")) == ()
 

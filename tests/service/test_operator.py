@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 
 import msgspec
@@ -84,6 +85,7 @@ WRITES = [
     ("/kill-switch/release", {"scope": "all", "reason": "x", "by": "ada", "second": "ben"}),
     ("/policy/reload", {"by": "ada", "why": "x"}),
     ("/policy/rollback", {"number": 1, "by": "ada", "why": "x"}),
+    ("/policy/review", {"number": 1, "by": "ada", "why": "x"}),
     ("/policy/diff", {}),
     ("/policy/overrides", {"limit": "a", "value": "1", "seconds": 1, "by": "a", "why": "x"}),
     ("/policy/overrides/x/approve", {"by": "ada"}),
@@ -171,7 +173,7 @@ def test_the_kill_switch_works_while_the_database_is_down(live, monkeypatch):
 
 def test_the_kill_switch_answers_at_once_while_every_question_hangs_on_a_frozen_database(live):
     hanging = threading.Event()
-    live.snapshots.head = lambda: hanging.wait(60)
+    live.snapshots.head = lambda: hanging.wait(120)
     with TestClient(create_app(live)) as client, ThreadPoolExecutor(60) as threads:
         asked = [threads.submit(client.get, f"/equity?from=2017-01-{n:02}") for n in range(1, 31)]
         while len(live.snapshots._looking) < min(32, (os.cpu_count() or 1) + 4):
@@ -182,7 +184,7 @@ def test_the_kill_switch_answers_at_once_while_every_question_hangs_on_a_frozen_
                 ("/alerts", None),
             ):
                 ask = partial(client.post, json=body) if body else client.get
-                done = threads.submit(ask, path, headers=SHOWN).result(timeout=20)
+                done = threads.submit(ask, path, headers=SHOWN).result(timeout=60)
                 assert done.status_code == 200, done.text
             assert live.killing.state().engaged
             assert not any(one.done() for one in asked)
@@ -216,6 +218,10 @@ def test_a_policy_is_diffed_reloaded_and_rolled_back(client, file):
     assert [one.by for one in third.history] == ["ben", "ada", "start"]
     assert post(client, "/policy/diff", DiffAnswer, text=DEFAULT).changes == ()
     post(client, "/policy/rollback", Problem, 409, number=9, by="ben", why="x")
+    assert third.review.at is None
+    seen = post(client, "/policy/review", PolicyAnswer, number=3, by="cyd", why="yearly").review
+    assert (seen.number, seen.by, seen.due - seen.at) == (3, "cyd", timedelta(days=365))
+    post(client, "/policy/review", Problem, 409, number=1, by="cyd", why="yearly")
 
 
 def test_an_invalid_policy_keeps_the_previous_one_and_says_why(client, file):
