@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from runtime.chain import ChainedLog, Draft, micros
-from runtime.database import open_database, transaction
+from runtime.database import SQLITE_PRAGMAS, open_database, transaction
 from runtime.domain import Fill
 from runtime.journal.store import Journal
 from runtime.journal.tables import FILL, POSTING, Sql
@@ -48,7 +48,8 @@ def _driver(url: str) -> Iterator[tuple[Callable[[], None], Run, Callable[[], No
     if url.startswith("sqlite"):
         bare = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
         bare.execute("PRAGMA journal_mode=WAL")
-        bare.execute("PRAGMA synchronous=FULL")
+        for pragma in SQLITE_PRAGMAS:
+            bare.execute(pragma)
         yield (
             lambda: void(bare.execute("BEGIN IMMEDIATE")),
             lambda statement, rows: void(bare.executemany(statement, rows)),

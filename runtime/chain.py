@@ -26,7 +26,6 @@ _PAGE = 20_000  # entries read at a time
 _HEADER = struct.Struct(">QqIII")  # seq, at, length of kind, key and payload
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_LOCK = "SELECT pg_advisory_xact_lock(%s)"
 _COLUMNS = "seq, kind, key, at, payload, hash"
 _HEADS = "sluice_heads"  # of a connection's info: its transaction, and the heads read in it
 Row: TypeAlias = tuple[int, str, str, int, bytes, bytes]  # in the order of the columns
@@ -171,14 +170,15 @@ class ChainedLog:
         self._mark = "%s" if self._postgres else "?"
         self._columns = f"SELECT {_COLUMNS} FROM {table}"
         self._last = f"SELECT seq, hash FROM {table} ORDER BY seq DESC LIMIT 1"
-        self._lock = int.from_bytes(self._genesis[:8], "big") >> 1  # of one writer, on PostgreSQL
+        lock = int.from_bytes(self._genesis[:8], "big") >> 1
+        self._lock = f"SELECT pg_advisory_xact_lock({lock})"  # of one writer, on PostgreSQL
         self._create()
 
     def _create(self) -> None:
         whole, blob = ("BIGINT", "BYTEA") if self._postgres else ("INTEGER", "BLOB")
         with transaction(self.engine) as connection:
             if self._postgres:
-                connection.exec_driver_sql(_LOCK, (self._lock,))
+                connection.exec_driver_sql(self._lock)
             connection.exec_driver_sql(
                 f"CREATE TABLE IF NOT EXISTS {self.table} (seq {whole} PRIMARY KEY, "
                 "kind TEXT NOT NULL, key TEXT NOT NULL, at BIGINT NOT NULL, "
@@ -207,7 +207,7 @@ class ChainedLog:
         heads = _heads(connection)
         if self.table in heads:
             return run_all(connection, beside) if beside else []
-        asked: list[Query] = [(_LOCK, (self._lock,))] if self._postgres else []
+        asked: list[Query] = [(self._lock, ())] if self._postgres else []
         answers = run_all(connection, [*asked, (self._last, ()), *beside])
         head = answers[len(asked)]
         if not connection.in_nested_transaction():  # a lock ends with the savepoint it came after

@@ -25,11 +25,12 @@ ANSWER = 40.0  # seconds; longer than the longest wait for a lock
 WRITES = "sluice_writes"  # execution option of a connection that holds the writer's lock
 READS = "sluice_reads"  # execution option of a connection that writes nothing
 _AT_REST = "sluice_at_rest"  # of a SQLite engine's options: a writer's connection between two uses
-_SQLITE_PRAGMAS = (
+SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA synchronous=FULL",  # a commit that returned survives a power cut
     "PRAGMA foreign_keys=ON",
     "PRAGMA cache_size=-16384",  # KiB at most; a decision of 3000 orders is written in one go
+    "PRAGMA wal_autocheckpoint=2000",  # pages; at the usual 1000 one commit of 100 in 73 waits
 )
 
 
@@ -122,7 +123,7 @@ def _open_sqlite(url: URL, shown: str) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver must not begin on its own
-        for pragma in _SQLITE_PRAGMAS:
+        for pragma in SQLITE_PRAGMAS:
             connection.execute(pragma)
         _switch_to_wal(connection)
 

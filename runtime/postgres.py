@@ -185,7 +185,8 @@ def together(
             return [() for _ in queries]
         with psycopg.ClientCursor(raw) as cursor:
             given = [one for _, arguments in queries for one in arguments]
-            cursor.execute("; ".join([text for text, _ in [*first, *queries]]), given)
+            # A text without arguments is not searched for marks: a tenth of a round trip.
+            cursor.execute("; ".join([text for text, _ in [*first, *queries]]), given or None)
             for _ in first:
                 cursor.nextset()
             return [one.fetchall() for one in cursor.results()]

@@ -87,6 +87,10 @@ class Book:
             Posting(charge.kind.value, charge.symbol, money(parts)),
         )
 
+    def has_seen(self, fill: Fill) -> bool:
+        """Say whether an execution of that venue and id was ever booked."""
+        return (fill.venue, fill.execution_id) in self._seen
+
     def apply(self, fill: Fill) -> Booking | None:
         """Book one fill; None, and no change, if its (venue, execution id) is booked already.
 

@@ -261,7 +261,7 @@ class Journal(JournalQueries):
         plain = [wire.plain_fill(fill) for fill in fills]
         with self.writing() as connection:
             self.level(connection)
-            fresh, orders = lookups.unbooked(self.sql, connection, plain)
+            fresh, orders = lookups.unbooked(self.sql, connection, plain, self._account.book)
             booked = self._booked(fresh, orders)
             drafts, rows, postings, changed = [], [], [], {}
             last, account = self.log.standing(connection), self.account

@@ -86,6 +86,22 @@ def test_more_rows_than_share_a_statement_come_back_each_once(engine, count):
     assert things(engine, "seq, symbol") == [(row[0], row[1]) for row in given]
 
 
+@pytest.mark.parametrize("count", [9, 10, 11, 50, 72])
+def test_more_changes_than_share_a_statement_are_made_each_once(engine, count):
+    with transaction(engine) as connection:
+        write_all(connection, [Insert("things", COLUMNS, [thing(n, f"S{n}") for n in range(90)])])
+        changes = [(f"x{number}", number) for number in range(count)]
+        absent = [("nobody's", number) for number in range(100, 112)]
+        write_all(connection, [Update("things", "note", "seq", [*changes, *absent])])
+        again = [(f"{number}.5", f"S{number}") for number in range(count)]
+        write_all(connection, [Update("things", "stop_price", "symbol", again)])
+    found = things(engine, "note, stop_price")
+    assert [row[0] for row in found] == [f"x{n}" if n < count else "" for n in range(90)]
+    assert [row[1] and Decimal(row[1]) for row in found] == [
+        Decimal(f"{n}.5") if n < count else None for n in range(90)
+    ]
+
+
 def test_one_row_of_many_that_is_there_already_keeps_all_of_them_out(engine):
     given = [thing(number) for number in range(120)]
     with pytest.raises(IntegrityError), transaction(engine) as connection:
