@@ -19,7 +19,8 @@ from runtime.database import open_database
 from runtime.registry import Promoted, Registry
 from service.settings import Settings
 from tests.fakes.trading import promoted_workspace
-from tests.service.test_light import free_port, served, wait_for
+from tests.servers import free_port
+from tests.service.test_light import served, wait_for
 from tests.service.test_registry import SHOWN, TOKEN, add_bundle
 
 ROUNDS = 7

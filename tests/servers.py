@@ -34,7 +34,8 @@ from redis.retry import Retry
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 FOLDER_PREFIX = "sluice-postgres-"
 VALKEY_PREFIX = "sluice-valkey-"
-START_TIMEOUT = 60.0  # seconds
+START_TIMEOUT = 120.0  # seconds; a busy machine may take long
+PORTS = range(20_000, 32_000)  # below net.ipv4.ip_local_port_range, from 32768 to 60999
 
 
 class ServerStartError(RuntimeError):
@@ -42,10 +43,16 @@ class ServerStartError(RuntimeError):
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on at this moment.
+
+    The kernel hands out others, so no outgoing connection takes it before a server does.
+    """
+    for _ in range(100):
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ServerStartError(f"no free port was found from {PORTS.start} to {PORTS.stop}")
 
 
 def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:

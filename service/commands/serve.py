@@ -35,11 +35,14 @@ def serve(settings: Settings, output: Output) -> NoReturn:
 
         live = open_live(settings, monotonic=time.monotonic)
         app = create_app(live)
-    output.answer(
-        {"address": settings.address, "workspace": str(settings.workspace)},
-        f"The desk is at {settings.address}  (Ctrl-C ends it)",
-    )
-    asyncio.run(_run(app, settings, lambda: reload_in_background(live.policies)))
+
+    def say() -> None:
+        output.answer(
+            {"address": settings.address, "workspace": str(settings.workspace)},
+            f"The desk is at {settings.address}  (Ctrl-C ends it)",
+        )
+
+    asyncio.run(_run(app, settings, lambda: reload_in_background(live.policies), say))
     _end(OK)
 
 
@@ -58,7 +61,10 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-async def _run(app: object, settings: Settings, on_hangup: Callable[[], object]) -> None:
+async def _run(
+    app: object, settings: Settings, on_hangup: Callable[[], object], say: Callable[[], None]
+) -> None:
+    """Serve; `say` is called once signals are heard, as whoever reads it may send one at once."""
     from granian.constants import Interfaces
     from granian.server.embed import Server
 
@@ -76,6 +82,7 @@ async def _run(app: object, settings: Settings, on_hangup: Callable[[], object])
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, server.stop)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    say()
     await server.serve()
 
 

@@ -245,12 +245,13 @@ class CountingDriver(LiveDriver):
 
 
 def test_a_session_that_hangs_is_not_begun_a_second_time_beside_itself():
-    begun, go_on = [], threading.Event()
+    begun, started, go_on = [], threading.Event(), threading.Event()
 
     class Hanging(LiveDriver):
         def run_due(self):
             begun.append(datetime.now(UTC))
-            go_on.wait(10)
+            started.set()
+            go_on.wait(120)
 
     calendar = soon(4, 0.1)
     driver = Hanging(open_engine=lambda: None, calendar=calendar, clock=WallClock())
@@ -258,6 +259,7 @@ def test_a_session_that_hangs_is_not_begun_a_second_time_beside_itself():
     scheduler = start(driver, job, lambda error: None)
     while scheduler.get_jobs():  # until every close has passed
         go_on.wait(0.02)
+    assert started.wait(60)
     assert len(begun) == 1
     go_on.set()
     scheduler.shutdown(wait=True)
@@ -273,13 +275,13 @@ def test_apscheduler_fires_after_every_close_and_outlives_an_error():
         if len(fired) >= 5:
             enough.set()
 
-    calendar = soon(6, 0.15)
+    calendar = soon(400, 0.15)  # whoever comes late for some has others left
     job = SessionJob(calendar="SOON", delay=timedelta(0))
     driver = CountingDriver(
         open_engine=lambda: None, calendar=calendar, clock=WallClock(), on_session=on_session
     )
     scheduler = start(driver, job, errors.append)
-    assert enough.wait(10)
+    assert enough.wait(60)
     scheduler.shutdown(wait=True)
     assert [str(error) for error in errors] == ["venue is down"]
     assert scheduler.get_jobs() == []

@@ -380,12 +380,12 @@ def test_three_replicas_run_every_slot_once_while_the_leader_is_stopped_again_an
     def end(name: str) -> None:
         thread, stopping = running.pop(name)
         stopping.stop()
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
     for name in "abc":
         begin(name)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while running and time.monotonic() < deadline:
         if ran and ran[-1][1] in running:  # it leads and has worked: stop it
             end(ran[-1][1])
@@ -443,7 +443,7 @@ def test_a_replica_that_loses_the_lead_lets_go_and_takes_another_epoch(database,
             stopping.stop()
 
     replica.lead, replica.on_lead = Ended(), leads
-    late = threading.Timer(5, stopping.stop)  # ends a replica that would hold on for ever
+    late = threading.Timer(60, stopping.stop)  # ends a replica that would hold on for ever
     late.start()
     replica.serve(SessionJob(calendar="SOON", delay=timedelta(0)), stopping)
     late.cancel()
@@ -462,7 +462,7 @@ def test_a_replica_that_was_superseded_while_it_leads_does_not_sit_on_the_lead(d
             Epochs(database).take("live", holder="b", at=datetime.now(UTC))
 
     replica.on_lead = leads
-    late = threading.Timer(5, stopping.stop)
+    late = threading.Timer(60, stopping.stop)
     late.start()
     replica.serve(SessionJob(calendar="SOON", delay=timedelta(0)), stopping)
     late.cancel()

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from decimal import Decimal
@@ -32,8 +33,8 @@ class Asking:
     """A connection to the venue `primary` that says what a test has it say, when it says so."""
 
     def __init__(self, address: wire.Address) -> None:
-        self.over, _ = open_connection(address, TOKEN, "paper", "primary", timeout=10.0)
-        self.over.settimeout(10.0)
+        self.over, _ = open_connection(address, TOKEN, "paper", "primary", timeout=60.0)
+        self.over.settimeout(60.0)
 
     def say(self, question: wire.Question) -> None:
         raw = msgspec.Raw(msgspec.json.encode(question))
@@ -68,7 +69,7 @@ def serving(tmp_path, address) -> Iterator[Floor]:
 
 def stranger(address: wire.Address) -> socket.socket:
     over = socket.socket(socket.AF_UNIX)
-    over.settimeout(10.0)
+    over.settimeout(60.0)
     over.connect(str(address.path))
     return over
 
@@ -116,12 +117,12 @@ def test_more_guests_than_there_may_be_are_not_served_until_one_leaves(
         second.find("x")
     assert first.find("x") is None
     first.close()
-    for _ in range(1000):
+    until = time.monotonic() + 60
+    while True:
         with suppress(VenueUnknownOutcome):
             assert second.find("x") is None
             break
-    else:
-        pytest.fail("the place is never free again")
+        assert time.monotonic() < until, "the place is never free again"
     second.close()
 
 
@@ -142,7 +143,7 @@ def test_what_a_venue_said_of_an_order_holds_though_the_order_lay_in_a_buffer(tm
 
     def slow(bars, at) -> None:
         entered.set()
-        leave.wait(10)
+        leave.wait(60)
 
     floor = Floor(folder=tmp_path / "records", terms=(PRIMARY,), check=slow)
     made = VenueServer(floor, address, TOKEN)
@@ -152,11 +153,11 @@ def test_what_a_venue_said_of_an_order_holds_though_the_order_lay_in_a_buffer(tm
         old.ask(wire.LogOn(epoch=1))
         old.say(wire.OnBars(bars=(), at=START))
         old.say(wire.Submit(order=order))
-        assert entered.wait(10)
+        assert entered.wait(60)
         threading.Timer(0.2, leave.set).start()
         new.ask(wire.LogOn(epoch=1))
         said = new.ask(wire.Find(order_id=order.order_id))
-        leave.wait(10)
+        leave.wait(60)
         old.over.settimeout(1.0)
         with suppress(OSError):
             while True:

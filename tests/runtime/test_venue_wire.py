@@ -17,6 +17,7 @@ from runtime.errors import VenueRefused, VenueUnknownOutcome
 from tests.runtime.journal.trading import make_order
 
 TOKEN = "a token of the tests"
+HURRY = 0.2  # seconds, where nothing is to come
 Serve = Callable[[socket.socket, int], None]  # a connection that is known, and its number
 
 
@@ -77,7 +78,7 @@ def server(tmp_path) -> Iterator[Server]:
 def venue(tmp_path, server) -> Iterator[RemoteVenue]:
     address = wire.address_of(f"unix://{tmp_path}/s")
     made = RemoteVenue(
-        address=address, token=TOKEN, account="live", name="primary", connect=5.0, answer=0.2
+        address=address, token=TOKEN, account="live", name="primary", connect=60.0, answer=60.0
     )
     yield made
     made.close()
@@ -89,13 +90,14 @@ def test_a_late_answer_is_never_taken_for_that_of_a_later_question(server, venue
     def serve(caller, number):
         asked = server.hear(caller)
         if number == 1:
-            gave_up.wait(10)
+            gave_up.wait(60)
         server.say(caller, asked, OrderState.FILLED if number == 1 else OrderState.WORKING)
 
-    server.serve = serve
+    server.serve, venue.answer = serve, HURRY
     with pytest.raises(VenueUnknownOutcome, match="gave no answer"):
         venue.find("first")
     gave_up.set()
+    venue.answer = 60.0
     assert venue.find("second") is OrderState.WORKING
 
 
@@ -131,10 +133,11 @@ def test_a_question_that_only_takes_too_long_is_not_asked_again(server, venue):
     def serve(caller, number):
         server.say(caller, server.hear(caller), None)
         server.hear(caller)
-        silent.wait(10)
+        silent.wait(60)
 
     server.serve = serve
     venue.find("x")
+    venue.answer = HURRY
     with pytest.raises(VenueUnknownOutcome):
         venue.find("y")
     silent.set()
@@ -207,15 +210,15 @@ def test_an_answer_that_trickles_in_holds_a_call_no_longer_than_silence_does(ser
             trickled(caller, said)
         went.set()
 
-    server.serve = serve
+    server.serve, venue.answer = serve, HURRY
     with pytest.raises(VenueUnknownOutcome, match=r"timed out|not whole in time"):
         venue.submit(make_order()) if ask == "submit" else venue.find("x")
-    assert went.wait(10), "the connection was given up while bytes still came"
+    assert went.wait(60), "the connection was given up while bytes still came"
     assert server.asked == [ask]
 
 
 def test_a_greeting_that_trickles_in_is_no_connection(server, venue):
-    venue.connect = 0.2
+    venue.connect = HURRY
     server.greet = trickled
     with pytest.raises(VenueUnknownOutcome, match=r"timed out|not whole in time"):
         venue.find("x")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.trading import promoted_workspace
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 NEVER = (
@@ -41,12 +41,6 @@ print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def served(workspace: Path, port: int, *python: str, stderr=subprocess.PIPE):
     words = ("-m", "service", "serve", "-w", workspace, "--port", str(port))
@@ -66,14 +60,14 @@ def served(workspace: Path, port: int, *python: str, stderr=subprocess.PIPE):
 
 def answer(port: int, path: str) -> bytes | None:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as reply:
             return reply.read()
-    except (urllib.error.URLError, ConnectionError):
+    except (OSError, HTTPException):  # not there yet, not ready yet, or slow
         return None
 
 
 def wait_for(port: int, path: str) -> bytes:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         body = answer(port, path)
         if body is not None:
@@ -125,7 +119,7 @@ def test_the_service_starts_answers_and_ends_on_a_signal_without_a_traceback(tmp
         assert b"Sluice desk" in wait_for(port, "/")
         assert json.loads(wait_for(port, "/health"))["ready"]
         child.send_signal(name)
-        printed, complained = child.communicate(timeout=20)
+        printed, complained = child.communicate(timeout=60)
         assert child.returncode == 0, complained
     assert f"http://127.0.0.1:{port}" in printed
     assert "Traceback" not in complained

@@ -175,7 +175,7 @@ def test_of_two_requests_under_one_key_at_once_one_has_an_effect(database_url):
 
     def ask(number: int) -> None:
         asked = Asked.of("k", "POST", "/policy/overrides", b"{}")
-        together.wait(10)
+        together.wait(60)
         try:
             with keys.riding(asked, AT):
                 log.ask(

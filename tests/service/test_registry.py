@@ -33,7 +33,8 @@ from service.web.answers import BundlesAnswer, Problem
 from service.wiring import open_live
 from tests.fakes.graphs import tilt_bundle, tilt_files, tilt_manifest
 from tests.fakes.trading import FEATURE, SYMBOLS, promoted_workspace
-from tests.service.test_light import free_port, served, wait_for
+from tests.servers import free_port
+from tests.service.test_light import served, wait_for
 
 TOKEN = "correct horse battery staple"
 SHOWN = {"authorization": f"Bearer {TOKEN}"}
@@ -401,7 +402,7 @@ def test_a_roll_back_under_load_fails_no_request_and_holds_once_it_is_answered(s
 
     def ask(number: int) -> None:
         paths = ("/bundles", "/health", "/registry", "/equity", "/registry/history", "/kill-switch")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         while not stop.is_set():
             path = paths[(answered[number] + number) % len(paths)]
             connection.request("GET", path)
@@ -422,7 +423,7 @@ def test_a_roll_back_under_load_fails_no_request_and_holds_once_it_is_answered(s
                 one.start()
             while min(answered) < 10:
                 time.sleep(0.01)
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
             connection.request(
                 "POST",
                 "/registry/rollback",

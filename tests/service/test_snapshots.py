@@ -186,6 +186,8 @@ def test_once_the_head_hangs_no_other_question_takes_a_thread(world):
         await snapshots.answer(("b",), world.build)
         world.now = 40.0
         assert isinstance(await snapshots.answer(("a",), world.build), Aged)
+        while len(looks) < 3:
+            await asyncio.sleep(0.001)  # until its thread has begun
         world.now += STILL + 0.1
         assert isinstance(await snapshots.answer(("b",), world.build), Aged)
         with pytest.raises(DatabaseUnavailable):

@@ -64,6 +64,6 @@ def session(vault: FakeVault, address: str, clock: ReplayClock) -> VaultSession:
         address=address,
         login=login,
         clock=clock,
-        patience=timedelta(seconds=2),
-        timeout=timedelta(seconds=1),
+        patience=timedelta(seconds=60),
+        timeout=timedelta(seconds=60),  # users are made in a database of a busy machine
     )
