@@ -1,4 +1,4 @@
-"""Terms that make an order, a fill or a report, and those that a plan asks for; others are refused."""
+"""Terms that make an order, a fill or a report, and what a plan asks for; others are refused."""
 
 from datetime import date
 from itertools import product

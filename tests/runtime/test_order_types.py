@@ -10,13 +10,7 @@ from hypothesis import strategies as st
 
 from runtime.brokers.matching import Asked, match_bar, style_of
 from runtime.brokers.paper import PRIMARY, PaperVenue
-from runtime.domain import (
-    Bar,
-    Order,
-    OrderState,
-    OrderType,
-    Side,
-)
+from runtime.domain import Bar, Order, OrderState, OrderType, Side
 from runtime.errors import OrderInvalid
 from runtime.execution.fills import FillTerms, MarketState, Style
 from runtime.market.states import Bands

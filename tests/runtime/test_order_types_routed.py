@@ -6,12 +6,7 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace as changed
 
-from runtime.domain import (
-    OrderType,
-    PlannedOrder,
-    Quote,
-    TimeInForce,
-)
+from runtime.domain import OrderType, PlannedOrder, Quote, TimeInForce
 from runtime.errors import OrderInvalid
 from runtime.joint.allocation import Asked as Wanted
 from runtime.joint.allocation import join

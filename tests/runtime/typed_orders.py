@@ -4,12 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace as changed
 
-from runtime.domain import (
-    Order,
-    OrderType,
-    Side,
-    TimeInForce,
-)
+from runtime.domain import Order, OrderType, Side, TimeInForce
 from tests.runtime.journal.trading import make_order
 
 D = Decimal
