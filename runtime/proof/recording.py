@@ -137,15 +137,14 @@ class Recorder:
             one.bundle for one in self._real.members if f"weight {one.role}" in record.inputs
         ]
         alone = [] if self._real.members or not record.symbols else [self._real.bundle]
+        known = self._heard.groups.numbers
         kept = {
-            (*read, bundle.manifest.symbols)
+            (feature, group, length)
             for bundle in (*members, *alone)
-            for read in windows_of(bundle.inputs.values())
+            for group in [known.get(bundle.manifest.symbols)]
+            for feature, length in windows_of(bundle.inputs.values())
         }
-        groups = tuple(self._heard.groups.numbers)
-        return tuple(
-            [one for one in self._heard.windows if (one[0], one[2], groups[one[1]]) not in kept]
-        )
+        return tuple([one for one in self._heard.windows if one not in kept])
 
     def _limits(self, at: datetime) -> Policy:
         try:
