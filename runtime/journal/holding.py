@@ -70,7 +70,9 @@ class Booking(NamedTuple):
     @property
     def texts(self) -> tuple[str, str]:
         """Return what was realised by both methods, as it is written."""
-        return shown(-self.parts[REALISED] - self.parts[FEES]), shown(self.average_parts)
+        fifo, average = -self.parts[REALISED] - self.parts[FEES], self.average_parts
+        written = shown(fifo)
+        return written, written if average == fifo else shown(average)
 
     @property
     def realised_average(self) -> Decimal:

@@ -45,7 +45,8 @@ def state_after_correction(current: OrderState, filled: Decimal, quantity: Decim
 
 def day_of(fill: Fill) -> str:
     """Return the UTC date of a fill; XNYS and XNSE sessions close on their own UTC date."""
-    return fill.executed_at.astimezone(UTC).date().isoformat()
+    at = fill.executed_at
+    return (at if at.tzinfo is UTC else at.astimezone(UTC)).date().isoformat()
 
 
 def check_orders(orders: Sequence[Order], record: DecisionRecord) -> None:
