@@ -1,7 +1,7 @@
 """Empties SQLite's write-ahead log between ticks, so that no commit within one has to.
 
-Whichever commit finds the log full, at 4 MB, copies all of it into the database first and waits for
-the disk twice: one tick in ten of 500 symbols.
+Whichever commit finds the log full, at 8 MB, copies all of it into the database first and waits for
+the disk twice: one tick in some twenty of 500 symbols.
 """
 
 import sqlite3
