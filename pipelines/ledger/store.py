@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from pipelines.errors import HoldoutSpent, LedgerRefused
 from pipelines.ledger.families import family_of
-from pipelines.ledger.leases import Lease, LeaseBook, lease_anchor, unrecorded
+from pipelines.ledger.leases import LeaseBook, lease_anchor
 from pipelines.ledger.reading import LedgerReading
 from pipelines.ledger.records import (
     HoldoutPayload,
@@ -80,11 +80,6 @@ class Ledger(LedgerReading):
     def reads(self) -> LeaseBook:
         """Return the leases: which data was read, by whom, in which run."""
         return LeaseBook(self._engine, self._clock, lease_anchor(self._anchor))
-
-    def unrecorded_reads(self, study: str) -> tuple[Lease, ...]:
-        """Return the reads of a study's data that produced no recorded trial."""
-        found = unrecorded(self.reads.leases(study), self.trials(study))
-        return tuple(lease for _, lease in found)
 
     # ---- studies and runs
 

@@ -71,15 +71,3 @@ def calibrate(score: ArrayLike, happened: ArrayLike, *, bins: int = 10) -> Calib
         raise ModelInvalid("the scores are level but for a few rows; nothing can be calibrated")
     levels = IsotonicRegression().fit_transform(knots, means, sample_weight=weights)
     return Calibration(knots=knots, levels=np.asarray(levels, dtype=np.float64))
-
-
-def calibration_error(probability: ArrayLike, happened: ArrayLike, *, bins: int = 10) -> float:
-    """Mean over equally filled bins of |mean probability - share that happened|.
-
-    Source: Naeini, Cooper & Hauskrecht (2015), "Obtaining Well Calibrated Probabilities Using
-        Bayesian Binning", AAAI 2015 (expected calibration error).
-    """
-    p, y = np.asarray(probability, dtype=np.float64), np.asarray(happened, dtype=np.float64)
-    parts = np.array_split(np.argsort(p, kind="stable"), bins)
-    gaps = [abs(p[part].mean() - y[part].mean()) * part.size for part in parts if part.size]
-    return float(sum(gaps) / p.size)

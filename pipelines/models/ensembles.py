@@ -26,12 +26,6 @@ class Ensemble:
     members: Array  # (m, E), each member's own
     tested: NDArray[np.bool_]  # (E,)
 
-    @property
-    def disagreement(self) -> Array:
-        """Return the deviation of members around the mix, shape (E,)."""
-        spread = (self.members - self.predicted) ** 2
-        return np.asarray(np.sqrt((self.weights[:, None] * spread).sum(axis=0)))
-
 
 def stack(learners: Sequence[Learner], problem: Problem, *, alike: bool = False) -> Ensemble:
     """Weigh members by non-negative least squares on predictions of rows they did not see.

@@ -84,11 +84,6 @@ def information_coefficient(y: Array, predicted: Array, dates: Indices) -> float
     return float(np.mean(found))
 
 
-def negative_squared_error(y: Array, predicted: Array, dates: Indices) -> float:
-    """Minus the mean squared error, in squared units of y."""
-    return -float(np.mean((y - predicted) ** 2))
-
-
 def fit_rows(learner: Learner, problem: Problem, rows: Indices) -> object:
     """Fit a learner on some rows of a problem."""
     groups = None

@@ -80,11 +80,6 @@ def tick_grid(day: date) -> TickGrid:
     return TickGrid(day, tuple(steps))
 
 
-def tick_size(price: Decimal, day: date) -> Decimal:
-    """Return the order increment in USD; PolicyInvalid if no rule was in force on that day."""
-    return tick_grid(day).tick(price)
-
-
 def collared(price: Decimal, side: Side, collar: Decimal, day: date) -> Decimal:
     """Return the worst acceptable price of a day; see `TickGrid.prepare`."""
     return tick_grid(day).prepare(collar)(price, side)

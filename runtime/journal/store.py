@@ -6,7 +6,7 @@ transaction. The account's book is kept in memory and follows what is committed,
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date
 from threading import RLock
 from types import MappingProxyType
 from typing import NamedTuple
@@ -202,13 +202,6 @@ class Journal(JournalQueries):
                     "orders, belongs to another decision; ids derive from account, bundle, tick"
                 ) from error
         return True
-
-    def record_order_state(
-        self, order_id: str, state: OrderState, at: datetime, note: str = ""
-    ) -> bool:
-        """Record one change of an order's state; see `record_order_states`."""
-        event = OrderEvent(order_id=order_id, state=state, at=at, note=note)
-        return self.record_order_states([event]) == 1
 
     def record_order_states(self, events: Sequence[OrderEvent]) -> int:
         """Record changes of state in one commit, each (order, state) once: the first one stands.

@@ -1,4 +1,4 @@
-"""Round lots and the cap of access fees, by day."""
+"""Round lots, by day."""
 
 from datetime import date
 from decimal import Decimal
@@ -20,9 +20,3 @@ def round_lot(average_close: Decimal, day: date) -> int:
         if row.at_most is None or average_close <= row.at_most:
             return row.lot
     raise MarketRuleUnknown(f"no round lot is known for an average close of {average_close}")
-
-
-def access_fee_cap(price: Decimal, day: date) -> Decimal:
-    """Return the most a protected quote may charge for access, USD per unit."""
-    rules = in_force(market_rules().access_fee, day)
-    return rules.per_share if price >= rules.from_price else rules.share_of_price * price

@@ -93,14 +93,6 @@ class RoundLot(Dated, frozen=True, kw_only=True, forbid_unknown_fields=True):
     row: tuple[LotRow, ...]
 
 
-class AccessFee(Dated, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The cap of access fees (section 6)."""
-
-    from_price: Decimal  # USD
-    per_share: Decimal  # USD, at or above from_price
-    share_of_price: Decimal  # fraction, below it
-
-
 class Section31(Dated, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the SEC takes of sales (section 8)."""
 
@@ -137,7 +129,6 @@ class MarketRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     halt: tuple[HaltCodes, ...]
     short_sale: tuple[ShortSale, ...]
     round_lot: tuple[RoundLot, ...]
-    access_fee: tuple[AccessFee, ...]
     section_31: tuple[Section31, ...]
     trading_activity: tuple[TradingActivity, ...]
     hours: tuple[Hours, ...]

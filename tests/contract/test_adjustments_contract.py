@@ -19,6 +19,7 @@ from tests.runtime.journal.trading import (
     make_decision,
     make_fill,
     make_order,
+    order_state,
     trial_balance,
 )
 
@@ -32,7 +33,7 @@ def journal(database_url):
     journal = Journal(engine)
     order = make_order(100)
     journal.record_decision(make_decision([order]), [order])
-    journal.record_order_state(order.order_id, OrderState.WORKING, START)
+    order_state(journal, order.order_id, OrderState.WORKING, START)
     journal.record_fills(
         [
             make_fill(40, "10.00", "0.40", number=1, of=order),

@@ -19,6 +19,7 @@ from tests.runtime.journal.trading import (
     make_decision,
     make_fill,
     make_order,
+    order_state,
     trial_balance,
 )
 
@@ -44,16 +45,14 @@ def record_trading(journal: Journal) -> None:
     bought, expired = make_order(100, "AAA"), make_order(-5, "CCC", venue="alternate")
     journal.record_decision(make_decision([bought, expired]), [bought, expired])
     for order in (bought, expired):
-        journal.record_order_state(order.order_id, OrderState.WORKING, START, "taken")
+        order_state(journal, order.order_id, OrderState.WORKING, START, "taken")
     journal.record_fills(
         [
             make_fill(40, "10.005", "0.10", number=1, of=bought),
             make_fill(60, "10.01", "0.15", number=2, of=bought),
         ]
     )
-    journal.record_order_state(
-        expired.order_id, OrderState.EXPIRED, START + timedelta(days=1), "not met"
-    )
+    order_state(journal, expired.order_id, OrderState.EXPIRED, START + timedelta(days=1), "not met")
     journal.close_session(closing(journal, DAY, {"AAA": "11.00"}))
 
 
@@ -141,12 +140,12 @@ def test_order_states_move_once_and_what_has_ended_stays_ended(journal):
     order = make_order()
     journal.record_decision(make_decision([order]), [order])
     name, later = order.order_id, START + timedelta(hours=1)
-    assert journal.record_order_state(name, OrderState.UNKNOWN, START, "no answer") is True
-    assert journal.record_order_state(name, OrderState.UNKNOWN, later, "again") is False
+    assert order_state(journal, name, OrderState.UNKNOWN, START, "no answer") is True
+    assert order_state(journal, name, OrderState.UNKNOWN, later, "again") is False
     assert journal.order(name).state is OrderState.UNKNOWN
-    assert journal.record_order_state(name, OrderState.WORKING, later, "found") is True
-    assert journal.record_order_state(name, OrderState.EXPIRED, later, "") is True
-    assert journal.record_order_state(name, OrderState.CANCELLED, later, "late") is True
+    assert order_state(journal, name, OrderState.WORKING, later, "found") is True
+    assert order_state(journal, name, OrderState.EXPIRED, later, "") is True
+    assert order_state(journal, name, OrderState.CANCELLED, later, "late") is True
     assert journal.order(name).state is OrderState.EXPIRED
     assert journal.open_orders() == ()
     states = [event.state.value for event in journal.order_events(name)]
@@ -169,7 +168,7 @@ def test_many_states_are_one_commit_and_repeats_inside_it_count_once(journal):
 
 def test_an_order_that_was_never_journalled_can_have_no_state_and_no_fill(journal):
     with pytest.raises(JournalBroken, match="never journalled"):
-        journal.record_order_state("nobody", OrderState.WORKING, START)
+        order_state(journal, "nobody", OrderState.WORKING, START)
     with pytest.raises(JournalBroken, match="never journalled"):
         journal.record_fills([make_fill(1, "10")])
 
@@ -211,7 +210,7 @@ def test_a_partial_fill_leaves_the_order_working_and_a_late_one_is_booked_after_
     journal.record_fills([make_fill(30, "10", number=1, of=order)])
     standing = journal.order(order.order_id)
     assert (standing.state, standing.filled, standing.leaves) == (OrderState.WORKING, 30, 70)
-    journal.record_order_state(order.order_id, OrderState.CANCELLED, START)
+    order_state(journal, order.order_id, OrderState.CANCELLED, START)
     journal.record_fills([make_fill(20, "10", number=2, of=order)])
     standing = journal.order(order.order_id)
     assert (standing.state, standing.filled, standing.leaves) == (OrderState.CANCELLED, 50, 0)
@@ -417,6 +416,22 @@ def test_a_fill_cannot_be_booked_to_another_account_than_its_orders(engine):
     Journal(engine).record_decision(make_decision([order]), [order])
     with pytest.raises(OrderInvalid, match="is of account paper, not of other"):
         Journal(engine, account="other").record_fills([make_fill(1, "10", number=1, of=order)])
+
+
+def test_an_execution_of_another_account_is_not_booked_again_and_takes_the_call_with_it(engine):
+    paper, other = Journal(engine), Journal(engine, account="other")
+    first, second = make_order(), make_order(tick="2017-02-28")
+    paper.record_decision(make_decision([first]), [first])
+    paper.record_fills([make_fill(1, "10", number=1, of=first)])
+    other.record_decision(make_decision([second], "2017-02-28"), [second])
+    fills = [make_fill(1, "10", number=number, of=second) for number in (2, 1)]
+    for _ in range(2):
+        with pytest.raises(EntryConflict):
+            other.record_fills(fills)
+        assert other.fills() == ()
+        assert other.book().positions() == {}
+    assert other.record_fills(fills[:1]) == 1
+    other.verify()
 
 
 def test_inputs_that_are_gone_are_an_error_and_not_an_unknown_decision(journal):

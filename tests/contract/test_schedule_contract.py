@@ -17,7 +17,13 @@ from runtime.journal.store import Journal
 from runtime.scheduling.fence import Epochs
 from runtime.scheduling.lead import FileLead, PostgresLead
 from runtime.scheduling.slots import TABLE, Slots
-from tests.runtime.journal.trading import START, make_decision, make_fill, make_order
+from tests.runtime.journal.trading import (
+    START,
+    make_decision,
+    make_fill,
+    make_order,
+    order_state,
+)
 
 AT = datetime(2026, 3, 6, 21, 5, tzinfo=UTC)
 FRIDAY, MONDAY = date(2026, 3, 6), date(2026, 3, 9)
@@ -104,7 +110,7 @@ def test_every_write_of_the_order_path_is_refused_to_a_process_that_was_supersed
     second = make_order(7, tick="two")
     calls = {
         "decision": lambda j: j.record_decision(make_decision([second], "two"), [second]),
-        "state": lambda j: j.record_order_state(first.order_id, OrderState.WORKING, START),
+        "state": lambda j: order_state(j, first.order_id, OrderState.WORKING, START),
         "fills": lambda j: j.record_fills([make_fill(5, "10", "0.07", of=first)]),
         "session": lambda j: j.close_session(_session(j)),
         "flow": lambda j: j.record_flow(_flow()),

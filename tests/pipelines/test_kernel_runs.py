@@ -11,6 +11,7 @@ from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 
 from hub.jupyterhub_config import write_kernelspec
+from pipelines.ledger.leases import unrecorded
 from pipelines.runs.kernel import kernel_id, recorded
 from pipelines.workspace import Workspace
 from runtime.clock import WallClock
@@ -82,7 +83,7 @@ def test_a_kernel_is_on_record_before_its_first_cell_and_closed_at_its_end(tmp_p
     ledger = seen(place)
     (trial,) = ledger.trials("tiny")
     assert trial.run == run.opened.run
-    assert ledger.unrecorded_reads("tiny") == ()
+    assert unrecorded(ledger.reads.leases("tiny"), (trial,)) == ()
     client.shutdown()
     deadline = time.monotonic() + 60
     while seen(place).run(run.opened.run).closed is None and time.monotonic() < deadline:

@@ -23,7 +23,6 @@ from pipelines.models.scoring import (
     cross_score,
     fitted_splits,
     information_coefficient,
-    negative_squared_error,
     out_of_fold,
 )
 from pipelines.models.selection import select_features
@@ -213,8 +212,11 @@ def test_shuffling_one_of_three_copies_hides_what_shuffling_all_shows(problem):
 
 def test_a_line_loses_what_its_coefficient_says(problem):
     # Of squared error, a shuffle of x costs 2 b cov(r, x), r = what the rest of the line leaves.
+    def less_error(y, predicted, dates):
+        return -float(np.mean((y - predicted) ** 2))
+
     found = permutation_importance(
-        RIDGE, problem, seed=0, repeats=200, groups=((3,),), score=negative_squared_error
+        RIDGE, problem, seed=0, repeats=200, groups=((3,),), score=less_error
     )
     expected = []
     for fitted, test in fitted_splits(RIDGE, problem):

@@ -24,7 +24,7 @@ from runtime.policies.policy import default_policy
 from tests.fakes.graphs import SYMBOLS, tilt_manifest
 from tests.fakes.market import CAPITAL, XNYS, Bench, SyntheticMarket, open_bench
 from tests.fakes.misbehaving import MisbehavingBroker
-from tests.runtime.journal.trading import make_decision, make_order
+from tests.runtime.journal.trading import make_decision, make_order, order_state
 
 FRIDAY, MONDAY = date(2017, 1, 6), date(2017, 1, 9)  # week_end: Friday decides, Monday fills
 
@@ -231,7 +231,7 @@ def test_orders_that_another_bundle_sent_in_this_session_count_against_its_limit
     journal.record_decision(make_decision(earlier, tick), earlier)
     at = XNYS.session(FRIDAY).open
     for order in earlier:
-        journal.record_order_state(order.order_id, OrderState.REJECTED, at)
+        order_state(journal, order.order_id, OrderState.REJECTED, at)
     assert journal.sent_at(tick) == 3  # two legs are one order
 
     def limited(most: int):

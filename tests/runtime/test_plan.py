@@ -15,7 +15,7 @@ from runtime.bundles.contract import SizingPolicy
 from runtime.bundles.inference import Decided
 from runtime.domain import Side
 from runtime.errors import DecisionInvalid, PolicyInvalid
-from runtime.execution.ticks import collared, tick_size
+from runtime.execution.ticks import collared, tick_grid
 from runtime.plan import make_plan, signals, sized
 
 D = Decimal
@@ -123,15 +123,16 @@ def test_collars_lie_on_the_tick_grid_and_never_outside(price, side, limit):
 )
 def test_a_collar_is_a_multiple_of_the_tick_within_its_bound(price, side, collar):
     limit = collared(price, side, collar, DAY)
-    assert limit % tick_size(price * (1 + side.sign * collar), DAY) == 0
+    assert limit % tick_grid(DAY).tick(price * (1 + side.sign * collar)) == 0
     bound = price * (1 + side.sign * collar)
     assert limit <= bound if side is Side.BUY else limit >= bound
 
 
 def test_tick_sizes_are_dated():
-    assert (tick_size(D("1"), DAY), tick_size(D("0.9999"), DAY)) == (D("0.01"), D("0.0001"))
+    grid = tick_grid(DAY)
+    assert (grid.tick(D("1")), grid.tick(D("0.9999"))) == (D("0.01"), D("0.0001"))
     with pytest.raises(PolicyInvalid, match="no tick size"):
-        tick_size(D("1"), date(1980, 1, 1))
+        tick_grid(date(1980, 1, 1)).tick(D("1"))
 
 
 @given(

@@ -11,6 +11,7 @@ from runtime.database import reading
 from runtime.domain import (
     Fill,
     Order,
+    OrderState,
     OrderType,
     PlannedOrder,
     Side,
@@ -19,7 +20,7 @@ from runtime.domain import (
     Verdict,
     order_id,
 )
-from runtime.journal.records import DecisionRecord, PlanLine, decision_id
+from runtime.journal.records import DecisionRecord, OrderEvent, PlanLine, decision_id
 from runtime.journal.store import Journal
 
 BUNDLE = "b" * 64
@@ -28,6 +29,14 @@ START = datetime(2017, 1, 31, 21, tzinfo=UTC)
 
 def buy_or_sell(signed: int) -> Side:
     return Side.BUY if signed > 0 else Side.SELL
+
+
+def order_state(
+    journal: Journal, order_id: str, state: OrderState, at: datetime, note: str = ""
+) -> bool:
+    """Record one change of an order's state; return whether it was one."""
+    event = OrderEvent(order_id=order_id, state=state, at=at, note=note)
+    return journal.record_order_states([event]) == 1
 
 
 def make_fill(

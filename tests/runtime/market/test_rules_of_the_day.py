@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from featurestore.calendars import Calendar, Session, load_calendar
 from runtime.errors import FeedInvalid, MarketRuleUnknown
-from runtime.execution.ticks import tick_size
+from runtime.execution.ticks import tick_grid
 from runtime.market.breakers import CircuitBreaker, breaker_levels
 from runtime.market.fees import sale_fees
 from runtime.market.halts import EVERYTHING, HaltBook
-from runtime.market.lots import access_fee_cap, round_lot
+from runtime.market.lots import round_lot
 from runtime.market.phases import Phase, phase, settles_on
 from runtime.market.rules import in_force, market_rules, parse_rules
 from runtime.market.shorts import Marking, PriceTest, marking, passes_price_test, sale_parts
@@ -272,13 +272,6 @@ def test_round_lots_depend_on_the_average_close_since_november_2025(average, day
     assert round_lot(D(average), day) == lot
 
 
-def test_the_access_fee_cap_and_its_deferred_cut():
-    assert access_fee_cap(D("1.00"), DAY) == D("0.0030")
-    assert access_fee_cap(D("0.50"), DAY) == D("0.00150")
-    assert access_fee_cap(D("20"), date(2027, 10, 29)) == D("0.0030")
-    assert access_fee_cap(D("20"), date(2027, 11, 1)) == D("0.0010")
-
-
 @pytest.mark.parametrize(
     ("units", "price", "day", "due"),
     [
@@ -302,7 +295,7 @@ def test_what_a_sale_paid_on_a_day_that_is_not_listed_is_not_guessed():
     [("1.00", DAY, "0.01"), ("0.9999", DAY, "0.0001"), ("100", DAY, "0.01")],
 )
 def test_the_quote_increment_is_a_cent_from_one_dollar_up(price, day, tick):
-    assert tick_size(D(price), day) == D(tick)
+    assert tick_grid(day).tick(D(price)) == D(tick)
 
 
 @pytest.mark.parametrize(
