@@ -1,32 +1,18 @@
 """Ways to make a question look as if it had been tried less often; none of them lowers N."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
 import pytest
 
-from pipelines.backtest import backtest
-from pipelines.compile import compile_strategy
-from pipelines.definition import load_definition
-from pipelines.errors import EvaluationUnrecorded, LedgerBroken, LedgerRefused
-from pipelines.evaluate import evaluate, evaluate_trial
+from pipelines.errors import LedgerBroken, LedgerRefused
 from pipelines.gates.evidence import evidence_of
-from pipelines.ledger import (
-    Ledger,
-    RunClosed,
-    RunOpened,
-    TrialClosed,
-)
-from pipelines.shape import shape_hash
+from pipelines.ledger import Ledger, RunClosed, RunOpened, TrialClosed
 from pipelines.workspace import Workspace, platform_checks
-from runtime.bundles.inference import DecisionSession
 from runtime.clock import ReplayClock
 from runtime.errors import DatabaseUnavailable
 from tests.fakes.ledgers import (
@@ -35,18 +21,12 @@ from tests.fakes.ledgers import (
     TRIED,
     Scene,
     complete,
-    honest_scene,
     lease,
     nameless,
     opened,
     renamed,
 )
-from tests.fakes.notebooks import STRATEGY, tiny_notebook
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return honest_scene(tmp_path)
+from tests.fakes.notebooks import STRATEGY
 
 
 def rename_the_study(ledger: Ledger) -> str:
@@ -282,73 +262,6 @@ def test_cutting_the_tail_and_the_file_that_remembers_it_is_noticed_too(scene: S
         scene.open().evidence("honest")
 
 
-# ---- what is another question, and what is no new try
-
-
-@pytest.mark.parametrize(
-    "declared",
-    [
-        {"universe": "emerging_markets"},
-        {"price_feature": "rates.close"},
-        {"research": ["2003-01-02", "2010-12-31"]},
-    ],
-)
-def test_other_data_are_another_question(scene: Scene, declared: dict[str, object]) -> None:
-    ledger = scene.open()
-    assert ledger.charge(renamed(ledger, declared=declared)).at_most == 1
-
-
-def test_the_same_cell_is_one_question_where_its_shape_is_not_known(scene: Scene) -> None:
-    ledger = scene.open()
-    ledger.declare_study(STUDY | {"name": "shapeless"})
-    ledger.open_trial(msgspec.structs.replace(opened(400, study="shapeless"), shape_hash=""))
-    assert ledger.charge("shapeless").studies == ("shapeless", "honest")
-
-
-def test_other_code_on_the_same_data_is_another_question(scene: Scene) -> None:
-    ledger = scene.open()
-    source = STRATEGY.replace("-score", "score * score")
-    assert ledger.charge(renamed(ledger, source=source)).studies == ("fresh",)
-
-
-def test_repeating_a_colleagues_trials_to_the_bit_costs_nothing(scene: Scene) -> None:
-    ledger = scene.open()
-    ledger.declare_study(STUDY | {"name": "replicated", "owner": "bob"})
-    for lookback in range(1, TRIED + 1):
-        key = ledger.open_trial(opened(lookback, study="replicated"))
-        ledger.close_trial(key, complete(lookback))
-    charge = ledger.charge("replicated")
-    assert (charge.studies, charge.at_most) == (("replicated", "honest"), TRIED)
-    assert len(ledger.evidence("replicated").names) == TRIED
-
-
-def test_a_name_with_few_common_days_counts_but_does_not_shorten_the_history(scene: Scene) -> None:
-    ledger = scene.open()
-    ledger.declare_study(STUDY | {"name": "later", "research": ["2002-01-02", "2009-12-31"]})
-    later = [day + timedelta(days=30) for day in DAYS]
-    key = ledger.open_trial(opened(9, study="later"))
-    ledger.close_trial(key, complete(9, later))
-    evidence = ledger.evidence("later")
-    assert (evidence.trials, len(evidence.names), evidence.dates.size) == (TRIED + 1, 1, 60)
-
-
-def test_a_run_that_came_to_its_trial_or_never_started_is_not_charged_again(scene: Scene) -> None:
-    ledger = scene.open()
-    for run, cause in (("failed-first", "cell error"), ("no-kernel", "kernel did not start")):
-        opened_run = RunOpened(
-            run=run, notebook="honest.ipynb", notebook_hash=f"h-{cause}", parameters={}
-        )
-        ledger.open_run(opened_run)
-        ledger.close_run(run, RunClosed(status="failed", cause=cause))  # type: ignore[arg-type]
-    assert ledger.charge("honest").runs == 1
-    again = RunOpened(
-        run="second", notebook="honest.ipynb", notebook_hash="h-cell error", parameters={}
-    )
-    ledger.open_run(again)
-    ledger.open_trial(opened(1, run="second"))
-    assert ledger.charge("honest").runs == 0
-
-
 def test_reads_without_a_trial_make_n_a_range_that_is_judged_at_its_upper_end(scene: Scene) -> None:
     ledger = scene.open()
     read_the_data_in_a_scratch_kernel(ledger)
@@ -357,135 +270,9 @@ def test_reads_without_a_trial_make_n_a_range_that_is_judged_at_its_upper_end(sc
     assert evidence_of(ledger.evidence("honest")).counted == TRIED + 3
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"view": "vix"},
-        {"columns": ("volume",)},
-        {"last": "2000-12-29T21:00:00+00:00"},
-        {"first": "2003-01-02T21:00:00+00:00", "last": "2016-12-30T21:00:00+00:00"},
-        {"rows": 0},
-        {"platform": True},
-    ],
-)
-def test_a_look_that_saw_no_price_of_the_question_is_not_charged(
-    scene: Scene, changes: dict[str, object]
-) -> None:
-    ledger = scene.open()
-    ledger.reads.take(nameless(**changes))
-    ledger.close_trial(ledger.open_trial(opened(20)), complete(20))
-    assert ledger.charge("honest").at_most == TRIED + 1
-
-
-def test_a_look_after_the_newest_trial_has_chosen_none_and_counts_once_another_is_opened(
-    scene: Scene,
-) -> None:
-    later = scene.open(day=6)
-    later.reads.take(nameless())
-    assert later.charge("honest").leases == 0
-    later.open_trial(opened(3))  # the same configuration once more is no new trial
-    assert later.charge("honest").leases == 0
-    scene.open(day=7).open_trial(opened(20))
-    charge = later.charge("honest")
-    assert (charge.at_least, charge.at_most) == (TRIED + 1, TRIED + 2)
-    assert [(read.run, read.by) for _, read in later.silent_reads("honest")] == [("scratch", "ann")]
-
-
-def test_a_scheduled_notebook_that_looks_every_night_is_one_reader(scene: Scene) -> None:
-    ledger = scene.open()
-    for night, content in enumerate(["a", "a", "a", "b"]):
-        run = RunOpened(
-            run=f"n{night}", notebook="look.ipynb", notebook_hash=content, parameters={}
-        )
-        ledger.open_run(run)
-        ledger.reads.take(nameless(run=f"n{night}", notebook="look.ipynb"))
-    assert ledger.charge("honest").leases == 2
-
-
-def test_a_trial_answers_for_the_reads_of_its_run_and_of_its_notebook(scene: Scene) -> None:
-    ledger = scene.open()
-    for read in (lease(run="r1", notebook=""), lease(notebook="honest.ipynb")):
-        ledger.reads.take(read)
-    assert ledger.charge("honest").leases == 1  # the notebook's trials stand already
-    ledger.open_trial(opened(1, run="r1"))
-    assert ledger.charge("honest").leases == 0
-
-
-def test_a_run_that_read_and_left_no_trial_is_charged_once(scene: Scene) -> None:
-    ledger = scene.open()
-    ledger.open_run(RunOpened(run="r9", notebook="honest.ipynb", notebook_hash="h9", parameters={}))
-    ledger.reads.take(lease(run="r9", notebook="honest.ipynb"))
-    charge = ledger.charge("honest")
-    assert (charge.runs, charge.leases) == (1, 0)
-
-
 def test_a_changed_lease_is_refused_before_anything_is_judged(scene: Scene) -> None:
     ledger = scene.open()
     ledger.reads.take(lease())
     scene.sql("UPDATE ledger_leases SET payload = replace(payload, 'honest', 'others')")
     with pytest.raises(LedgerBroken, match="ledger_leases"):
         ledger.evidence("honest")
-
-
-@pytest.mark.parametrize(
-    ("source", "same"),
-    [
-        ("def f(a, b):\n    '''says'''\n    return a.x[:, -1] * 2.5, b", True),
-        ("def g(c: int, d) -> int:  # a comment\n    return (c.y[:, -7] * 3), d", True),
-        ("def f(a, b):\n    return b.x[:, -1] * 2.5, a", False),
-        ("def f(a, b):\n    return a.x[:, -1] / 2.5, b", False),
-        ("def f(a, b):\n    return a.x[:, 1] * 2.5, b", False),
-        ("def f(xp, b):\n    return xp.x[:, -1] * 2.5, b", False),
-        ("def f(a, b): return (", False),
-    ],
-)
-def test_the_shape_of_code_keeps_what_it_does_and_drops_how_it_is_spelled(
-    source: str, same: bool
-) -> None:
-    plain = "def f(a, b):\n    return a.x[:, -1] * 2.5, b"
-    assert (shape_hash(source) == shape_hash(plain)) is same
-
-
-def test_features_asked_for_are_part_of_the_shape() -> None:
-    assert shape_hash(STRATEGY) != shape_hash(STRATEGY.replace("us_equities.close", "macro.cpi"))
-
-
-def test_returns_asked_for_past_the_recorded_door_are_refused_where_a_person_looks_on(
-    tmp_path, market_lake, monkeypatch
-):
-    place = Workspace(
-        tmp_path, lake_url=market_lake.fresh_url(), snapshot=market_lake.snapshot, run="a-kernel"
-    )
-    chosen = load_definition(tiny_notebook(tmp_path / "tiny.ipynb"), {})
-    with pytest.raises(EvaluationUnrecorded, match=r"run a-kernel.*pipelines\.research\.submit"):
-        evaluate(chosen, place)
-    monkeypatch.setattr("pipelines.door.in_kernel", lambda: True)
-    symbols = place.research_panel(chosen.study).symbols
-    with pytest.raises(EvaluationUnrecorded, match=r"in a kernel.*pipelines\.research\.submit"):
-        backtest(
-            DecisionSession(compile_strategy(chosen.strategy, len(symbols))),
-            chosen.strategy.inputs,
-            place.research_reader(chosen.study),
-            chosen.study,
-            chosen.study.research,
-        )
-    place.ledger().declare_study(chosen.study.declaration())
-    charge = place.ledger().charge("tiny")
-    assert (charge.at_least, charge.at_most) == (0, 1), "no figure was seen, but data was read"
-    trial = evaluate_trial(chosen, place)
-    assert trial.backtest.net.size > 200
-    charge = place.ledger().charge("tiny")
-    assert (charge.at_least, charge.at_most) == (1, 1)
-
-
-def test_a_prompt_is_a_place_where_a_person_looks_on_and_a_program_is_not() -> None:
-    asked = "from pipelines.door import at_a_prompt; print(at_a_prompt())"
-    for words, said in ((["-c", asked], "False"), (["-i"], "True")):
-        ended = subprocess.run(
-            [sys.executable, *words],
-            input="" if "-c" in words else f"{asked}\n",
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert ended.stdout.strip() == said
