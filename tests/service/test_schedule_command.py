@@ -13,6 +13,7 @@ from runtime.scheduling.fence import Epochs
 from runtime.scheduling.slots import Slots
 from service.cli import app
 from service.commands.schedule import ScheduleAnswer
+from service.records import open_slots
 from tests.fakes.trading import promoted_workspace
 
 AT = datetime(2026, 3, 6, 21, 5, tzinfo=UTC)
@@ -56,8 +57,8 @@ def test_it_tells_who_trades_and_what_became_of_each_tick(settings):
 
 def test_the_audit_proves_the_schedules_chain_and_names_what_was_changed(settings):
     engine = open_database(settings.database_url)
-    slots = Slots.open(engine, Epochs(engine).take("live", holder="h", at=AT), "session XNYS")
-    slots.claim(date(2026, 3, 6), AT)
+    fence = Epochs(engine).take("live", holder="h", at=AT)
+    open_slots(settings, fence, "session XNYS").claim(date(2026, 3, 6), AT)
     audit = ["audit", "-w", str(settings.workspace), "--json"]
     whole = CliRunner().invoke(app, audit)
     chains = {one["name"]: one for one in msgspec.json.decode(whole.output)["chains"]}
