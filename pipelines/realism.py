@@ -34,6 +34,7 @@ from runtime.execution.fills import MarketState, Style, borrow_cost
 from runtime.execution.stops import Stops
 from runtime.execution.ticks import collared
 from runtime.feeds import price_of
+from runtime.market.lots import round_lot
 from runtime.market.states import Published
 from runtime.plan import make_plan
 from runtime.routing.router import route
@@ -181,7 +182,11 @@ class _Account:
         usual = planned.order_type is OrderType.MARKET and planned.time_in_force is TimeInForce.DAY
         style = style_of(planned.order_type, planned.time_in_force)
         try:
-            legs = (route if usual else route_order)(planned, quotes, lot=lot).legs
+            if usual:
+                legs = route(planned, quotes, lot=lot).legs
+            else:
+                whole = round_lot(planned.reference_price, at.date())
+                legs = route_order(planned, quotes, lot=lot, round_lot=whole).legs
         except OrderInvalid:
             return  # no venue takes it whole; the desk would not send it either
         for leg in legs:

@@ -27,6 +27,7 @@ from runtime.journal.book import Book
 from runtime.journal.marks import Marks
 from runtime.journal.records import DecisionRecord, OrderRecord, PlanLine, decision_id
 from runtime.market.bands import inside
+from runtime.market.lots import round_lot
 from runtime.market.states import overlaid
 from runtime.market.volumes import average_volumes
 from runtime.plan import make_plan, signals
@@ -345,6 +346,7 @@ def _routed(
             planned,
             quotes,
             lot=1 if planned.quantity % lot else lot,  # an exit takes odd lots along
+            round_lot=round_lot(planned.reference_price, at.date()),
         )
         children = child_orders(
             chosen,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,9 +13,11 @@ from hypothesis import strategies as st
 
 from runtime.domain import Quote, Side
 from runtime.errors import OrderInvalid
+from runtime.guardrails import Judged
 from runtime.routing.protected import executions, protected_split, traded_through
 from runtime.routing.quality import Costs, Outcome, Prior, VenueQuality, burdened, learn
 from runtime.routing.router import ladders, split
+from runtime.tick import routed
 from tests.runtime.journal.trading import START, make_planned
 
 COSTS = Costs(miss=0.001, drift=0.0005)
@@ -98,6 +102,36 @@ def test_less_than_a_round_lot_is_not_protected():
     shown = ladders(Side.BUY, [quote("lit", "10.00", 99, "0.003"), quote("cheap", "10.01", 900)])
     chosen = protected_split(make_planned(500), shown)
     assert {leg.venue: int(leg.quantity) for leg in chosen.legs} == {"cheap": 500}
+
+
+class Shows:
+    """A venue that shows one level."""
+
+    def __init__(self, *level: object) -> None:
+        self.level = level
+
+    def quote(self, symbol, at):
+        return quote(*self.level)
+
+
+@pytest.mark.parametrize(
+    ("day", "taken"),
+    [
+        (date(2025, 10, 31), {"cheap": 500}),  # 60 are no round lot
+        (date(2025, 11, 3), {"lit": 60, "cheap": 440}),  # of a name at 300 USD 40 are
+    ],
+)
+def test_a_tick_protects_the_round_lots_of_its_day(day, taken):
+    sizing = SimpleNamespace(lot=1)
+    desk = SimpleNamespace(
+        brokers=(Shows("lit", "300.00", 60, "0.003"), Shows("cheap", "300.10", 900)),
+        bundle=SimpleNamespace(hash="b" * 64, manifest=SimpleNamespace(sizing=sizing)),
+        journal=SimpleNamespace(account="paper"),
+    )
+    moment = SimpleNamespace(at=datetime.combine(day, time(21), UTC), tick=day.isoformat())
+    planned = make_planned(500, reference="300")
+    (line,), orders = routed(desk, moment, [Judged(order=planned, verdicts=(), passed=True)])
+    assert {one.venue: int(one.quantity) for one in orders} == taken, line.route
 
 
 books = st.lists(
