@@ -20,8 +20,8 @@ from runtime.registry import Promoted, Registry
 from service.settings import Settings
 from tests.fakes.trading import promoted_workspace
 from tests.servers import free_port
+from tests.service.registry.seats import SHOWN, TOKEN, add_bundle
 from tests.service.test_light import served, wait_for
-from tests.service.test_registry import SHOWN, TOKEN, add_bundle
 
 ROUNDS = 7
 CLIENTS = 4
