@@ -4,7 +4,7 @@ A fold over closed sessions and decisions: an engine that runs through and one t
 from the journal come to the same state, bit for bit.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -46,7 +46,7 @@ class History:
     closes: deque[Close] = field(default_factory=lambda: deque(maxlen=CLOSES))
     _marked: tuple[date, float] | None = None  # the benchmark's last step
     _recent: deque[list[Repeat]] = field(default_factory=deque)  # of each of those decisions
-    _repeats: Counter[Repeat] = field(default_factory=Counter)  # of all of them
+    _repeats: dict[Repeat, int] = field(default_factory=dict)  # of all of them
 
     def __post_init__(self) -> None:
         self.benchmark = EqualWeighted(self.manifest.symbols, self.manifest.sizing)
@@ -99,11 +99,12 @@ class History:
         """Remember the planned orders of a decision that left, and forget as `decided` does."""
         repeats = self._repeats.copy()  # what was handed out before stays as it was
         for one in self._recent.popleft() if len(self._recent) == REMEMBERED else ():
-            repeats[one] -= 1
-            if not repeats[one]:
-                del repeats[one]
+            times = repeats.pop(one)
+            if times > 1:
+                repeats[one] = times - 1
         self._recent.append(sent)
-        repeats.update(sent)
+        for one in sent:
+            repeats[one] = repeats.get(one, 0) + 1
         self._repeats = repeats
 
     def repeats(self) -> Mapping[Repeat, int]:

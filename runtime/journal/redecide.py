@@ -296,8 +296,7 @@ class _Prover:
         )
         taken = decide_together if desk.members else decide
         again, orders = taken(desk, moment, self._standing.history)
-        again = replace(again, scene_hash=decision.scene_hash)
-        now = payload_of(again, self._journal.account, orders)
+        now = payload_of(again, self._journal.account, orders, decision.scene_hash)
         found = first_difference(kept.entry.payload, now)
         return None if found is None else kept.differs(*found)
 
@@ -313,7 +312,7 @@ class _Prover:
             weights=tuple(decided.weight.tolist()),
             signals=signals(record.symbols, decided),
         )
-        now = payload_of(again, kept.past.account, kept.past.orders)
+        now = payload_of(again, kept.past.account, kept.past.orders, record.scene_hash)
         found = first_difference(kept.entry.payload, now)
         return None if found is None else kept.differs(*found)
 

@@ -133,8 +133,17 @@ def plain_fill(fill: Fill) -> Fill:
     return msgspec.structs.replace(fill, quantity=size, price=price, fee=fee)
 
 
-def encode_decision(record: DecisionRecord, account: str, orders: tuple[Order, ...]) -> bytes:
-    """Return a decision's payload, its orders included; OrderInvalid if an amount is not exact."""
+def encode_decision(
+    record: DecisionRecord, account: str, orders: tuple[Order, ...], *, scene: str | None = None
+) -> bytes:
+    """Return a decision's payload, its orders included; OrderInvalid if an amount is not exact.
+
+    Args:
+        record: of the decision.
+        account: that decided.
+        orders: that leave for venues.
+        scene: the name of its scene; None = as the record has it.
+    """
     planned = [line.order for line in record.plan]
     for order in planned if not _all_exact(planned) else ():
         check_units(order.quantity, order.symbol, "planned quantity")
@@ -143,6 +152,8 @@ def encode_decision(record: DecisionRecord, account: str, orders: tuple[Order, .
         if order.stop_price is not None:
             check_units(order.stop_price, order.symbol, "planned stop_price")
     kept = {name: getattr(record, name) for name in _KEPT}
+    if scene is not None:
+        kept[_SCENE] = scene
     return _encode(DecisionWire(**kept, account=account, orders=orders))
 
 

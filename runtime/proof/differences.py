@@ -25,9 +25,9 @@ def first_difference(was: bytes, now: bytes) -> tuple[str, str, str] | None:
     return found or ("entry", f"{len(was)} bytes", f"{len(now)} other bytes of the same content")
 
 
-def payload_of(record: DecisionRecord, account: str, orders: Sequence[Order]) -> bytes:
-    """Return the bytes that would be journalled."""
-    return wire.encode_decision(record, account, tuple(orders))
+def payload_of(record: DecisionRecord, account: str, orders: Sequence[Order], scene: str) -> bytes:
+    """Return the bytes that would be journalled, told what the scene of that name tells."""
+    return wire.encode_decision(record, account, tuple(orders), scene=scene)
 
 
 def _first(name: str, was: Any, now: Any) -> tuple[str, str, str] | None:
