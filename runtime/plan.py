@@ -21,9 +21,11 @@ from runtime.domain import PlannedOrder, Side, Signal
 from runtime.errors import DecisionInvalid
 from runtime.execution.style import Execution, Priced, prepare
 from runtime.execution.ticks import tick_grid
+from runtime.journal.exact import UNIT
 from runtime.journal.marks import floats_of
 
 ZERO = Decimal(0)
+_EXACT = float(1 << 52)  # floats below it carry whole numbers, and their differences
 
 
 def sized(weights: Array, sizing: SizingPolicy) -> Array:
@@ -83,6 +85,7 @@ def make_plan(
     equity: Decimal,
     sizing: SizingPolicy,
     day: date,
+    counts: Array | None = None,
 ) -> Plan:
     """Turn target weights into orders.
 
@@ -94,6 +97,8 @@ def make_plan(
         equity: USD.
         sizing: the bundle's sizing policy.
         day: session of the tick.
+        counts: `positions` of all symbols as `Book.counts` gives them, shape (n,), where they are
+            at hand; the plan is the same without, and takes longer.
 
     Returns:
         Whole-lot orders and what was left out. A full exit is never too small.
@@ -109,9 +114,14 @@ def make_plan(
     buys: list[PlannedOrder] = []
     left_out: list[LeftOut] = []
     shares = sized(weights, sizing)
-    found = _looked_at(shares, rows, positions)
+    found = _looked_at(shares, rows, positions, counts)
     sure = _lots(shares[found], floats_of(prices, symbols)[found], float(equity), sizing.lot)
-    for row, weight, lots in zip(found.tolist(), shares[found].tolist(), sure, strict=True):
+    if counts is not None:
+        moves = _moves(sure, counts[found], sizing.lot)
+        found, sure = found[moves], sure[moves]
+    for row, weight, lots in zip(
+        found.tolist(), shares[found].tolist(), sure.tolist(), strict=True
+    ):
         symbol = symbols[row]
         held = positions.get(symbol, ZERO)
         if lots and (held == (target := lots * sizing.lot) or abs(target - held) < sizing.lot):
@@ -156,17 +166,36 @@ def _rows_priced(
 
 
 def _looked_at(
-    weights: Array, rows: Mapping[str, int], positions: Mapping[str, Decimal]
+    weights: Array,
+    rows: Mapping[str, int],
+    positions: Mapping[str, Decimal],
+    counts: Array | None,
 ) -> NDArray[np.intp]:
     """Return the rows of whatever is wanted or held, in universe order."""
     if len(weights) != len(rows):
         raise DecisionInvalid(f"{len(weights)} weights were decided for {len(rows)} symbols")
     found = weights != 0.0
+    if counts is not None:
+        return np.flatnonzero(found | (counts != 0.0))
     found[[rows[symbol] for symbol, held in positions.items() if held and symbol in rows]] = True
     return np.flatnonzero(found)
 
 
-def _lots(weights: Array, prices: Array, equity: float, lot: int) -> list[int]:
+def _moves(lots: NDArray[np.int64], counts: Array, lot: int) -> NDArray[np.bool_]:
+    """Return who may have to trade: all but whoever surely is less than a lot away.
+
+    Args:
+        lots: shape (m,), whole lots wanted, 0 where floats could not tell.
+        counts: shape (m,), whole numbers of 1e-6 units held.
+        lot: units.
+    """
+    wanted = lots * float(lot * UNIT)
+    exact = (np.abs(counts) < _EXACT) & (np.abs(wanted) < _EXACT)
+    stays: NDArray[np.bool_] = (lots != 0) & exact & (np.abs(wanted - counts) < lot * UNIT)
+    return ~stays
+
+
+def _lots(weights: Array, prices: Array, equity: float, lot: int) -> NDArray[np.int64]:
     """Return how many whole lots are wanted, 0 where floats cannot tell for sure.
 
     They carry 15 digits. Where the lots wanted lie within 1e-6 of a whole number, or are too many
@@ -182,8 +211,7 @@ def _lots(weights: Array, prices: Array, equity: float, lot: int) -> list[int]:
     size, whole = np.abs(lots), np.trunc(lots)
     beyond = np.abs(lots - whole)
     sure = (size >= 1.0) & (size < 1e8) & (beyond > 1e-6) & (beyond < 1 - 1e-6)
-    counted: list[int] = np.where(sure, whole, 0.0).astype(np.int64).tolist()
-    return counted
+    return np.where(sure, whole, 0.0).astype(np.int64)
 
 
 def _change(

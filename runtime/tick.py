@@ -147,14 +147,16 @@ def _alone(desk: Desk, moment: Moment, standing: Sequence[OrderRecord]) -> Wante
         current=moment.book.weights(moment.marks, manifest.symbols),
         freshness=desk.freshness,
     )
+    working = remaining(standing)
     plan = make_plan(
         proposal.decided.weight,
         manifest.symbols,
         prices=moment.marks,
-        positions=with_working(moment.positions, remaining(standing)),
+        positions=with_working(moment.positions, working) if working else moment.positions,
         equity=moment.equity,
         sizing=manifest.sizing,
         day=moment.session.day,
+        counts=None if working else moment.book.counts(manifest.symbols),
     )
     notes = tuple([f"{left.symbol} left out: {left.reason}" for left in plan.left_out])
     return Wanted(

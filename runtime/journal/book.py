@@ -287,6 +287,12 @@ class Book:
             self._moved = set()
         return self._quantities
 
+    def counts(self, symbols: Sequence[str]) -> Array:
+        """Return units held as the floats nearest to whole numbers of 1e-6, shape (n,)."""
+        known = self._holdings.get
+        found = [0 if (held := known(symbol)) is None else held.units for symbol in symbols]
+        return np.array(found, dtype=np.float64)
+
     def lots(self, symbol: str) -> tuple[Lot, ...]:
         """Return the open lots of a symbol, oldest first."""
         held = self._holdings.get(symbol)
