@@ -27,6 +27,7 @@ from runtime.clock import ReplayClock
 from runtime.database import open_database
 from runtime.engine import Engine, fund
 from runtime.journal.queries import JournalQueries
+from runtime.journal.records import DecisionRecord
 from runtime.registry import Promoted, Registry
 from runtime.replay import CAPITAL
 from runtime.streams import Consumer, open_stream
@@ -149,72 +150,76 @@ def on_stream(settings: Settings, name: str, read) -> list:
     return found
 
 
-SEEN: list[tuple] = []  # what each kind of storage came to
-
-
-def test_the_whole_way_is_the_same_to_the_bit_on_files_and_on_servers(settings):
-    store = FeatureStore(Lake(settings.lake_url))
-    store.apply(VIEW)
-    store.ingest("prices", walks(FRIDAY))
-    promoted(settings, store)
-    folder, close = settings.workspace, load_calendar("XNYS").session(FRIDAY).close.isoformat()
-
-    # 1. live trading decides, announces and brings its features online
-    decided = traded(settings, FRIDAY)
-    (announced,) = on_stream(settings, "signals.tilt", signals)
+def announced(settings: Settings, decided: str) -> DecisionRecord:
+    """1. Live trading decides and announces; return the decision's record."""
+    (told,) = on_stream(settings, "signals.tilt", signals)
     record = JournalQueries(open_database(settings.database_url), LIVE).decision(decided).record
-    assert announced.decision_id == decided
-    assert (announced.symbols, announced.weights) == (record.symbols, record.weights)
+    assert told.decision_id == decided
+    assert (told.symbols, told.weights) == (record.symbols, record.weights)
+    return record
 
-    # 2. what is online is what the lake says was known, with its age
-    truth = store.reader(store.snapshot()).latest("prices.close", SYMBOLS, at=record.decided_at)
+
+def brought_online(settings: Settings, truth: list[float], close: str) -> None:
+    """2. What is online is what the lake says was known, with its age."""
+    folder = settings.workspace
     online = sluice(folder, "features", "online", "--at", close)
-    assert [row["value"] for row in online["values"]] == truth.values.tolist()
+    assert [row["value"] for row in online["values"]] == truth
     assert {row["age_seconds"] for row in online["values"]} == {0.0}
     observed = on_stream(settings, "features.pit", observation)
     assert {each.entity: each.values["close"] for each in observed} == dict(
-        zip(SYMBOLS, truth.values.tolist(), strict=True)
+        zip(SYMBOLS, truth, strict=True)
     )
     assert sluice(folder, "features", "skew", "--at", close)["confirmed"]
 
-    # 3. a value too old is an error that names it
+
+def too_old(folder: Path) -> None:
+    """3. A value too old is an error that names it."""
     done = CliRunner().invoke(
         app, ["features", "online", "-w", str(folder), "--at", "2017-01-16T21:00Z"]
     )
     assert done.exit_code == 1
     assert "prices.close of AAA is 10 days, 0:00:00 old" in " ".join(done.stderr.split())
 
-    # 4. a restatement is skew until it is materialized, and announced then
-    store.ingest("prices", walks(FRIDAY, revised=1.5, revision=2))
-    later = (load_calendar("XNYS").session(FRIDAY).close + timedelta(hours=3)).isoformat()
+
+def skewed(folder: Path, later: str) -> None:
+    """4. A restatement is skew, which is told and stops the study."""
     figures = folder / "skew.prom"
     told = ("--at", later, "--textfile", str(figures))
-    skewed = sluice(folder, "features", "skew", "--stop", *told, status=1)
+    found = sluice(folder, "features", "skew", "--stop", *told, status=1)
     assert (
         'sluice_skew_differences{cause="revision",feature="prices.close"} 3.0'
         in figures.read_text()
     )
-    assert skewed["features"][0]["causes"] == {"revision": 3}
-    assert skewed["alerts"][0]["rule"] == "FeatureSkew"
-    assert skewed["stopped"] == ["drift.tilt"]
+    assert found["features"][0]["causes"] == {"revision": 3}
+    assert found["alerts"][0]["rule"] == "FeatureSkew"
+    assert found["stopped"] == ["drift.tilt"]
     (stop,) = sluice(folder, "kill", "show", status=1)["stops"]
     assert (stop["scope"], stop["by"]) == ("drift.tilt", "sluice features skew")
     assert "3 values of prices.close are not the lake's" in stop["reason"]
+
+
+def materialized(settings: Settings, later: str) -> None:
+    """5. It is none once it is materialized, and is announced then, once."""
+    folder = settings.workspace
     brought = sluice(folder, "features", "materialize", "--at", later)
     assert (brought["announced"], brought["unannounced"]) == (3, "")
     assert sluice(folder, "features", "materialize", "--at", later)["announced"] == 0
     assert sluice(folder, "features", "skew", "--at", later)["confirmed"]
     assert {each.revision for each in on_stream(settings, "features.pit", observation)} == {2}
 
-    # 5. a host that only follows the stream comes to the same values
+
+def followed(folder: Path, truth: list[float], later: str) -> None:
+    """6. A host that only follows the stream comes to the same values."""
     elsewhere = {"SLUICE_ONLINE_URL": f"file://{folder / 'elsewhere.bin'}"}
     assert sluice(folder, "features", "follow", "--once", env=elsewhere)["handled"] == 6
-    followed = sluice(folder, "features", "online", "--at", later, env=elsewhere)
+    there = sluice(folder, "features", "online", "--at", later, env=elsewhere)
     here = sluice(folder, "features", "online", "--at", later)
-    assert followed["values"] == here["values"]
-    assert {row["value"] for row in here["values"]}.isdisjoint(truth.values)
+    assert there["values"] == here["values"]
+    assert {row["value"] for row in here["values"]}.isdisjoint(truth)
 
-    # 6. the service tells lag and age
+
+def scraped(settings: Settings) -> None:
+    """7. The service tells lag and age."""
     live = open_live(settings, monotonic=time.monotonic, prove=prove_here)
     with TestClient(create_app(live)) as client:
         text = client.get("/metrics").text
@@ -223,5 +228,30 @@ def test_the_whole_way_is_the_same_to_the_bit_on_files_and_on_servers(settings):
     assert 'sluice_online_values{feature="prices.close"} 3.0' in text
     assert "sluice_decisions_unannounced" in text
 
-    SEEN.append((record.weights, record.scores, truth.values.tolist(), decided))
+
+SEEN: list[tuple] = []  # what each kind of storage came to
+
+
+def test_the_whole_way_is_the_same_to_the_bit_on_files_and_on_servers(settings):
+    store = FeatureStore(Lake(settings.lake_url))
+    store.apply(VIEW)
+    store.ingest("prices", walks(FRIDAY))
+    promoted(settings, store)
+    close = load_calendar("XNYS").session(FRIDAY).close
+
+    decided = traded(settings, FRIDAY)
+    record = announced(settings, decided)
+    known = store.reader(store.snapshot()).latest("prices.close", SYMBOLS, at=record.decided_at)
+    truth = known.values.tolist()
+    brought_online(settings, truth, close.isoformat())
+    too_old(settings.workspace)
+
+    store.ingest("prices", walks(FRIDAY, revised=1.5, revision=2))
+    later = (close + timedelta(hours=3)).isoformat()
+    skewed(settings.workspace, later)
+    materialized(settings, later)
+    followed(settings.workspace, truth, later)
+    scraped(settings)
+
+    SEEN.append((record.weights, record.scores, truth, decided))
     assert all(each[:3] == SEEN[0][:3] for each in SEEN)
