@@ -17,11 +17,13 @@ from runtime.brokers.remote import RemoteVenue, venue_names
 from runtime.brokers.server import VenueServer
 from runtime.brokers.wire import address_of
 from runtime.chain import HeadAnchor
+from runtime.database import reading
 from runtime.journal.reconcile import reconcile
+from runtime.journal.store import Journal
 from service.books.accounts import LIVE
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
-from service.faults import QueryInvalid
+from service.faults import NotFound, QueryInvalid
 from service.logs import configure
 from service.records import open_journal
 from service.settings import Settings, require_records
@@ -137,14 +139,31 @@ def prove_venues(settings: Settings, output: Output) -> None:
 
 
 def reconcile_venues(settings: Settings, output: Output, account: str, days: Days) -> int:
-    """Compare every closed session with every venue's own statement; 1 if they differ."""
+    """Compare every closed session with every venue's own statement; 1 if they differ.
+
+    Raises:
+        NotFound: nothing was ever traded for the account, or a venue that it traded at keeps no
+            record here: what is not there agrees with everything.
+    """
     require_records(settings)
     account = account or LIVE
     journal = open_journal(settings, open_runtime(settings), account)
+    if account not in (known := journal.accounts()):
+        raise NotFound(
+            f"nothing was ever traded for account {account!r}",
+            f"the journal's accounts are {', '.join(known) or 'none yet'}",
+        )
     sessions = journal.sessions(start=days[0], end=days[1])
     differences: list[Difference] = []
     executions = 0
     with _venues(settings, account) as venues:
+        if gone := _traded_at(journal) - {venue.name for venue in venues}:
+            raise NotFound(
+                f"{account} has executions of {', '.join(sorted(gone))}, and no record of it is "
+                "here to compare them with",
+                f"put it back into {settings.venue_records(account)}, or name in SLUICE_VENUE_URL "
+                "who keeps it",
+            )
         for session in sessions:
             for venue in venues:
                 theirs = venue.statement(session.day)
@@ -168,6 +187,13 @@ def reconcile_venues(settings: Settings, output: Output, account: str, days: Day
         )
     output.answer(answer, lambda console: _reconciled(console, answer))
     return REFUSED if differences else OK
+
+
+def _traded_at(journal: Journal) -> set[str]:
+    """Return the venues that the account has executions of."""
+    with reading(journal.engine) as connection:
+        query = "SELECT DISTINCT venue FROM journal_fills WHERE account = ?"
+        return {row[0] for row in journal.sql.rows(connection, query, (journal.account,))}
 
 
 @contextmanager

@@ -64,10 +64,13 @@ def open_floor(settings: Settings, price: str) -> Floor:
         price: "view.field" of closes; "" = what the bundle in the champion's seat trades on.
 
     Raises:
-        NotFound: no price was named and no bundle is seated.
+        NotFound: no price was named and no bundle is seated, or the lake has no such closes.
+        ViewUnknown: nor such a view.
         VenuesInvalid: the file of venues cannot be used.
     """
     market = paper_market(settings)
+    if price:
+        _require(settings, price)
     prices = OwnPrices(settings.lake_url, market, price or _price_of_champion(settings), settings)
     return Floor(
         folder=settings.workspace / "venues",
@@ -75,6 +78,17 @@ def open_floor(settings: Settings, price: str) -> Floor:
         states=prices.state,
         check=prices.check,
     )
+
+
+def _require(settings: Settings, price: str) -> None:
+    """Refuse closes that the lake does not declare: every session of bars would be refused."""
+    name, _, field_name = price.partition(".")
+    view = FeatureStore(Lake(settings.lake_url)).view(name)
+    if field_name not in (known := [field.name for field in view.fields]):
+        raise NotFound(
+            f"{name} has no field {field_name!r}, it has {', '.join(known)}",
+            "write VIEW.FIELD, for instance us_equities.close",
+        )
 
 
 def _price_of_champion(settings: Settings) -> str:

@@ -128,12 +128,38 @@ def test_an_account_at_a_venue_process_trades_as_at_its_own_venues_and_reconcile
     assert told_why.exit_code == 1
     assert "executions or actions are not those of its chain" in told_why.output
 
+    here_only = {"SLUICE_VENUE_URL": "", "SLUICE_VENUE_TOKEN": ""}
+    reconciling = ["venue", "reconcile", "-w", str(settings.workspace), "--account"]
+    whole = CliRunner().invoke(app, [*reconciling, "embedded"], env=here_only)
+    assert whole.exit_code == 0, whole.output
+    (settings.workspace / "venues" / "embedded" / "primary.db").rename(record.with_suffix(".away"))
+    gone = CliRunner().invoke(app, [*reconciling, "embedded"], env=here_only)
+    assert (gone.exit_code, "has executions of primary" in gone.output) == (2, True), gone.output
+    typed = CliRunner().invoke(app, [*reconciling, "embeded"], env=here_only)
+    assert (typed.exit_code, "nothing was ever traded" in typed.output) == (2, True), typed.output
+
     stranger = remote_venues(replace(settings, venue_token="another-token-16"), ["primary"], LIVE)
     with pytest.raises(VenueRefused, match="token is another one"):
         stranger[0].working()
     (unknown,) = remote_venues(settings, ["nasdaq"], LIVE)
     with pytest.raises(VenueRefused, match="no venue 'nasdaq' here"):
         unknown.working()
+
+
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [("nope.close", "no feature view 'nope'"), ("us_equities.open", "has no field 'open'")],
+)
+def test_closes_that_the_lake_does_not_know_are_refused_before_anybody_trades(
+    tmp_path, market_lake, price, said
+):
+    made = promoted_workspace(tmp_path / "ws")
+    promote_over_lake(made, market_lake, version=2)
+    words = ["venue", "serve", "--price", price, "--listen", f"unix://{tmp_path}/venue.sock"]
+    done = CliRunner().invoke(
+        app, [*words, "-w", str(made.workspace)], env={"SLUICE_VENUE_TOKEN": TOKEN}
+    )
+    assert (done.exit_code, said in " ".join(done.output.split())) == (2, True), done.output
 
 
 def test_an_address_or_token_that_cannot_be_used_is_named_and_never_shown(tmp_path):
