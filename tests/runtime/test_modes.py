@@ -14,7 +14,7 @@ from runtime.journal.mode import mode_of
 from runtime.ports import Broker
 from tests.fakes.graphs import tilt_manifest
 from tests.fakes.market import CAPITAL, open_bench
-from tests.runtime.test_engine import run
+from tests.runtime.engine.sessions import run
 
 
 @dataclass

@@ -20,8 +20,8 @@ from runtime.guardrails import Published, judge
 from runtime.market.states import Bands
 from tests.fakes.graphs import tilt_manifest
 from tests.fakes.market import CAPITAL, XNYS, Bench, open_bench
+from tests.runtime.engine.sessions import run
 from tests.runtime.guardrails.scene import AT, POLICY, context, planned
-from tests.runtime.test_engine import run
 
 D = Decimal
 DAYS = [one.day for one in XNYS.sessions(date(2017, 1, 3), date(2017, 1, 31))]

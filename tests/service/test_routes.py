@@ -27,7 +27,7 @@ from service.wiring import open_live
 from tests.fakes.graphs import tilt_manifest
 from tests.fakes.market import CAPITAL, open_bench
 from tests.fakes.trading import SYMBOLS, promoted_workspace, traded_workspace
-from tests.runtime.test_engine import run
+from tests.runtime.engine.sessions import run
 
 
 def app_over(settings) -> Litestar:
