@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -157,10 +158,16 @@ def _proving(live: Live) -> Callable[[Litestar], AbstractAsyncContextManager[Non
 
     @asynccontextmanager
     async def proving(_: Litestar) -> AsyncIterator[None]:
-        task = asyncio.create_task(asyncio.to_thread(live.health.prove))
+        task = asyncio.create_task(asyncio.to_thread(_prove, live))
         try:
             yield
         finally:
             await asyncio.gather(task, return_exceptions=True)
 
     return proving
+
+
+def _prove(live: Live) -> None:
+    """Prove what is served, then load what the first curve and the first scrape would wait for."""
+    live.health.prove()
+    import_module("numpy")

@@ -6,16 +6,20 @@ Backtest, gates and engine all call `gather`: what was backtested is what trades
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import isfinite
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from featurestore.times import earliest
 from runtime.errors import DecisionInvalid
 
-Array: TypeAlias = NDArray[np.float64]
+if TYPE_CHECKING:  # what serves names arrays, and answers before it needs numpy to make one
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[np.float64]
+else:
+    Array: TypeAlias = Any
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window", tag_field="kind"):
@@ -107,6 +111,8 @@ class SharedReads:
         key = (feature, self._groups.number(symbols), length)
         shared = self._windows.get(key)
         if shared is None:
+            import numpy as np
+
             values = self._reader.window(feature, symbols, length=length, at=at)
             shared = np.ascontiguousarray(values, dtype=np.float64).view()
             shared.flags.writeable = False
@@ -148,6 +154,8 @@ def _finite(values: Array) -> bool:
     """Say whether there is no NaN and no infinity; of a vector a product with itself tells."""
     if values.ndim == 1 and isfinite(values.dot(values)):
         return True
+    import numpy as np
+
     return bool(np.isfinite(values).all())
 
 
@@ -175,6 +183,8 @@ def gather(
         HistoryMissing: a bar is absent or not yet known.
         DecisionInvalid: a value is not finite.
     """
+    import numpy as np
+
     gathered: dict[str, Array] = {}
     for name, declared in inputs.items():
         match declared:

@@ -1,7 +1,5 @@
 """Price impact by the square-root law: what a trade of some size adds to its own cost."""
 
-import numpy as np
-
 from runtime.bundles.inputs import Array
 from runtime.errors import OrderInvalid
 
@@ -29,6 +27,8 @@ def square_root_impact(
     Source: Toth et al. (2011), "Anomalous price impact and the critical nature of liquidity in
         financial markets", Physical Review X 1, 021006, equation 1.
     """
+    import numpy as np
+
     part, sigma = np.asarray(participation, np.float64), np.asarray(daily_volatility, np.float64)
     for name, values in (("participation", part), ("volatility", sigma)):
         if not (np.isfinite(values).all() and (values >= 0.0).all()):

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from math import pi
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from runtime.joint.shares import MemberDay
-from runtime.registry.betting import Evidence, weigh
+
+if TYPE_CHECKING:  # numpy, where arms are judged
+    from runtime.registry.betting import Evidence
 
 UNTRADED = Decimal("0.01")  # fraction of a seat's equity that may have been given or taken just now
 
@@ -44,7 +45,7 @@ class Judged:
     arm: float  # total return over them, fraction, net of costs
     control: float
     needed: float  # evidence that decides
-    evidence: Evidence  # of arm less control
+    evidence: "Evidence"  # of arm less control
 
 
 def paired(
@@ -110,6 +111,10 @@ def judge(
         arms: how many are compared with the control; each is given an equal part of alpha.
         asked: how often a test of these two bundles was begun, this one included; at least 1.
     """
+    import numpy as np
+
+    from runtime.registry.betting import weigh
+
     part = alpha * part_of(asked) / arms
     own = np.array([one.arm for one in pairs], dtype=np.float64)
     other = np.array([one.control for one in pairs], dtype=np.float64)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 from sqlalchemy import Engine
 
 from featurestore.calendars import Calendar
@@ -14,8 +14,10 @@ from runtime.bundles.contract import canonical
 from runtime.chain import ChainedLog, Draft, Head, HeadAnchor
 from runtime.decoding import from_json
 from runtime.registry import Comparison
-from runtime.registry.betting import Evidence, weigh
 from runtime.scheduling.fence import Fence
+
+if TYPE_CHECKING:  # numpy, where a comparison is weighed
+    from runtime.registry.betting import Evidence
 
 TABLE = "shadows"
 _DECISION, _DAY = "shadow decision", "shadow day"
@@ -64,7 +66,7 @@ class Compared:
     days: tuple[date, ...]
     challenger: float  # total return, fraction
     champion: float
-    evidence: Evidence
+    evidence: "Evidence"
 
 
 class ShadowLog:
@@ -136,6 +138,10 @@ class ShadowLog:
 
         Only days on which both have a return count, and days after it was seated.
         """
+        import numpy as np
+
+        from runtime.registry.betting import weigh
+
         pairs = [
             (date.fromisoformat(one.day), one.returns[challenger], one.returns[comparison.against])
             for one in self.days(account)

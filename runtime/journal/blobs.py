@@ -8,7 +8,6 @@ from threading import get_ident
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 import zstandard
 
 from runtime.bundles.inputs import Array
@@ -45,12 +44,19 @@ def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
     """
     names = sorted(arrays)
     header = msgspec.json.encode([[name, list(arrays[name].shape)] for name in names])
-    values = (np.ascontiguousarray(arrays[name], dtype="<f8").tobytes() for name in names)
-    return b"".join((header, b"\n", *values))
+    return b"".join((header, b"\n", *(_values_of(arrays[name]) for name in names)))
+
+
+def _values_of(array: Array) -> bytes:
+    import numpy as np
+
+    return np.ascontiguousarray(array, dtype="<f8").tobytes()
 
 
 def decode_arrays(data: bytes) -> dict[str, Array]:
     """Return the arrays that `encode_arrays` wrote; JournalBroken if the bytes do not add up."""
+    import numpy as np
+
     header, _, body = data.partition(b"\n")
     try:
         shapes = from_json(header, _Shapes)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-import numpy as np
-
 from runtime.bundles.inputs import Array
 from runtime.domain import Fill
 from runtime.errors import OrderInvalid
@@ -289,6 +287,8 @@ class Book:
 
     def counts(self, symbols: Sequence[str]) -> Array:
         """Return units held as the floats nearest to whole numbers of 1e-6, shape (n,)."""
+        import numpy as np
+
         known = self._holdings.get
         found = [0 if (held := known(symbol)) is None else held.units for symbol in symbols]
         return np.array(found, dtype=np.float64)
@@ -321,6 +321,8 @@ class Book:
         Raises:
             OrderInvalid: a mark is missing, or equity is not positive.
         """
+        import numpy as np
+
         values = self._values(marks)
         equity = self._cash + sum(values.values())
         if equity <= 0:

@@ -7,8 +7,6 @@ or into a float costs more than what is then done with it, so all of them are tu
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
-import numpy as np
-
 from runtime.bundles.inputs import Array
 from runtime.domain import Bar
 from runtime.errors import OrderInvalid
@@ -56,6 +54,8 @@ class Marks(dict[str, Decimal]):
         return self._floats[[places[symbol] for symbol in symbols]]
 
     def _as_floats(self) -> Array:
+        import numpy as np
+
         counts = list(self.units.values())
         if len(counts) == len(self) and max(counts, default=0) < _SAFE:
             # Both are exact, and a quotient of floats is the float nearest to the true one.
@@ -67,6 +67,8 @@ def floats_of(marks: Mapping[str, Decimal], symbols: Sequence[str]) -> Array:
     """Return the floats nearest to prices, shape (n,), in the order of `symbols`."""
     if isinstance(marks, Marks):
         return marks.floats(symbols)
+    import numpy as np
+
     return np.array([float(marks[symbol]) for symbol in symbols], dtype=np.float64)
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from math import sqrt
 
-import numpy as np
-
 from runtime.bundles.inputs import Array
 from service.web.answers import CurveSummary
 
@@ -14,6 +12,8 @@ FEWEST = 20  # daily returns below which a ratio says nothing
 
 def returns_of(levels: Sequence[float]) -> Array:
     """Return simple returns, shape (T - 1,), of positive levels, shape (T,)."""
+    import numpy as np
+
     values = np.asarray(levels, dtype=np.float64)
     return np.asarray(values[1:] / values[:-1] - 1.0)
 
@@ -33,6 +33,8 @@ def max_drawdown(levels: Sequence[float]) -> float | None:
     """Return the deepest fall from a running peak, a fraction <= 0; None without levels."""
     if not levels:
         return None
+    import numpy as np
+
     values = np.asarray(levels, dtype=np.float64)
     return float((values / np.maximum.accumulate(values) - 1.0).min())
 

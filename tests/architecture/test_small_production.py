@@ -74,6 +74,14 @@ def test_importing_a_floor_never_loads_the_research_stack(floors, never):
     assert intruders == {}
 
 
+def test_the_live_service_is_put_together_without_numpy():
+    """It answers before it needs an array; numpy would be a tenth of its start."""
+    names = ["service.app", "service.wiring", "service.commands.serve"]
+    brought = {package for new in loaded_by(names).values() for package in new}
+    assert "numpy" not in brought
+    assert {"litestar", "sqlalchemy", "runtime"} <= brought
+
+
 def test_the_engine_is_imported_without_polars():
     """Polars starts a thread and costs 0.35 s; the runtime loads it when the first row is read."""
     brought = {package for new in loaded_by(["runtime.engine"]).values() for package in new}
