@@ -400,10 +400,10 @@ def open_world(
         standing=nullcontext if "standing" in without else standing,
     )
     WatchedSlots.reached = staticmethod(reached)
-    slots = None if "claims" in without else WatchedSlots.open(engine, fence, JOB)
+    slots = WatchedSlots.open(engine, fence, JOB, HeadAnchor(folder / "schedule.head"))
     if journal.book().flows == 0:
         fund(journal, CAPITAL, clock.now())
-    return World(bench=bench, fence=fence, slots=slots)
+    return World(bench=bench, fence=fence, slots=None if "claims" in without else slots)
 
 
 def patiently(act: Callable[[], None], seconds: float) -> None:

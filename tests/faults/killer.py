@@ -194,7 +194,7 @@ def look(folder: Path, url: str) -> Found:
     engine = open_database(url)
     Journal(engine, ACCOUNT)  # makes its tables if it was killed before it could
     ChainedLog(engine, "journal").verify(HeadAnchor(folder / "journal.head").heads())
-    ChainedLog(engine, TABLE).verify()
+    ChainedLog(engine, TABLE).verify(HeadAnchor(folder / "schedule.head").heads())
     with reading(engine) as connection:
         decided = _rows(connection, "SELECT tick, decision_id FROM journal_decisions")
         orders = _rows(connection, "SELECT order_id, decision_id FROM journal_orders")
