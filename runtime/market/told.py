@@ -159,10 +159,10 @@ class ToldHalts:
         hashes = [_BEFORE.hash, *(row[-1].hex() for row in rows)]
         told = max(head.seq for head in heads)
         if told > len(lines):
-            raise self._gone(f"{told:,} lines were told and {len(lines):,} are left")
+            raise self._gone(f"it ends at line {len(lines)}, but line {told} was told")
         for head in sorted(heads, key=lambda one: one.seq):
             if hashes[head.seq] != head.hash:
-                raise self._gone(f"the first {head.seq:,} lines are not those that were told")
+                raise self._gone(f"line {head.seq}, or one before it, is not as it was told")
         return messages, Head(seq=len(lines), hash=hashes[-1])
 
     def _gone(self, what: str) -> FeedInvalid:

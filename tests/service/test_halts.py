@@ -140,12 +140,12 @@ def audited(workspace) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path, whole: path.unlink(), "2 lines were told and 0 are left; put the file back"),
-        (lambda path, whole: path.write_bytes(b""), "2 lines were told and 0 are left"),
-        (lambda path, whole: path.write_bytes(whole.splitlines()[0]), "told and 1 are left"),
+        (lambda path, whole: path.unlink(), "ends at line 0, but line 2 was told; put the file"),
+        (lambda path, whole: path.write_bytes(b""), "it ends at line 0, but line 2 was told"),
+        (lambda path, whole: path.write_bytes(whole.splitlines()[0]), "it ends at line 1, but"),
         (
             lambda path, whole: path.write_bytes(whole.replace(b"ADA", b"AXA")),
-            "the first 1 lines are not those that were told",
+            "line 1, or one before it, is not as it was told",
         ),
     ],
     ids=["gone", "emptied", "cut off", "changed"],
@@ -197,7 +197,7 @@ def test_a_line_that_a_reader_of_a_feed_appended_is_remembered_once_a_desk_has_r
     halts.path.write_bytes(whole + json.dumps(line).encode() + b"\n")
     assert set(told_halts(settings).halted(["ADA", "BELL"], at)) == {"ADA", "BELL"}
     halts.path.write_bytes(whole)
-    with pytest.raises(FeedInvalid, match="2 lines were told and 1 are left"):
+    with pytest.raises(FeedInvalid, match="it ends at line 1, but line 2 was told"):
         told_halts(settings).messages()
 
 
