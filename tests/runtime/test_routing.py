@@ -109,6 +109,21 @@ def test_a_book_that_was_made_ready_for_other_orders_is_refused(asked):
         split(replace(make_planned(100), **asked), ready)
 
 
+@pytest.mark.parametrize(
+    ("first", "limit", "taken"),
+    [
+        (quote("a", "9", "10.03", 60, "-0.001"), "10.02", {"b": 100}),  # cheapest, but dearer shown
+        (quote("a", "9", "10.00", "60.5"), "10.02", {"a": 60, "b": 40}),  # whole units alone
+    ],
+)
+def test_a_book_made_ready_gives_only_whole_units_within_the_limit(first, limit, taken):
+    shown = ladders(Side.BUY, [first, quote("b", "9", "10.02", 250)])
+    planned = make_planned(100, limit=limit)
+    ready = split(planned, Depth(Side.BUY, "AAA", shown))
+    assert legs(ready) == taken
+    assert repr(ready) == repr(split(planned, shown))
+
+
 def test_children_carry_derived_ids_and_add_up_to_the_parent():
     planned = make_planned(100)
     chosen = route(planned, [quote("a", "9", "10", 60), quote("b", "9", "11")])
