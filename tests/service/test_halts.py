@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from featurestore.calendars import load_calendar
+from runtime.chain import Head, HeadAnchor
 from runtime.clock import ReplayClock
 from runtime.domain import Bar, Order, OrderType, Side, TimeInForce
 from runtime.engine import Engine, fund
-from runtime.errors import FeedInvalid
+from runtime.errors import DatabaseUnavailable, FeedInvalid
 from runtime.journal.redecide import redecide
 from runtime.market.recorded import HaltMessage
 from runtime.replay import CAPITAL
@@ -186,6 +187,24 @@ def test_lines_of_which_no_head_is_left_are_refused_until_somebody_vouches_for_t
     CliRunner().invoke(app, ["audit", "--remember", "-w", str(tmp_path)])
     assert audited(tmp_path)[0] == 0
     assert set(told_halts(settings).halted(["ADA"], at)) == {"ADA"}
+
+
+def test_a_first_halt_that_was_told_while_the_disk_filled_up_counts(tmp_path, monkeypatch):
+    settings = read_settings({}, workspace=tmp_path)
+    halts, at = told_halts(settings), SESSIONS[0].open
+    write = HeadAnchor.record
+
+    def full(anchor: HeadAnchor, head: Head) -> None:
+        if head.seq:
+            raise DatabaseUnavailable(f"{anchor.path}: cannot remember the head")
+        write(anchor, head)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HeadAnchor, "record", full)
+        with pytest.raises(DatabaseUnavailable):
+            halts.tell(HaltMessage(symbol="ADA", at=at, code="T1"), by="ada", reason="news")
+    assert set(told_halts(settings).halted(["ADA", "BELL"], at)) == {"ADA"}
+    assert [head.seq for head in halts.anchor.heads()] == [0, 1]
 
 
 def test_a_line_that_a_reader_of_a_feed_appended_is_remembered_once_a_desk_has_read_it(tmp_path):
