@@ -11,36 +11,41 @@ from featurestore.errors import ContractBroken, FeatureUndefined
 from featurestore.frontier import Frontier, build_frontier
 from featurestore.pit import join_as_of
 from featurestore.reader import LakeReader
-from tests.fakes import leak_zoo as zoo
+from tests.fakes.leak_zoo import honest, joins, land, peeking
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sortedness of columns:UserWarning")
 
-BARS, MACRO = zoo.bars(), zoo.macro()
-SPINE = zoo.spine_of(MACRO)
-LEAKS = [(f, BARS) for f in zoo.BARS_LEAKS] + [(f, MACRO) for f in zoo.MACRO_LEAKS]
-HONEST = [(f, BARS) for f in zoo.BARS_HONEST] + [(f, MACRO) for f in zoo.MACRO_HONEST]
-MARKET_WIDE = {zoo.full_sample_pca, zoo.captured_frame}
+BARS, MACRO = land.bars(), land.macro()
+SPINE = joins.spine_of(MACRO)
+LEAKS = [(f, BARS) for f in peeking.BARS_LEAKS] + [(f, MACRO) for f in peeking.MACRO_LEAKS]
+HONEST = [(f, BARS) for f in honest.BARS_HONEST] + [(f, MACRO) for f in honest.MACRO_HONEST]
+MARKET_WIDE = {peeking.full_sample_pca, peeking.captured_frame}
 
 # What the first leak is about, where the animal is tame enough to know it.
 KNOWN = {
-    zoo.one_bar_in_one_name: ("value", "BBB", zoo.CLOSES[0], "the next instant"),
-    zoo.five_bars_ahead: ("value", "AAA", zoo.CLOSES[0], "5 instants later"),
-    zoo.centred_rolling_mean: ("value", "AAA", zoo.CLOSES[5], "5 instants later"),
-    zoo.global_scaling: ("value", "AAA", zoo.CLOSES[0], "everything up to the end"),
-    zoo.split_adjusted_by_later_factors: ("value", "BBB", zoo.CLOSES[0], "80 instants later"),
-    zoo.todays_universe: ("row", "DDD", zoo.CLOSES[0], "90 instants later"),
-    zoo.time_zone_slip: ("row", "AAA", zoo.CLOSES[0] - timedelta(hours=5), "the next instant"),
-    zoo.same_bar_range_at_the_open: ("row", "AAA", zoo.SESSIONS[0].open, "the next instant"),
-    zoo.revised_macro: ("value", "CPI", datetime(2017, 1, 31, 13, tzinfo=UTC), "3 instants later"),
-    zoo.random_noise: ("unsteady", "AAA", zoo.CLOSES[0], ""),
-    zoo.captured_frame: ("outside", "", None, ""),
-    zoo.needs_the_last_session: ("fails", "AAA", zoo.CLOSES[0], "everything up to the end"),
+    peeking.one_bar_in_one_name: ("value", "BBB", land.CLOSES[0], "the next instant"),
+    peeking.five_bars_ahead: ("value", "AAA", land.CLOSES[0], "5 instants later"),
+    peeking.centred_rolling_mean: ("value", "AAA", land.CLOSES[5], "5 instants later"),
+    peeking.global_scaling: ("value", "AAA", land.CLOSES[0], "everything up to the end"),
+    peeking.split_adjusted_by_later_factors: ("value", "BBB", land.CLOSES[0], "80 instants later"),
+    peeking.todays_universe: ("row", "DDD", land.CLOSES[0], "90 instants later"),
+    peeking.time_zone_slip: ("row", "AAA", land.CLOSES[0] - timedelta(hours=5), "the next instant"),
+    peeking.same_bar_range_at_the_open: ("row", "AAA", land.SESSIONS[0].open, "the next instant"),
+    peeking.revised_macro: (
+        "value",
+        "CPI",
+        datetime(2017, 1, 31, 13, tzinfo=UTC),
+        "3 instants later",
+    ),
+    peeking.random_noise: ("unsteady", "AAA", land.CLOSES[0], ""),
+    peeking.captured_frame: ("outside", "", None, ""),
+    peeking.needs_the_last_session: ("fails", "AAA", land.CLOSES[0], "everything up to the end"),
 }
 
 
 def test_the_zoo_has_as_many_kinds_as_it_promises():
-    assert len(LEAKS) + len(zoo.JOIN_LEAKS) >= 30
-    assert len(HONEST) + len(zoo.JOIN_HONEST) >= 15
+    assert len(LEAKS) + len(joins.JOIN_LEAKS) >= 30
+    assert len(HONEST) + len(joins.JOIN_HONEST) >= 15
     assert len({f.__name__ for f, _ in LEAKS}) == len(LEAKS)
 
 
@@ -69,26 +74,26 @@ def test_an_honest_feature_raises_no_false_alarm(feature, rows):
     assert report.checked >= 14
 
 
-@pytest.mark.parametrize("join", zoo.JOIN_LEAKS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("join", joins.JOIN_LEAKS, ids=lambda f: f.__name__)
 def test_a_peeking_join_is_caught_by_its_canaries(join):
     report = audit_join(join, SPINE, MACRO)
-    assert zoo.JOIN_LEAKS[join] in [leak.kind for leak in report.leaks], report
+    assert joins.JOIN_LEAKS[join] in [leak.kind for leak in report.leaks], report
     leak = report.leaks[0]
     assert (leak.feature, leak.entity) == (f"{join.__name__}.value", "CPI")
     assert leak.at is not None
 
 
-@pytest.mark.parametrize("join", [*zoo.JOIN_HONEST, join_as_of], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("join", [*joins.JOIN_HONEST, join_as_of], ids=lambda f: f.__name__)
 def test_an_honest_join_raises_no_false_alarm(join):
     assert audit_join(join, SPINE, MACRO).leaks == ()
 
 
 def test_the_first_date_is_exact_where_the_leak_goes_on_from_there():
-    start = zoo.CLOSES[77]
+    start = land.CLOSES[77]
 
     def late_peek(frame):
-        peek = zoo.CLOSE.shift(-1).over("entity")
-        return zoo.answer(frame, pl.when(pl.col("known_at") >= start).then(peek))
+        peek = land.CLOSE.shift(-1).over("entity")
+        return land.answer(frame, pl.when(pl.col("known_at") >= start).then(peek))
 
     (leak,) = audit_feature(late_peek, BARS).leaks
     assert (leak.at, leak.entity) == (start, "AAA")
@@ -99,9 +104,9 @@ def test_each_leaking_column_is_named_and_the_honest_one_is_not():
         return frame.select(
             "entity",
             pl.col("known_at").alias("at"),
-            zoo.CLOSE.rolling_mean(3).over("entity").alias("honest"),
-            zoo.CLOSE.shift(-1).over("entity").alias("next"),
-            zoo.CLOSE.max().over("entity").alias("top"),
+            land.CLOSE.rolling_mean(3).over("entity").alias("honest"),
+            land.CLOSE.shift(-1).over("entity").alias("next"),
+            land.CLOSE.max().over("entity").alias("top"),
         )
 
     report = audit_feature(three, BARS)
@@ -111,8 +116,8 @@ def test_each_leaking_column_is_named_and_the_honest_one_is_not():
 
 def test_last_bits_that_differ_are_a_note_about_float_order_and_no_leak():
     def summed_from_the_end(frame):
-        total = zoo.CLOSE.sum() - zoo.CLOSE.reverse().cum_sum().reverse() + zoo.CLOSE
-        return zoo.answer(frame, total.over("entity"))
+        total = land.CLOSE.sum() - land.CLOSE.reverse().cum_sum().reverse() + land.CLOSE
+        return land.answer(frame, total.over("entity"))
 
     report = audit_feature(summed_from_the_end, BARS)
     assert report.clean
@@ -122,13 +127,13 @@ def test_last_bits_that_differ_are_a_note_about_float_order_and_no_leak():
 
 def test_data_hidden_in_a_default_a_partial_a_closure_or_a_helper_is_outside_data():
     def helper(frame):
-        return zoo.answer(frame, zoo.CLOSE / BARS["close"].max())
+        return land.answer(frame, land.CLOSE / BARS["close"].max())
 
     def by_default(frame, prices=BARS):
-        return zoo.answer(frame, zoo.CLOSE / prices["close"].max())
+        return land.answer(frame, land.CLOSE / prices["close"].max())
 
     def two(frame, prices):
-        return zoo.answer(frame, zoo.CLOSE / prices["close"].max())
+        return land.answer(frame, land.CLOSE / prices["close"].max())
 
     def through_helper(frame):
         return helper(frame)
@@ -154,7 +159,7 @@ UNFIT = {
 def test_rows_that_are_not_unique_or_not_dated_are_refused(fault):
     make, message = UNFIT[fault]
     with pytest.raises(ContractBroken, match=message):
-        audit_feature(zoo.momentum, make())
+        audit_feature(honest.momentum, make())
 
 
 def test_an_answer_that_cannot_be_placed_in_time_is_refused_in_one_sentence():
@@ -183,19 +188,19 @@ def test_several_answers_for_one_instant_are_reported():
         return pl.concat([answer, answer])
 
     (leak,) = audit_feature(doubled, BARS).leaks
-    assert (leak.kind, leak.entity, leak.at) == ("duplicate", "AAA", zoo.CLOSES[0])
+    assert (leak.kind, leak.entity, leak.at) == ("duplicate", "AAA", land.CLOSES[0])
 
 
 def labels(first, n, horizon):
-    starts = [zoo.CLOSES[first + i] for i in range(n)]
-    ends = [zoo.CLOSES[first + i + horizon] for i in range(n)]
+    starts = [land.CLOSES[first + i] for i in range(n)]
+    ends = [land.CLOSES[first + i + horizon] for i in range(n)]
     return pl.DataFrame({"entity": ["AAA"] * n, "start": starts, "end": ends})
 
 
 def test_training_labels_that_reach_into_the_test_period_are_named():
     report = audit_split(labels(0, 60, 10), labels(60, 20, 10), name="forward_return")
     (leak,) = report.leaks
-    assert (leak.kind, leak.entity, leak.at) == ("overlap", "AAA", zoo.CLOSES[51])
+    assert (leak.kind, leak.entity, leak.at) == ("overlap", "AAA", land.CLOSES[51])
     assert "9 of 60 training labels overlap" in leak.seen
     purged = labels(0, 51, 10)
     assert audit_split(purged, labels(60, 20, 10)).clean
