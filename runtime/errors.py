@@ -143,6 +143,10 @@ class AlertUnknown(RuntimeFault):
     """No open alert has that id or key; the text lists what is open."""
 
 
+class AlertRefused(RuntimeFault):
+    """An alert is taken by a person with a name, and ended with a word on how; it stays."""
+
+
 class EscalationInvalid(RuntimeFault):
     """The file that says who hears of an alert cannot be read or contradicts itself."""
 

@@ -17,7 +17,7 @@ import msgspec
 
 from runtime.alerts.alert import Alert, Notice, Severity
 from runtime.decoding import from_json
-from runtime.errors import AlertUnknown
+from runtime.errors import AlertRefused, AlertUnknown
 
 SUFFIX = ".json"
 PAST = "past"  # folder of what was put away
@@ -74,7 +74,14 @@ class AlertBook:
             return alert
 
     def acknowledge(self, which: str, *, by: str, at: datetime, note: str = "") -> Alert:
-        """Take an alert on: it escalates no further. AlertUnknown if it is not open."""
+        """Take an alert on: it escalates no further.
+
+        Raises:
+            AlertRefused: nobody's name is given.
+            AlertUnknown: it is not open.
+        """
+        if not by.strip():
+            raise AlertRefused(f"{which} is not taken: say who takes it")
         return self._change(
             which,
             lambda one: msgspec.structs.replace(
@@ -83,7 +90,14 @@ class AlertBook:
         )
 
     def resolve(self, which: str, *, at: datetime, how: str) -> Alert:
-        """End an alert. AlertUnknown if it is not open."""
+        """End an alert.
+
+        Raises:
+            AlertRefused: it is not said how it ended.
+            AlertUnknown: it is not open.
+        """
+        if not how.strip():
+            raise AlertRefused(f"{which} is not ended: say how it did")
         return self._change(
             which, lambda one: msgspec.structs.replace(one, resolved_at=at, resolution=how)
         )

@@ -6,7 +6,7 @@ within a second, looks at what can be looked at from outside, and hears whoever 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ TRADE, WATCH = "trade", "watch"  # who leaves signs of life
 BEAT = timedelta(seconds=5)
 RECORDS = timedelta(seconds=30)  # between two looks into the database
 FEED = Objective(name="feed", target=0.95, window=timedelta(days=60))
+AWAITED = timedelta(hours=3)  # after a close; by then a session was run, given up or nobody's
 # One event a session: a page when two of five sessions failed, a ticket at one of twenty.
 FEED_RULES = (
     BurnRule(long=timedelta(days=7), short=timedelta(days=3), rate=8.0, page=True),
@@ -136,6 +137,7 @@ def open_watch(settings: Settings, clock: Clock, *, expected: tuple[str, ...] = 
             ),
             Condition(name="books", look=records.broken_books, every=RECORDS, apart=True),
             Condition(name="feed", look=records.late_feed, every=RECORDS, apart=True),
+            Condition(name="sessions", look=records.missed, every=RECORDS, apart=True),
             Condition(name="policy", look=records.unreviewed, every=RECORDS, apart=True),
         ),
     )
@@ -210,6 +212,28 @@ class Records:
                 detail=f"the objective is {FEED.target:.0%} on time over {FEED.window.days} days",
                 severity="page" if rule.page else "ticket",
             )
+
+    def missed(self, now: datetime) -> Iterable[Finding]:
+        """Find sessions that nobody ran: a process that ended as told leaves no silence behind."""
+        from featurestore.calendars import load_calendar
+        from runtime.scheduling.slots import endings
+        from service.records import open_registry
+
+        newest: dict[str, date] = {}
+        for _, note in endings(self._open()):
+            newest[note.job] = max(note.slot, newest.get(note.job, note.slot))
+        if not newest or open_registry(self.settings, self._open()).active() is None:
+            return  # nobody trades, and nobody is to
+        for job, last in newest.items():
+            calendar = load_calendar(job.rpartition(" ")[2])
+            first, today = last + timedelta(days=1), min(now.date(), calendar.last)
+            ahead = calendar.sessions(first, today) if first <= today else ()
+            days = [one.day for one in ahead if one.close + AWAITED < now]
+            if days:
+                told = f"{len(days)} sessions since {last}" if days[1:] else f"session {days[0]}"
+                detail = f"the last one that ended is {last}; is sluice trade running?"
+                title = f"{told} did not end: {job}"
+                yield Finding(key=f"schedule.{calendar.name}", title=title, detail=detail)
 
     def unreviewed(self, now: datetime) -> Iterable[Finding]:
         """Find out whether nobody has reviewed the limits for a year."""

@@ -11,6 +11,7 @@ from litestar.types import ExceptionHandlersMap
 
 from featurestore.errors import PlatformError
 from runtime.errors import (
+    AlertRefused,
     AlertUnknown,
     BreakUnknown,
     BundleRefused,
@@ -38,6 +39,7 @@ _STATUS: tuple[tuple[type[PlatformError], HTTPStatus, str], ...] = (
     (ScopeUnknown, HTTPStatus.BAD_REQUEST, "name all, account.X, study.X, symbol.X or drift.STUDY"),
     (KeyPending, HTTPStatus.CONFLICT, "send it again with the same key for the answer"),
     (BreakUnknown, HTTPStatus.NOT_FOUND, "see GET /breaks for what is open"),
+    (AlertRefused, HTTPStatus.BAD_REQUEST, "name a person"),
     (AlertUnknown, HTTPStatus.NOT_FOUND, "see GET /alerts for what is open"),
     (ReleaseRefused, HTTPStatus.CONFLICT, "see GET /kill-switch; a second person has to agree"),
     (RegistryConflict, HTTPStatus.CONFLICT, "see GET /registry and /registry/history"),

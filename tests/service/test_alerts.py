@@ -20,14 +20,18 @@ from typer.testing import CliRunner
 from runtime.clock import ReplayClock, WallClock
 from runtime.engine import SessionOutcome
 from runtime.kill.switch import KillSwitch
+from runtime.scheduling.fence import Epochs
 from service.app import create_app
 from service.cli import app
-from service.operator.alarms import TRADE, Alarms, heart, open_book, open_watch
+from service.databases import open_runtime
+from service.operator.alarms import TRADE, Alarms, Records, heart, open_book, open_watch
 from service.operator.watching import Rounds
+from service.records import open_slots
 from service.secrets.source import Secrets
 from service.settings import Settings, read_settings
 from service.wiring import open_live
 from tests.fakes.receivers import mail_server, webhook
+from tests.fakes.trading import promoted_workspace
 from tests.fakes.vault import FakeVault, serving
 
 LEVELS = """
@@ -104,6 +108,37 @@ def test_an_alert_reaches_a_webhook_and_a_mailbox_in_one_round(settings, receive
     assert "sluice alerts ack" in hooked["message"]
     (mail,) = mails
     assert message_from_string(mail)["Subject"] == hooked["title"]
+
+
+@pytest.mark.parametrize("words", [("ack", "x.y", "--by", " "), ("resolve", "x.y", "--how", "")])
+def test_nobody_takes_an_alert_and_none_ends_without_a_word(sluice, settings, words):
+    """An empty name ended with 0 as if somebody had it in hand."""
+    raised = open_book(settings).sound("x.y", "it burns", at=WallClock().now())
+    assert "x.y is not" in sluice("alerts", *words, status=1)
+    assert open_book(settings).open() == (raised,)
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ("2026-11-19 23:59", None),
+        ("2026-11-20 23:59", None),  # three hours after the close have not passed
+        ("2026-11-21 00:01", "session 2026-11-20 did not end: session XNYS"),
+        ("2026-11-23 20:00", "session 2026-11-20 did not end: session XNYS"),
+        ("2026-11-27 20:59", "4 sessions since 2026-11-19 did not end: session XNYS"),
+        ("2026-11-27 21:01", "5 sessions since 2026-11-19 did not end: session XNYS"),
+    ],
+)
+def test_sessions_that_nobody_runs_are_told_though_the_last_process_ended_as_told(
+    tmp_path, at, told
+):
+    settings = promoted_workspace(tmp_path / "promoted")
+    begun, engine = datetime(2026, 11, 19, 21, 6, tzinfo=UTC), open_runtime(settings)
+    records, now = Records(settings), datetime.fromisoformat(f"{at}+00:00")
+    assert list(records.missed(now)) == [], "nobody ever traded"
+    slots = open_slots(settings, Epochs(engine).take("live", holder="a", at=begun), "session XNYS")
+    slots.end(begun.date(), "done", begun)
+    assert [one.title for one in records.missed(now)] == ([told] if told else [])
 
 
 def test_a_session_that_went_well_raises_nothing(settings):
@@ -214,9 +249,10 @@ def test_with_vault_down_the_watch_starts_tells_whom_it_can_and_takes_the_rest_w
             "the address of receiver hook is not known",
             "books cannot be looked at",
             "feed cannot be looked at",
+            "sessions cannot be looked at",
             "policy cannot be looked at",
         }
-        assert len(mails) == 5  # the desk's address needs no secret
+        assert len(mails) == 6  # the desk's address needs no secret
         assert not posted
         assert not Path(environ["SLUICE_WORKSPACE"], "runtime.db").exists()  # no default stood in
 
