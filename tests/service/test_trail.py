@@ -91,6 +91,23 @@ def test_the_libraries_lines_have_the_same_form_with_the_error_in_full(logged):
     assert "ValueError: the cause" in line["exception"]
 
 
+def test_an_error_in_plain_lines_shows_where_it_was_and_nothing_of_what_was_held_there(capsys):
+    before, level = logging.getLogger().handlers[:], logging.getLogger().level
+    configure("plain")
+    token = "-".join(("operator", "token"))
+    try:
+        int(token[:0])
+    except ValueError:
+        logging.getLogger("service").exception("not a number")
+    logging.getLogger().handlers[:] = before
+    logging.getLogger().setLevel(level)
+    told = capsys.readouterr().err
+    assert "not a number" in told
+    assert "Traceback (most recent call last):" in told
+    assert "ValueError: invalid literal" in told
+    assert token not in told
+
+
 def test_a_form_that_is_not_known_is_named(tmp_path):
     with pytest.raises(SettingsInvalid, match="SLUICE_LOGS: 'xml'"):
         read_settings({"SLUICE_LOGS": "xml"}, workspace=tmp_path)
