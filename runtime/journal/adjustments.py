@@ -58,6 +58,7 @@ class Adjustments:
                 )
             at = action.at if isinstance(action, Reversal) else action.effective
             self._write(connection, kind, name, action, action.symbol, at)
+        self.journal.remember()
         return True
 
     def take_back(self, name: str, *, by: str, reason: str, at: datetime) -> bool:
@@ -131,6 +132,7 @@ class Adjustments:
                 "WHERE order_id = ?",
                 [order],
             )
+        self.journal.remember()
         return True
 
     def _write(

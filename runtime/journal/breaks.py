@@ -184,6 +184,7 @@ class Breaks(BreakLog):
             )
         with self.journal.writing() as connection:
             self._close(connection, found[0], at, by.strip(), reason.strip())
+        self.journal.remember()
         return next(one for one in self.all() if one.break_id == found[0].break_id)
 
     def _close(

@@ -319,6 +319,15 @@ class Journal(JournalQueries):
             self._anchor.record(head)
         return True
 
+    def remember(self) -> None:
+        """Remember outside where the log stands, for what is booked with no session to follow it.
+
+        Raises:
+            DatabaseUnavailable: it cannot be remembered; what was booked stands.
+        """
+        if self._anchor is not None:
+            self._anchor.record(self.log.head())
+
     def verify(self, *, rows: bool = True) -> Head:
         """Recompute the chain, then derive every row and every book again from its entries.
 

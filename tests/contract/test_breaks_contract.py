@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace as changed
 
+from runtime.chain import HeadAnchor
 from runtime.database import open_database, transaction
 from runtime.errors import BreakUnknown, JournalBroken
 from runtime.journal.breaks import RECONCILIATION, Breaks, break_id
@@ -20,9 +21,14 @@ MARKS = {"AAA": Decimal("5.00")}
 
 
 @pytest.fixture
-def breaks(database_url):
+def anchor(tmp_path):
+    return HeadAnchor(tmp_path / "journal.head")
+
+
+@pytest.fixture
+def breaks(database_url, anchor):
     engine = open_database(database_url)
-    yield Breaks(Journal(engine))
+    yield Breaks(Journal(engine, anchor=anchor))
     engine.dispose()
 
 
@@ -132,7 +138,9 @@ def test_a_resolution_needs_a_person_and_a_reason_and_one_open_break(breaks):
     ):
         with pytest.raises(BreakUnknown):
             breaks.resolve(name, by=by, reason=reason, at=START)
+    assert anchor.heads() == ()
     closed = breaks.resolve(one.break_id[:6], by="ada", reason="theirs came late", at=START)
+    assert anchor.heads() == (breaks.journal.head(),), "no session need follow"
     assert (closed.by, closed.reason, closed.resolved_at) == ("ada", "theirs came late", START)
     with pytest.raises(BreakUnknown, match="0 open breaks"):
         breaks.resolve(one.break_id, by="ada", reason="again", at=START)

@@ -7,6 +7,8 @@ import shutil
 import sqlite3
 import time
 from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -19,6 +21,8 @@ from runtime.database import open_database
 from runtime.errors import DatabaseUnavailable, JournalBroken
 from runtime.joint.identity import Joint, JointSeat
 from runtime.joint.shadow_log import ShadowDay
+from runtime.journal.actions import Dividend
+from runtime.journal.adjustments import Adjustments
 from runtime.registry import Promoted
 from runtime.scheduling.fence import Epochs
 from service.books.accounts import LIVE
@@ -242,6 +246,29 @@ def test_policies_and_who_approved_an_override_are_proved_too(settings):
     done = audit(settings)
     assert done.returncode == 1
     assert "policies: entry 3 was anchored outside" in " ".join(done.stdout.split())
+
+
+def test_what_a_person_booked_after_the_last_close_is_not_cut_off_unseen(settings):
+    run = partial(CliRunner().invoke, app)
+    (account,) = [path.name for path in (settings.workspace / "venues").iterdir()]
+    where = ("--account", account, "-w", str(settings.workspace))
+    who = ("--by", "ada", "--reason", "called off")
+    journal = open_journal(settings, open_database(settings.database_url), account)
+    anchor, closed = HeadAnchor(settings.workspace / "journal.head"), journal.head()
+    assert anchor.heads()[-1] == closed
+    paid = Dividend(
+        action_id="d",
+        symbol=journal.fills()[0].fill.symbol,
+        effective=AT,
+        per_unit=Decimal("0.10"),
+    )
+    assert Adjustments(journal).record_action(paid)
+    done = run(["books", "reverse", "d", *who, *where])
+    assert done.exit_code == 0, done.output
+    assert [head.seq for head in anchor.heads()[-3:]] == [closed.seq + n for n in range(3)]
+    journal.engine.dispose()
+    change(settings, f"DELETE FROM journal WHERE seq = {closed.seq + 2}")
+    assert "was anchored outside but the log ends at" in " ".join(audit(settings).stdout.split())
 
 
 AT = datetime(2017, 3, 1, tzinfo=UTC)
