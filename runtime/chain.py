@@ -4,6 +4,7 @@ Hash of an entry = SHA-256(previous hash || seq || at || kind || key || payload)
 payload preceded by its length. Sequence numbers start at 1 and have no gap.
 """
 
+import errno
 import hashlib
 import os
 import struct
@@ -112,6 +113,12 @@ def _heads(connection: Connection) -> dict[str, tuple[int, bytes]]:
     return heads
 
 
+def write_whole(descriptor: int, data: bytes) -> None:
+    """Write all of some bytes; OSError if the disk takes only a part of them, as a full one may."""
+    if (taken := os.write(descriptor, data)) < len(data):
+        raise OSError(errno.ENOSPC, f"only {taken} of {len(data)} bytes were taken")
+
+
 @dataclass(frozen=True, slots=True)
 class HeadAnchor:
     """A small file outside the database that remembers heads, so that a cut-off tail is noticed."""
@@ -140,7 +147,7 @@ class HeadAnchor:
             if tail in (line, b"\n" + line):
                 return
             torn = b"\n" if tail and not tail.endswith(b"\n") else b""
-            os.write(descriptor, torn + line)
+            write_whole(descriptor, torn + line)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

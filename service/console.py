@@ -1,5 +1,6 @@
 """What the command line prints and how it ends: tables for people, JSON for machines."""
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,16 @@ MISTAKES = frozenset(
 )
 
 
+_REMEDIES = {
+    errno.ENOSPC: "make room on its disk and repeat",
+    errno.EDQUOT: "make room on its disk and repeat",
+    errno.EACCES: "give this user the right to it and repeat",
+    errno.EPERM: "give this user the right to it and repeat",
+    errno.EROFS: "make its disk writable and repeat",
+    errno.ENOENT: "name one that is there",
+}
+
+
 def exit_status(error: PlatformError) -> int:
     """Return 2 for a user's mistake, 1 for a refusal."""
     return MISTAKE if MISTAKES & {kind.__name__ for kind in type(error).__mro__} else REFUSED
@@ -73,21 +84,40 @@ class Output:
 
 @contextmanager
 def reported(output: Output) -> Iterator[None]:
-    """Turn a PlatformError into one sentence on stderr (JSON under --json) and an exit status."""
+    """Turn a PlatformError into one sentence on stderr (JSON under --json) and an exit status.
+
+    What the system itself refuses, a file without the right to it or a full disk, is one too.
+    """
     try:
         yield
     except PlatformError as error:
-        import typer  # here: the processes that stay start without it
-
         status = exit_status(error)
-        if output.as_json:
-            problem = {"error": type(error).__name__, "detail": str(error), "exit": status}
-            sys.stderr.write(msgspec.json.encode(problem).decode() + "\n")
-        else:
-            word = "error" if status == MISTAKE else "refused"
-            typer.secho(f"{word}: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
-            typer.echo(str(error), err=True)
+        _report(output, type(error).__name__, str(error), status)
         raise SystemExit(status) from None
+    except BrokenPipeError:  # whoever read the answer has enough
+        raise SystemExit(141) from None
+    except OSError as error:
+        _report(output, type(error).__name__, _told(error), MISTAKE)
+        raise SystemExit(MISTAKE) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what was recorded stays recorded\n")
         raise SystemExit(130) from None
+
+
+def _report(output: Output, name: str, detail: str, status: int) -> None:
+    import typer  # here: the processes that stay start without it
+
+    if output.as_json:
+        problem = {"error": name, "detail": detail, "exit": status}
+        sys.stderr.write(msgspec.json.encode(problem).decode() + "\n")
+        return
+    word = "error" if status == MISTAKE else "refused"
+    typer.secho(f"{word}: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
+    typer.echo(detail, err=True)
+
+
+def _told(error: OSError) -> str:
+    """Return in words what the system refuses, where, and what to do."""
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = _REMEDIES.get(error.errno or 0, "see whether it is there and can be used")
+    return f"{where}{error.strerror or error}; {remedy}"

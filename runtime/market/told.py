@@ -6,6 +6,7 @@ is remembered in a file of heads beside it. Lines that are gone, changed or cann
 every decision.
 """
 
+import fcntl
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.chain import Draft, Head, HeadAnchor, genesis, linked
+from runtime.chain import Draft, Head, HeadAnchor, genesis, linked, write_whole
 from runtime.decoding import from_json
-from runtime.errors import FeedInvalid
+from runtime.errors import DatabaseUnavailable, FeedInvalid
+from runtime.market.halts import EVERYTHING
 from runtime.market.recorded import HaltMessage, RecordedHalts
 from runtime.market.rules import HaltCodes
 from runtime.market.states import Published
@@ -65,8 +67,8 @@ class ToldHalts:
 
         Raises:
             FeedInvalid: a halt without a code, a resume of the whole market, or nobody's name; or
-                what was told before is not there as it was.
-            OSError: the file cannot be written.
+                what was told before is not there as it was; or the file cannot be written, and
+                nothing of the message is in it.
             DatabaseUnavailable: the message is told, but where the file ends cannot be remembered.
         """
         if not (by.strip() and reason.strip()):
@@ -82,9 +84,17 @@ class ToldHalts:
         )
         _checked(line, self.path, 0)
         self.messages()
-        if not self._head.seq:  # so that a first line is known to be one, whatever follows
-            self.anchor.record(_BEFORE)
-        _append(self.path, msgspec.json.encode(line) + b"\n")
+        try:
+            if not self._head.seq:  # so that a first line is known to be one, whatever follows
+                self.anchor.record(_BEFORE)
+            _append(self.path, msgspec.json.encode(line) + b"\n")
+        except (OSError, DatabaseUnavailable) as error:
+            cause = error.strerror if isinstance(error, OSError) else error.__cause__
+            raise FeedInvalid(
+                f"{self.path}: this is NOT told, the file cannot be written ({cause}); make it "
+                "writable and tell it again, or stop trading meanwhile: sluice kill on "
+                + ("all" if message.symbol == EVERYTHING else f"symbol.{message.symbol}")
+            ) from error
         self.messages()
 
     def messages(self) -> tuple[HaltMessage, ...]:
@@ -174,13 +184,24 @@ class ToldHalts:
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Append a line durably, its file's name too; a last line that was left open is ended first."""
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "rb+") as file:
-        size = os.fstat(file.fileno()).st_size
-        is_open = size and os.pread(file.fileno(), 1, size - 1) != b"\n"
-        file.write(b"\n" + line if is_open else line)
-        file.flush()
-        os.fsync(file.fileno())
+    """Append a line durably, its file's name too, or nothing of it.
+
+    A last line that was left open is ended first. One teller at a time: what a full disk took of a
+    line is taken away again, and with it nothing that somebody else told.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        size = os.fstat(descriptor).st_size
+        is_open = size and os.pread(descriptor, 1, size - 1) != b"\n"
+        try:
+            write_whole(descriptor, b"\n" + line if is_open else line)
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

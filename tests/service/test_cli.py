@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runtime.bundles.bundle import ARCHIVE_SUFFIX, CONTENT
+from service.console import Output, reported
 from tests.fakes.commands import inside
 from tests.fakes.trading import promoted_workspace, traded_workspace
 
@@ -206,3 +208,22 @@ def test_a_folder_that_is_no_workspace_is_left_as_it_was(tmp_path, command):
 def test_a_workspace_where_nothing_was_promoted_says_what_to_do(tmp_path):
     (tmp_path / "workspace.json").write_text("{}")
     assert "sluice promote" in only_a_sentence(inside("replay", "-w", tmp_path), 2)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "/disk/full: No space left on device; make room on its disk and repeat"),
+        (errno.EACCES, "/disk/full: Permission denied; give this user the right to it and repeat"),
+        (errno.EROFS, "/disk/full: Read-only file system; make its disk writable and repeat"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence_with_what_to_do(capsys, number, words):
+    for as_json in (False, True):
+        with pytest.raises(SystemExit) as ended, reported(Output(as_json=as_json)):
+            raise OSError(number, os.strerror(number), "/disk/full")
+        assert ended.value.code == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        said = json.loads(told.err)["detail"] if as_json else told.err.strip().partition(": ")[2]
+        assert said == words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -26,6 +27,7 @@ from service.trading.engines import active_bundle, open_desk
 from service.trading.halts import halted_of, told_halts
 from tests.fakes.trading import promoted_workspace, walk_reader
 
+FAR = timedelta(days=9_000)  # to when these tests are run: commands tell by the wall clock
 SESSIONS = load_calendar("XNYS").sessions(date(2017, 1, 6), date(2017, 1, 13))
 
 
@@ -205,6 +207,39 @@ def test_a_first_halt_that_was_told_while_the_disk_filled_up_counts(tmp_path, mo
             halts.tell(HaltMessage(symbol="ADA", at=at, code="T1"), by="ada", reason="news")
     assert set(told_halts(settings).halted(["ADA", "BELL"], at)) == {"ADA"}
     assert [head.seq for head in halts.anchor.heads()] == [0, 1]
+
+
+@pytest.mark.parametrize("which", ["jsonl", "head"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_halt_that_a_full_disk_does_not_take_is_not_told_and_leaves_nothing(
+    tmp_path, monkeypatch, which, begun
+):
+    """A part of a line would stop the desk, and its teller was shown how our code looks inside."""
+    settings = read_settings({}, workspace=tmp_path)
+    halts, at, write, folder = told_halts(settings), SESSIONS[0].open, os.write, os.readlink
+    if begun:
+        halts.tell(HaltMessage(symbol="BELL", at=at, code="T1"), by="ada", reason="news")
+    before = halts.path.read_bytes() if begun else None
+
+    def full(descriptor: int, data: bytes) -> int:
+        if folder(f"/proc/self/fd/{descriptor}").endswith(f"halts.{which}"):
+            return write(descriptor, bytes(data[:7]))
+        return write(descriptor, data)
+
+    words = ["halts", "tell", "ADA", "T1", "--by", "ada", "--reason", "x", "-w", str(tmp_path)]
+    (tmp_path / "workspace.json").write_text("{}")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        done = CliRunner().invoke(app, words)
+    if begun and which == "head":  # it is told, and remembered as soon as there is room
+        assert (done.exit_code, "what was written stands" in done.output) == (2, True)
+        assert set(told_halts(settings).halted(["ADA", "BELL"], at + FAR)) == {"ADA", "BELL"}
+        return
+    assert (done.exit_code, "NOT told" in done.output) == (1, True), done.output
+    assert "sluice kill on symbol.ADA" in done.output
+    assert (halts.path.read_bytes() if halts.path.exists() else b"") == (before or b"")
+    assert set(told_halts(settings).halted(["ADA", "BELL"], at)) == ({"BELL"} if begun else set())
+    assert CliRunner().invoke(app, words).exit_code == 0, "with room again it is told"
 
 
 def test_a_line_that_a_reader_of_a_feed_appended_is_remembered_once_a_desk_has_read_it(tmp_path):
