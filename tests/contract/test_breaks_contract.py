@@ -126,7 +126,7 @@ def test_what_was_not_compared_stays_open(breaks):
     assert len(breaks.open()) == 1
 
 
-def test_a_resolution_needs_a_person_and_a_reason_and_one_open_break(breaks):
+def test_a_resolution_needs_a_person_and_a_reason_and_one_open_break(breaks, anchor):
     settle(breaks, found((FILL,), ()))
     (one,) = breaks.open()
     for name, by, reason in (
