@@ -242,7 +242,8 @@ def show_decisions(console: "Console", page: DecisionPage) -> None:
 def show_exported(console: "Console", answer: Exported) -> None:
     """Print what was written."""
     console.print(
-        f"{answer.rows:,} {answer.what} in {answer.path}, proved against head {answer.head}",
+        f"{answer.rows:,} rows of {answer.what} in {answer.path}, "
+        f"proved against head {answer.head}",
         markup=False,
         soft_wrap=True,
     )

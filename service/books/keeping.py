@@ -197,6 +197,12 @@ def show_decay(
 
     journal = journal_of(settings, account)
     points = decay(journal, delays=range(delays + 1), horizon=horizon, start=days[0], end=days[1])
+    if not any(one.decisions for one in points):
+        raise NotFound(
+            f"no decision of {journal.account} in those days has {horizon + delays} sessions "
+            "after it",
+            "ask for a shorter --horizon, fewer --delays or earlier days",
+        )
     lines = tuple(
         DelayLine(
             delay=one.delay,
@@ -275,6 +281,11 @@ def redecide(
         threads=threads,
         seed=seed,
     )
+    if not found.decisions + found.refusals:
+        raise NotFound(
+            f"nothing was decided for {journal.account} in those days, so nothing is proved",
+            "ask for others; sluice decisions lists them",
+        )
     answer = Redecided(
         decisions=found.decisions,
         refusals=found.refusals,

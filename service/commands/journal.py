@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from service.commands.options import By, Json, Workspace, day_of, finish, workspace_settings
+from service.commands.options import (
+    By,
+    Json,
+    Workspace,
+    day_of,
+    days_of,
+    finish,
+    workspace_settings,
+)
 from service.console import Output, reported
 
 LIVE = "Live"
@@ -180,7 +188,7 @@ def lake(
     with reported(output):
         from service.books.keeping import book_announced
 
-        days = day_of("--from", first), day_of("--to", last)
+        days = days_of(first, last)
         status = book_announced(workspace_settings(workspace), output, account, view, days)
     finish(status)
 
@@ -234,7 +242,7 @@ def attribution(
     with reported(output):
         from service.books.keeping import show_attribution
 
-        days = day_of("--from", first), day_of("--to", last)
+        days = days_of(first, last)
         show_attribution(workspace_settings(workspace), output, account, days)
 
 
@@ -253,7 +261,7 @@ def decay(
     with reported(output):
         from service.books.keeping import show_decay
 
-        days = day_of("--from", first), day_of("--to", last)
+        days = days_of(first, last)
         settings = workspace_settings(workspace)
         show_decay(settings, output, account, days, horizon=horizon, delays=delays)
 
@@ -280,12 +288,13 @@ def decisions(
     with reported(output):
         from service.books.keeping import list_decisions
 
+        start, end = days_of(first, last)
         list_decisions(
             workspace_settings(workspace),
             output,
             account,
-            start=day_of("--from", first),
-            end=day_of("--to", last),
+            start=start,
+            end=end,
             symbol=symbol or None,
             bundle=bundle or None,
             verdict=verdict or None,
@@ -311,7 +320,7 @@ def export(
     with reported(output):
         from service.books.keeping import write_export
 
-        days = day_of("--from", first), day_of("--to", last)
+        days = days_of(first, last)
         write_export(workspace_settings(workspace), output, account, what, out, days)
 
 
@@ -344,7 +353,7 @@ def redecide(
             workspace_settings(workspace),
             output,
             account,
-            (day_of("--from", first), day_of("--to", last)),
+            days_of(first, last),
             evaluations=evaluations,
             threads=threads,
             seed=seed,

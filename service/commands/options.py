@@ -19,6 +19,7 @@ __all__ = [
     "Json",
     "Workspace",
     "day_of",
+    "days_of",
     "file_settings",
     "finish",
     "partial_settings",
@@ -44,6 +45,19 @@ def day_of(name: str, text: str) -> date | None:
         return date.fromisoformat(text) if text else None
     except ValueError:
         raise QueryInvalid(f"{name}: {text!r} is not a day", "write 2017-01-31") from None
+
+
+def days_of(first: str, last: str) -> "tuple[date | None, date | None]":
+    """Return the days of --from and --to, None where not given; QueryInvalid if they are crossed.
+
+    Nothing lies between crossed days: whatever is proved or summed over them would be as it should.
+    """
+    start, end = day_of("--from", first), day_of("--to", last)
+    if start is not None and end is not None and start > end:
+        from service.faults import QueryInvalid
+
+        raise QueryInvalid(f"the first day {start} lies after the last, {end}", "exchange them")
+    return start, end
 
 
 def finish(status: int) -> None:

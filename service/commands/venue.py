@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands.options import Json, Workspace, day_of, finish, workspace_settings
+from service.commands.options import Json, Workspace, days_of, finish, workspace_settings
 from service.console import Output, reported
 
 app = typer.Typer(
@@ -87,6 +87,6 @@ def reconcile(
     with reported(output):
         from service.operator.venues import reconcile_venues
 
-        days = day_of("--from", first), day_of("--to", last)
+        days = days_of(first, last)
         status = reconcile_venues(workspace_settings(workspace), output, account, days)
     finish(status)

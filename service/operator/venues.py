@@ -154,6 +154,8 @@ def reconcile_venues(settings: Settings, output: Output, account: str, days: Day
             f"the journal's accounts are {', '.join(known) or 'none yet'}",
         )
     sessions = journal.sessions(start=days[0], end=days[1])
+    if not sessions:
+        raise NotFound(f"no session of {account} was closed in those days", "ask for others")
     differences: list[Difference] = []
     executions = 0
     with _venues(settings, account) as venues:

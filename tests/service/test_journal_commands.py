@@ -177,6 +177,10 @@ def test_the_lake_s_actions_are_booked_once(ask, workspace, journal):
         (("books", "reverse", "none", "--by", "ada", "--reason", "x"), 1),
         (("attribution", "--from", "soon"), 2),
         (("attribution", "--from", "2030-01-01"), 2),
+        (("redecide", "--from", "2030-01-01"), 2),  # nothing is proved by that
+        (("decay", "--horizon", "100000"), 2),
+        (("decisions", "--from", "2017-02-01", "--to", "2017-01-31"), 2),
+        (("export", "fills", "--out", "x", "--from", "2017-02-01", "--to", "2017-01-31"), 2),
         (("export", "secrets", "--out", "x.parquet"), 1),
         (("breaks", "resolve", "ffff", "--by", "ada", "--reason", "x"), 1),
     ],

@@ -135,6 +135,8 @@ def test_an_account_at_a_venue_process_trades_as_at_its_own_venues_and_reconcile
     (settings.workspace / "venues" / "embedded" / "primary.db").rename(record.with_suffix(".away"))
     gone = CliRunner().invoke(app, [*reconciling, "embedded"], env=here_only)
     assert (gone.exit_code, "has executions of primary" in gone.output) == (2, True), gone.output
+    later = CliRunner().invoke(app, [*reconciling, "embedded", "--from", "2030-01-01"])
+    assert (later.exit_code, "no session of embedded" in later.output) == (2, True), later.output
     typed = CliRunner().invoke(app, [*reconciling, "embeded"], env=here_only)
     assert (typed.exit_code, "nothing was ever traded" in typed.output) == (2, True), typed.output
 
