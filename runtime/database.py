@@ -24,7 +24,7 @@ _WAL_ATTEMPTS, _WAL_PAUSE_S = 500, 0.01
 ANSWER = 40.0  # seconds; longer than the longest wait for a lock
 WRITES = "sluice_writes"  # execution option of a connection that holds the writer's lock
 READS = "sluice_reads"  # execution option of a connection that writes nothing
-_AT_REST = "sluice_at_rest"  # of a SQLite engine's options: a writer's connection between two uses
+_AT_REST = "sluice_at_rest"  # of a SQLite engine's options: connections between two uses, by use
 SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA synchronous=FULL",  # a commit that returned survives a power cut
@@ -118,7 +118,7 @@ def _open_sqlite(url: URL, shown: str) -> Engine:
     """Return an engine over one SQLite file; a private in-memory database would lose the record."""
     if url.database in (None, "", ":memory:"):
         raise DatabaseUnavailable(f"{shown} would keep the record in memory only; name a file")
-    engine = create_engine(url, execution_options={_AT_REST: []})
+    engine = create_engine(url, execution_options={_AT_REST: {WRITES: [], READS: []}})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -134,11 +134,11 @@ def _open_sqlite(url: URL, shown: str) -> Engine:
 
     @event.listens_for(engine, "engine_disposed")
     def close(disposed: Engine) -> None:
-        at_rest: list[Connection] = disposed.get_execution_options()[_AT_REST]
-        while at_rest:
-            connection = at_rest.pop()
-            connection.detach()  # closed, and not given back
-            connection.close()
+        for at_rest in disposed.get_execution_options()[_AT_REST].values():
+            while at_rest:
+                connection = at_rest.pop()
+                connection.detach()  # closed, and not given back
+                connection.close()
 
     return engine
 
@@ -184,25 +184,28 @@ def carried_along(write: Callable[[Connection], None]) -> Iterator[None]:
         _ALONG.reset(token)
 
 
-def _writer(engine: Engine) -> Connection:
-    """Return a connection to write on, on SQLite the one at rest.
+def _connected(engine: Engine, use: str) -> Connection:
+    """Return a connection to write or to read on, on SQLite the one at rest.
 
-    To come from the pool and go back there takes longer than SQLite's own part of a small commit.
+    To come from the pool and go back there takes longer than SQLite's own part of a small commit,
+    and twice as long as a question by an index.
     """
     try:
-        at_rest: list[Connection] = engine.get_execution_options()[_AT_REST]
+        at_rest: list[Connection] = engine.get_execution_options()[_AT_REST][use]
         return at_rest.pop()
     except (KeyError, IndexError):
-        return engine.connect().execution_options(**{WRITES: True})
+        return engine.connect().execution_options(**{use: True})
 
 
-def _put_to_rest(engine: Engine, connection: Connection) -> None:
-    """Keep a connection that has committed for the next writer; one is enough."""
-    at_rest: list[Connection] | None = engine.get_execution_options().get(_AT_REST)
-    if at_rest is None or at_rest:
+def _put_to_rest(engine: Engine, connection: Connection, use: str) -> None:
+    """Keep a connection for the next one of its use; one is enough."""
+    resting: dict[str, list[Connection]] | None = engine.get_execution_options().get(_AT_REST)
+    if resting is None or resting[use]:
         connection.close()
-    else:
-        at_rest.append(connection)
+        return
+    if connection.in_transaction():
+        connection.rollback()  # of who read: the next one sees what is there then
+    resting[use].append(connection)
 
 
 @contextmanager
@@ -217,7 +220,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             known to be written, and repeating the same idempotent writes is safe.
     """
     try:
-        connection = _writer(engine)
+        connection = _connected(engine, WRITES)
         try:
             with connection.begin():
                 yield connection
@@ -227,7 +230,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         except BaseException:
             connection.close()
             raise
-        _put_to_rest(engine, connection)
+        _put_to_rest(engine, connection, WRITES)
     except DBAPIError as error:
         if not (isinstance(error, Unreachable | InterfaceError) or _damaged(error)):
             raise  # a conflict or a mistake of ours: the caller knows what it means
@@ -245,8 +248,13 @@ def reading(engine: Engine) -> Iterator[Connection]:
         DatabaseUnavailable: the database does not answer.
     """
     try:
-        with engine.connect() as connection:
-            yield connection.execution_options(**{READS: True})
+        connection = _connected(engine, READS)
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        _put_to_rest(engine, connection, READS)
     except DBAPIError as error:
         raise DatabaseUnavailable(
             f"{engine.url.render_as_string(hide_password=True)}: {_cause(error)}"
