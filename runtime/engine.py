@@ -128,8 +128,12 @@ class Engine:
             self._stop_breached(moment, benchmark_return, final=final)
         record, orders = self._decide(moment) if final or complete else (None, ())
 
-        # 7. send what no venue has acknowledged
-        venues.send(orders, at, day)
+        # 7. send what no venue has acknowledged; then remember what was decided
+        try:
+            venues.send(orders, at, day)
+        finally:
+            if record is not None:
+                history.decided(record)
 
         # 8. close the session in the journal
         if valued:
@@ -220,7 +224,6 @@ class Engine:
         if not desk.journal.record_decision(record, orders, beside):
             return None, ()  # another process was first; what it committed is asked about
         desk.committed()
-        self.history.decided(record)
         return record, orders
 
     def _stop_breached(

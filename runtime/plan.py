@@ -52,11 +52,12 @@ def signals(symbols: Sequence[str], decided: Decided) -> tuple[Signal, ...]:
     if sure is None:
         sure = np.empty(n)
         sure[np.argsort(np.abs(decided.score), kind="stable")] = np.arange(1, n + 1) / n
+    said = zip(symbols, decided.score.tolist(), decided.weight.tolist(), sure.tolist(), strict=True)
     return tuple(
-        Signal(symbol=symbol, score=score, weight=weight, confidence=confidence)
-        for symbol, score, weight, confidence in zip(
-            symbols, decided.score.tolist(), decided.weight.tolist(), sure.tolist(), strict=True
-        )
+        [
+            Signal(symbol=symbol, score=score, weight=weight, confidence=confidence)
+            for symbol, score, weight, confidence in said
+        ]
     )
 
 
