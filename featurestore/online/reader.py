@@ -32,7 +32,6 @@ class _Read(msgspec.Struct, frozen=True, eq=False):
     answer: OnlineValues
     due: tuple[int | None, ...]  # (k,), event time of the bar due; None without a calendar
     refused: list[bool]  # k, features of which a value is not the one due, or too old
-    alike: list[bool]  # k, features of which all values are of one instant, known at one instant
     oldest: list[datetime]  # k, when the oldest value of a feature could first be known, UTC
 
 
@@ -82,10 +81,9 @@ class OnlineReader:
         place = self._places.get(feature)
         if place is None:
             answer = self._store.get_online_features([feature], symbols, now=at, stale="allow")
-            return _newest(answer, 0, answer.values[:, 0], count=len(symbols))
+            return _newest(answer, 0, answer.values[:, 0])
         read = self._read(symbols, at)
-        count = 1 if read.alike[place] else len(symbols)
-        return _newest(read.answer, place, read.values[place], count=count)
+        return _newest(read.answer, place, read.values[place])
 
     def oldest(self, feature: str, symbols: Sequence[str], *, at: datetime) -> datetime:
         """Return when the oldest of the symbols' newest values could first be known, UTC.
@@ -111,18 +109,19 @@ class OnlineReader:
             answer = self._store.get_online_features(self._features, asked, now=at, stale="allow")
             now = micros(at)
             due = tuple([due_at(column, now) for column in self._columns_of(answer)])
-            expected = np.array([0 if each is None else each for each in due])
-            timed = np.array([each is not None for each in due])
-            events, known = answer.event_times, answer.known_at
-            first, last, oldest = events.min(axis=0), events.max(axis=0), known.min(axis=0)
-            other = ((first != expected) | (last != expected)) & timed
+            first = answer.event_times.min(axis=0)
+            refused = first < now - answer.freshness
+            if any(each is not None for each in due):
+                last = answer.event_times.max(axis=0)
+                expected = np.array([0 if each is None else each for each in due])
+                timed = np.array([each is not None for each in due])
+                refused |= ((first != expected) | (last != expected)) & timed
             self._reads[asked] = _Read(
                 values=np.ascontiguousarray(answer.packed[:, VALUE].T).view(np.float64),
                 answer=answer,
                 due=due,
-                refused=(other | (first < now - answer.freshness)).tolist(),
-                alike=((first == last) & (oldest == known.max(axis=0))).tolist(),
-                oldest=instants(oldest.tolist()),
+                refused=refused.tolist(),
+                oldest=instants(answer.known_at.min(axis=0).tolist()),
             )
         self._last = asked, self._reads[asked]
         return self._reads[asked]
@@ -147,11 +146,10 @@ class OnlineReader:
             require_current(self._columns[place], symbol, held, answer.now, read.due[place])
 
 
-def _newest(answer: OnlineValues, place: int, values: Array, *, count: int) -> NewestValues:
-    """Return one feature's newest values; times beyond the first `count` are those of the first."""
-    n = len(answer.symbols)
+def _newest(answer: OnlineValues, place: int, values: Array) -> NewestValues:
+    """Return one feature's newest values."""
     return NewestValues(
         values=values,
-        event_times=instants(answer.event_times[:count, place].tolist()) * (n // count),
-        known_at=instants(answer.known_at[:count, place].tolist()) * (n // count),
+        event_times=instants(answer.event_times[:, place].tolist()),
+        known_at=instants(answer.known_at[:, place].tolist()),
     )
