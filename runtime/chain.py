@@ -4,24 +4,35 @@ Hash of an entry = SHA-256(previous hash || seq || at || kind || key || payload)
 payload preceded by its length. Sequence numbers start at 1 and have no gap.
 """
 
-import errno
 import hashlib
-import os
 import struct
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from runtime.database import WRITES, reading, transaction
-from runtime.errors import DatabaseUnavailable, EntryConflict, JournalBroken
+from runtime.errors import EntryConflict, JournalBroken
+from runtime.heads import Head, HeadAnchor, remembered, write_whole
 from runtime.statements import Insert, Query, Rows, Write, answer, run_all, tuples, write_all
+
+__all__ = [
+    "ChainedLog",
+    "Draft",
+    "Entry",
+    "Head",
+    "HeadAnchor",
+    "genesis",
+    "instant",
+    "link",
+    "linked",
+    "micros",
+    "write_whole",
+]
 
 _PAGE = 20_000  # entries read at a time
 _HEADER = struct.Struct(">QqIII")  # seq, at, length of kind, key and payload
@@ -51,14 +62,6 @@ class Entry(NamedTuple):
     payload: bytes
     hash: str  # hex
     fresh: bool  # True if the call that returned it wrote it, False if it was there before
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """Where a log stands: its last sequence number (0 = empty) and that entry's hash."""
-
-    seq: int
-    hash: str  # hex
 
 
 def micros(at: datetime) -> int:
@@ -111,57 +114,6 @@ def _heads(connection: Connection) -> dict[str, tuple[int, bytes]]:
         held = connection.info[_HEADS] = (weakref.ref(now), {})
     heads: dict[str, tuple[int, bytes]] = held[1]
     return heads
-
-
-def write_whole(descriptor: int, data: bytes) -> None:
-    """Write all of some bytes; OSError if the disk takes only a part of them, as a full one may."""
-    if (taken := os.write(descriptor, data)) < len(data):
-        raise OSError(errno.ENOSPC, f"only {taken} of {len(data)} bytes were taken")
-
-
-@dataclass(frozen=True, slots=True)
-class HeadAnchor:
-    """A small file outside the database that remembers heads, so that a cut-off tail is noticed."""
-
-    path: Path
-
-    def record(self, head: Head) -> None:
-        """Append a head durably; the same head twice in a row is written once.
-
-        Raises:
-            DatabaseUnavailable: the file cannot be written; the entry itself is committed.
-        """
-        try:
-            self._append(f"{head.seq} {head.hash}\n".encode())
-        except OSError as error:
-            raise DatabaseUnavailable(
-                f"{self.path}: cannot remember the head of the log ({error.strerror}); what was "
-                "written stands, make the file writable"
-            ) from error
-
-    def _append(self, line: bytes) -> None:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            size = os.fstat(descriptor).st_size
-            tail = os.pread(descriptor, len(line) + 1, max(0, size - len(line) - 1))
-            if tail in (line, b"\n" + line):
-                return
-            torn = b"\n" if tail and not tail.endswith(b"\n") else b""
-            write_whole(descriptor, torn + line)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def heads(self) -> tuple[Head, ...]:
-        """Return every complete head recorded; a line torn by a crash is left out."""
-        if not self.path.exists():
-            return ()
-        pairs = (line.split() for line in self.path.read_text().splitlines())
-        return tuple(
-            Head(seq=int(pair[0]), hash=pair[1])
-            for pair in pairs
-            if len(pair) == 2 and pair[0].isdigit() and len(pair[1]) == 64
-        )
 
 
 class ChainedLog:
@@ -358,8 +310,7 @@ class ChainedLog:
         Raises:
             JournalBroken: names the first sequence number that is missing, changed or cut off.
         """
-        expected = {anchor.seq: anchor.hash for anchor in anchors}
-        expected.setdefault(0, self._genesis.hex())
+        expected = remembered(anchors)
         seq, previous = 0, self._genesis
         query = f"{self._columns} WHERE seq > {self._mark} ORDER BY seq LIMIT {_PAGE}"
         while True:
@@ -375,7 +326,7 @@ class ChainedLog:
                         f"{self.table}: entry {seq} ({row[1]} {row[2]}) was changed"
                     )
                 previous = recomputed
-                if seq in expected and expected.pop(seq) != previous.hex():
+                if seq in expected and expected.pop(seq) != {previous.hex()}:
                     raise JournalBroken(
                         f"{self.table}: entry {seq} is not the one that was anchored outside"
                     )
@@ -383,7 +334,6 @@ class ChainedLog:
                 yield rows
             if len(rows) < _PAGE:
                 break
-        expected.pop(0, None)
         if expected:
             raise JournalBroken(
                 f"{self.table}: entry {min(expected)} was anchored outside but the log ends at "

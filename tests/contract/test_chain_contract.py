@@ -196,6 +196,19 @@ def test_a_chain_rewritten_from_scratch_does_not_meet_its_anchor(log, tmp_path: 
         log.verify(anchor.heads())
 
 
+def test_an_end_cut_off_and_written_on_does_not_meet_the_head_before_whoever_wrote(log, tmp_path):
+    anchor = HeadAnchor(tmp_path / "heads")
+    fill(log, 3)
+    anchor.record(log.head())
+    tamper(log.engine, "DELETE FROM journal WHERE seq = 3")
+    with transaction(log.engine) as connection:
+        log.append(connection, "note", "2", AT, b"another end")
+    anchor.record(log.head())  # as its writer does, who knows of nothing
+    assert [head.seq for head in anchor.heads()] == [3, 3]
+    with pytest.raises(JournalBroken, match="entry 3 is not the one that was anchored"):
+        log.verify(anchor.heads())
+
+
 def test_an_anchor_line_torn_by_a_crash_is_left_out_and_the_next_is_whole(tmp_path: Path):
     anchor = HeadAnchor(tmp_path / "heads")
     anchor.path.write_text("7 abc")

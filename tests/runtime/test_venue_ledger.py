@@ -107,6 +107,23 @@ def test_a_record_written_anew_in_full_is_not_the_one_that_was_anchored(lived):
         venue.prove([Head(seq=3, hash="0" * 64)])
 
 
+def test_a_record_cut_off_and_written_on_is_not_the_one_that_was_anchored(tmp_path):
+    path, anchored = tmp_path / "v.db", []
+    for leg in range(2):
+        with closing(PaperVenue(path, PRIMARY)) as venue:
+            venue.submit(make_order(10, leg=leg))
+            anchored.append(venue.head())
+        with closing(sqlite3.connect(path)) as database, database:
+            if not leg:
+                database.execute("DELETE FROM ledger")
+                database.execute("DELETE FROM orders")
+    assert [head.seq for head in anchored] == [1, 1]
+    with closing(PaperVenue(path, PRIMARY)) as venue:
+        assert venue.prove(anchored[1:]) == anchored[1]
+        with pytest.raises(JournalBroken, match="entry 1 is not the one anchored outside"):
+            venue.prove(anchored)
+
+
 def test_a_served_record_whose_file_of_heads_is_gone_has_not_passed(tmp_path):
     anchor = HeadAnchor(tmp_path / "v.head")
     for remembers in (False, True):
