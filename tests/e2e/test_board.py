@@ -20,6 +20,7 @@ from pipelines.study import Period
 from pipelines.workspace import Workspace
 from runtime.clock import ReplayClock
 from tests.fakes.studies import small_study
+from tests.servers import free_port
 
 sync_api = pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,9 +59,7 @@ def place(tmp_path_factory, market_lake) -> Workspace:
 @pytest.fixture(scope="module")
 def address(place) -> Iterator[str]:
     """Serve the board; yield the address it prints, token included, once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     words = ["board", "-w", place.path, "--port", str(port), "--json"]
     child = subprocess.Popen(
         [sys.executable, "-m", "service.cli", *words],
@@ -75,26 +74,26 @@ def address(place) -> Iterator[str]:
         while "}" not in said:
             said += child.stdout.readline()
         told = json.loads(said)["address"]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                socket.create_connection(("127.0.0.1", port), timeout=20).close()
                 break
-            except ConnectionError:
+            except OSError:
                 assert child.poll() is None, "the board ended"
                 assert time.monotonic() < deadline, "the board does not answer"
                 time.sleep(0.1)
         yield told
     finally:
         child.terminate()
-        status = child.wait(timeout=20)
+        status = child.wait(timeout=60)
     assert status == 0, "SIGTERM is an orderly end"
 
 
 def test_without_its_token_the_board_asks_for_it_and_shows_nothing(address):
     bare = address.partition("?")[0]
     for asked in (bare, f"{bare}?access_token=wrong"):
-        with urllib.request.urlopen(asked, timeout=20) as reply:
+        with urllib.request.urlopen(asked, timeout=60) as reply:
             assert "/auth/login" in reply.geturl()
             assert b"crossing" not in reply.read()
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.trading import trade, traded_workspace
+from tests.servers import free_port
 
 sync_api = pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,9 +33,7 @@ pytestmark = pytest.mark.skipif(not Path(BROWSER).exists(), reason="no Chromium 
 @contextmanager
 def served(workspace: Path) -> Iterator[str]:
     """Serve a workspace as `sluice serve` does; yield the address once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     child = subprocess.Popen(
         [sys.executable, "-m", "service.cli", "serve", "-w", workspace, "--port", str(port)],
         cwd=ROOT,
@@ -43,23 +41,23 @@ def served(workspace: Path) -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while True:
             try:
-                urllib.request.urlopen(f"{address}/health/live", timeout=5).close()
+                urllib.request.urlopen(f"{address}/health/live", timeout=20).close()
                 break
-            except (urllib.error.URLError, ConnectionError):
+            except (OSError, HTTPException):
                 assert child.poll() is None, "the service ended"
                 assert time.monotonic() < deadline, "the service does not answer"
                 time.sleep(0.05)
         yield address
     finally:
         child.terminate()
-        child.wait(timeout=20)
+        child.wait(timeout=60)
 
 
 def fetch(address: str, path: str):
-    with urllib.request.urlopen(address + path, timeout=10) as reply:
+    with urllib.request.urlopen(address + path, timeout=60) as reply:
         return json.load(reply)
 
 
