@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import monotonic
 from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -24,7 +25,9 @@ _WAL_ATTEMPTS, _WAL_PAUSE_S = 500, 0.01
 ANSWER = 40.0  # seconds; longer than the longest wait for a lock
 WRITES = "sluice_writes"  # execution option of a connection that holds the writer's lock
 READS = "sluice_reads"  # execution option of a connection that writes nothing
-_AT_REST = "sluice_at_rest"  # of a SQLite engine's options: connections between two uses, by use
+USED = "sluice_used"  # of a connection's info: when it was used last, by `monotonic`
+FRESH = 1.0  # seconds since its last use for which a connection is taken without asking the server
+_AT_REST = "sluice_at_rest"  # of an engine's options: connections between two uses, by use
 SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA synchronous=FULL",  # a commit that returned survives a power cut
@@ -106,7 +109,9 @@ def _open_postgres(url: URL, login: Callable[[], Credentials] | None, answer: fl
         url.set(drivername="postgresql+psycopg"),
         connect_args=postgres.options(answer),
     )
-    if login is not None:
+    if login is None:
+        _let_rest(engine)
+    else:  # the pool is where a login that was replaced is noticed
         postgres.give_up_replaced(engine, login)
     postgres.bound(engine, answer, login)
     postgres.ask_before_use(engine)
@@ -118,7 +123,8 @@ def _open_sqlite(url: URL, shown: str) -> Engine:
     """Return an engine over one SQLite file; a private in-memory database would lose the record."""
     if url.database in (None, "", ":memory:"):
         raise DatabaseUnavailable(f"{shown} would keep the record in memory only; name a file")
-    engine = create_engine(url, execution_options={_AT_REST: {WRITES: [], READS: []}})
+    engine = create_engine(url)
+    _let_rest(engine)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -131,14 +137,6 @@ def _open_sqlite(url: URL, shown: str) -> Engine:
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get(WRITES, False)
         on_sqlite(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    @event.listens_for(engine, "engine_disposed")
-    def close(disposed: Engine) -> None:
-        for at_rest in disposed.get_execution_options()[_AT_REST].values():
-            while at_rest:
-                connection = at_rest.pop()
-                connection.detach()  # closed, and not given back
-                connection.close()
 
     return engine
 
@@ -184,21 +182,40 @@ def carried_along(write: Callable[[Connection], None]) -> Iterator[None]:
         _ALONG.reset(token)
 
 
-def _connected(engine: Engine, use: str) -> Connection:
-    """Return a connection to write or to read on, on SQLite the one at rest.
+def _let_rest(engine: Engine) -> None:
+    """Let a connection wait for the next one of its use outside the pool, one for each use.
 
     To come from the pool and go back there takes longer than SQLite's own part of a small commit,
     and twice as long as a question by an index.
     """
+    resting: dict[str, list[Connection]] = {WRITES: [], READS: []}
+    engine.update_execution_options(**{_AT_REST: resting})
+
+    @event.listens_for(engine, "engine_disposed")
+    def close(_disposed: Engine) -> None:
+        for at_rest in resting.values():
+            while at_rest:
+                connection = at_rest.pop()
+                connection.detach()  # closed, and not given back
+                connection.close()
+
+
+def _connected(engine: Engine, use: str) -> Connection:
+    """Return a connection to write or to read on: the one at rest, or one from the pool."""
     try:
         at_rest: list[Connection] = engine.get_execution_options()[_AT_REST][use]
-        return at_rest.pop()
+        connection = at_rest.pop()
     except (KeyError, IndexError):
         return engine.connect().execution_options(**{use: True})
+    if monotonic() - connection.info[USED] < FRESH:
+        return connection
+    connection.close()  # the pool will ask its server whether it is still there
+    return engine.connect().execution_options(**{use: True})
 
 
 def _put_to_rest(engine: Engine, connection: Connection, use: str) -> None:
     """Keep a connection for the next one of its use; one is enough."""
+    connection.info[USED] = monotonic()
     resting: dict[str, list[Connection]] | None = engine.get_execution_options().get(_AT_REST)
     if resting is None or resting[use]:
         connection.close()

@@ -14,7 +14,7 @@ from psycopg.abc import PQGen
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InvalidatePoolError
 
-from runtime.database import READS, Credentials
+from runtime.database import FRESH, READS, USED, Credentials
 from runtime.statements import Query, Rows
 
 T = TypeVar("T")
@@ -25,7 +25,6 @@ LOCK = 30  # seconds that a statement waits for another one's lock
 IDLE = 15  # seconds after which the server ends a transaction of which nothing more comes
 KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 _POLL = 0.1  # seconds between two looks for an interrupt while waiting
-_FRESH = 1.0  # seconds since its last use for which a connection is taken without asking the server
 
 
 class Bounded(psycopg.Connection[Any]):
@@ -111,12 +110,12 @@ def ask_before_use(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkin")
     def used(_connection: object, record: Any) -> None:
-        record.info["used"] = monotonic()
+        record.info.setdefault(USED, monotonic())  # of one that rested it says since when
 
     @event.listens_for(engine, "checkout")
     def ask(connection: Any, record: Any, _proxy: object) -> None:
-        used_at = record.info.get("used")
-        if used_at is None or monotonic() - used_at < _FRESH:
+        used_at = record.info.pop(USED, None)
+        if used_at is None or monotonic() - used_at < FRESH:
             return
         try:
             engine.dialect.do_ping(connection)

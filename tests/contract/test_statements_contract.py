@@ -120,6 +120,33 @@ def test_who_listens_to_statements_hears_every_one_that_writes(engine):
     assert heard == ["BEGIN", "INSERT", "INSERT", "SELECT"]
 
 
+def end_of(engine, number: int) -> None:
+    """End a server's connection, and wait until it is gone."""
+    other = open_database(engine.url.render_as_string(hide_password=False))
+    with reading(other) as connection:
+        ended = "SELECT pg_terminate_backend(%s, 5000)"
+        assert connection.exec_driver_sql(ended, (number,)).scalar_one() is True
+    other.dispose()
+
+
+def test_a_connection_that_rested_is_the_next_ones_if_it_was_used_a_moment_ago(engine, monkeypatch):
+    if engine.dialect.name == "sqlite":
+        pytest.skip("has no server that could be gone")
+    me = "SELECT pg_backend_pid()"
+    monkeypatch.setattr("runtime.database.FRESH", 60.0)
+    numbers = set()
+    for _ in range(2):
+        with transaction(engine) as connection:
+            numbers.add(connection.exec_driver_sql(me).scalar_one())
+    assert len(numbers) == 1
+    monkeypatch.setattr("runtime.database.FRESH", 0.0)
+    monkeypatch.setattr("runtime.postgres.FRESH", 0.0)
+    end_of(engine, numbers.pop())
+    with transaction(engine) as connection:  # it is asked first, and replaced
+        assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+    assert things(engine) == []
+
+
 def test_updates_change_their_rows_and_no_other(engine):
     with transaction(engine) as connection:
         write_all(

@@ -34,7 +34,8 @@ def still_open(folder: Path) -> list[str]:
     return [target for target in targets if target.startswith(str(folder))]
 
 
-def test_one_writer_after_the_other_takes_the_same_connection(engine):
+def test_one_writer_after_the_other_takes_the_same_connection(engine, monkeypatch):
+    monkeypatch.setattr("runtime.database.FRESH", 60.0)
     taken = []
     for _ in range(3):
         with transaction(engine) as connection:
