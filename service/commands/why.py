@@ -124,11 +124,18 @@ def _order(tree: "Tree", origin: OriginAnswer, line: PlanLine) -> None:
 
 
 def _lines(tree: "Tree", decision: DecisionAnswer) -> None:
+    from rich.markup import escape
+
     plan = tree.add(f"plan: {len(decision.lines)} orders")
     for line in decision.lines:
         state = "" if line.passed else "  [red]denied[/red]"
         ids = " ".join(name[:8] for name in _ids(line))
-        plan.add(
+        one = plan.add(
             f"{line.side:<4} {line.quantity:>10,} {line.symbol:<6} "
             f"{line.notional:>14,} USD  [dim]{ids}[/dim]{state}"
         )
+        for verdict in line.verdicts:
+            if not verdict.passed:  # no order came of it that could be asked about
+                said = f"{verdict.check}: {verdict.reason}"
+                against = f" ({verdict.observed}, allowed {verdict.limit})" if verdict.limit else ""
+                one.add(f"[red]refused[/red] {escape(said + against)}")

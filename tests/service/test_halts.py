@@ -68,6 +68,11 @@ def test_a_told_halt_blocks_new_orders_stops_fills_and_ends_by_a_resume_alone(tm
     assert filled == waiting - {"ADA"}, "no venue fills inside a halt"
     assert all("code T1" in why for name, why in denied(second).items() if name == "ADA")
     assert set(denied(second)) <= {"ADA"}
+    words = ["why", second.decision.decision_id, "-w", str(tmp_path)]
+    asked = " ".join(CliRunner().invoke(app, words, env={"COLUMNS": "200"}).output.split())
+    assert set(denied(second)) == {"ADA"}
+    assert "refused 2 market: " in asked
+    assert "code T1" in asked
     desk, third = run(2)
     assert set(denied(third)) == {"ADA", "BELL"} & {one.order.symbol for one in third.decision.plan}
     for symbol in ("ADA", "BELL"):
