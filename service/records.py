@@ -1,11 +1,9 @@
 """Opens journal and registry as the settings say, each with the file that remembers its head.
 
-The files lie beside the embedded database, `journal.head`, `registry.head` and so on, as
-`ledger.head` does: whoever cuts the end off a chain, or puts an older database back, is found by
-them. Over PostgreSQL there is none: many hosts write there, and the server's own archive remembers.
+The files lie in the workspace, `journal.head`, `registry.head` and so on, as `ledger.head` does:
+whoever cuts the end off a chain, or puts an older database back, is found by them. Over PostgreSQL
+every host remembers what was written from it, and only a host that remembers can miss anything.
 """
-
-from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
 
@@ -34,22 +32,22 @@ def open_journal(
         account: whose book is kept.
         fence: the right of a trading process to write; None where no other process writes.
     """
-    return Journal(engine, account, anchor(settings, settings.database_url, "journal"), fence)
+    return Journal(engine, account, anchor(settings, "journal"), fence)
 
 
 def open_joints(settings: Settings, engine: Engine, fence: Fence | None = None) -> JointLog:
     """Open what several bundles in one account were; `fence` is the right to write."""
-    return JointLog(engine, fence, anchor(settings, settings.database_url, JOINTS))
+    return JointLog(engine, fence, anchor(settings, JOINTS))
 
 
 def open_shadows(settings: Settings, engine: Engine, fence: Fence | None = None) -> ShadowLog:
     """Open what was decided in shadow; `fence` is the right to write."""
-    return ShadowLog(engine, fence, anchor(settings, settings.database_url, SHADOWS))
+    return ShadowLog(engine, fence, anchor(settings, SHADOWS))
 
 
 def open_slots(settings: Settings, fence: Fence, job: str) -> Slots:
     """Open the slots of a job, as the process that holds `fence` may change them."""
-    return Slots.open(fence.engine, fence, job, anchor(settings, settings.database_url, SCHEDULE))
+    return Slots.open(fence.engine, fence, job, anchor(settings, SCHEDULE))
 
 
 def open_lead(settings: Settings, engine: Engine, name: str) -> Lead:
@@ -61,11 +59,9 @@ def open_lead(settings: Settings, engine: Engine, name: str) -> Lead:
 
 def open_registry(settings: Settings, engine: Engine) -> Registry:
     """Open the registry in the database that `engine` has open."""
-    return Registry(engine, anchor=anchor(settings, settings.database_url, "registry"))
+    return Registry(engine, anchor=anchor(settings, "registry"))
 
 
-def anchor(settings: Settings, url: str, name: str) -> HeadAnchor | None:
-    """Return where the head of the chain `name` is remembered, None if its database is a server."""
-    if urlsplit(url).scheme != "sqlite":
-        return None
+def anchor(settings: Settings, name: str) -> HeadAnchor:
+    """Return where the head of the chain `name` is remembered."""
     return HeadAnchor(settings.workspace / f"{name}.head")

@@ -300,9 +300,7 @@ def redecide(
 
 def _remember(settings: Settings, journal: Journal) -> None:
     """Remember outside the database where the chain ends: what a person did is not cut off."""
-    kept = anchor(settings, settings.database_url, "journal")
-    if kept is not None:
-        kept.record(journal.head())
+    anchor(settings, "journal").record(journal.head())
 
 
 def _show_booked(

@@ -88,7 +88,7 @@ def audit_records(settings: Settings, output: Output, *, remember: bool = False)
 
 def _chains(settings: Settings) -> Iterator[_Chain]:
     """Yield every chain there is, those of the database first and the venues' last."""
-    outside = partial(anchor, settings, settings.database_url)
+    outside = partial(anchor, settings)
     if not _there(settings):
         for name in HEADS:
             yield _Chain(name, partial(_gone, settings), outside(name), _always)
@@ -102,7 +102,7 @@ def _chains(settings: Settings) -> Iterator[_Chain]:
     if _exists(settings, settings.ledger_url, LEDGER):
         engine = open_database(settings.ledger_url)
         for name, table in ((LEDGER, LEDGER), ("leases", LEASES)):
-            kept = anchor(settings, settings.ledger_url, name)
+            kept = anchor(settings, name)
             yield _Chain(name, partial(_proved, engine, table, kept), kept, _always)
     halts = told_halts(settings)
     if halts.known:
@@ -134,9 +134,9 @@ def _beside(engine: Engine, settings: Settings) -> Iterator[_Chain]:
     """Yield the chains that are only there once live trading began, or several bundles trade."""
     known = inspect(engine).get_table_names()
     for name in (POLICIES, JOINTS, SHADOWS, SCHEDULE):
-        kept = anchor(settings, settings.database_url, name)
+        kept = anchor(settings, name)
         begun = name in known and ChainedLog(engine, name).head().seq
-        if begun or (kept is not None and kept.path.is_file()):
+        if begun or kept.path.is_file():
             yield _Chain(name, partial(_proved, engine, name, kept), kept, _always)
 
 
@@ -210,7 +210,7 @@ def _exists(settings: Settings, url: str, *names: str) -> bool:
     return any((settings.workspace / f"{name}.head").is_file() for name in names)
 
 
-def _proved(engine: Engine, table: str, kept: HeadAnchor | None) -> Head:
+def _proved(engine: Engine, table: str, kept: HeadAnchor) -> Head:
     return verified(ChainedLog(engine, table), kept)
 
 

@@ -185,8 +185,7 @@ def open_policies(
     Raises:
         DatabaseUnavailable: it does not answer.
     """
-    kept = anchor(settings, settings.database_url, "policies")
-    log = PolicyLog(engine or open_runtime(settings), kept)
+    log = PolicyLog(engine or open_runtime(settings), anchor(settings, "policies"))
     return Policies(log=log, source=settings.policy, clock=clock or WallClock())
 
 

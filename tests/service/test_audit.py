@@ -18,6 +18,7 @@ from pipelines.ledger import Lease, open_ledger
 from runtime.chain import Head, HeadAnchor
 from runtime.clock import ReplayClock
 from runtime.database import open_database
+from runtime.engine import fund
 from runtime.errors import DatabaseUnavailable, JournalBroken
 from runtime.joint.identity import Joint, JointSeat
 from runtime.joint.shadow_log import ShadowDay
@@ -289,14 +290,20 @@ def challenger_decided(settings, engine) -> None:
     open_shadows(settings, engine).record(day, (), AT)
 
 
-@pytest.mark.parametrize(
-    ("name", "happen"),
-    [
-        ("schedule", slot_claimed),
-        ("joints", two_traded_as_one),
-        ("shadows", challenger_decided),
-    ],
-)
+def paid_in(settings, engine) -> None:
+    journal = open_journal(settings, engine, LIVE)
+    fund(journal, Decimal(100), AT)
+    journal.remember()
+
+
+TOLD = [
+    ("schedule", slot_claimed),
+    ("joints", two_traded_as_one),
+    ("shadows", challenger_decided),
+]
+
+
+@pytest.mark.parametrize(("name", "happen"), TOLD)
 def test_no_end_of_schedule_joints_or_shadows_is_cut_off_unseen(settings, name, happen):
     engine = open_database(settings.database_url)
     happen(settings, engine)
@@ -315,6 +322,25 @@ def test_no_end_of_schedule_joints_or_shadows_is_cut_off_unseen(settings, name, 
     assert f"{name}: entry 1 was anchored outside but the log ends at 0" in told()["problem"]
     change(settings, f"DROP TABLE {name}")
     assert "was anchored outside but the log ends at 0" in told()["problem"]
+
+
+@pytest.mark.parametrize(("name", "happen"), [*TOLD, ("journal", paid_in)])
+def test_what_is_cut_off_on_a_server_is_missed_by_the_host_that_wrote_it(
+    postgres_server, tmp_path, name, happen
+):
+    with postgres_server.database() as url:
+        where = tmp_path / "ws"
+        where.mkdir()
+        settings = read_settings({"SLUICE_DATABASE_URL": url}, workspace=where)
+        engine = open_database(url)
+        happen(settings, engine)
+        assert audit(settings, SLUICE_DATABASE_URL=url).returncode == 0
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DELETE FROM {name}")
+        engine.dispose()
+        done = audit(settings, SLUICE_DATABASE_URL=url)
+    assert done.returncode == 1
+    assert "was anchored outside but the log ends at 0" in " ".join(done.stdout.split())
 
 
 def test_the_records_of_venues_are_proved_and_those_kept_elsewhere_are_named(settings, tmp_path):
