@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import local
 
 from featurestore.lake import Lake
 from featurestore.store import FeatureStore
@@ -23,13 +24,16 @@ from service.trading.paper import paper_market, states_of
 
 @dataclass(slots=True)
 class OwnPrices:
-    """Prices and states of the market out of the lake, read anew for every session."""
+    """Prices and states of the market out of the lake, read anew for every session.
+
+    Each caller has a thread of its own, and sees the halts of what it published itself.
+    """
 
     lake_url: str
     market: PaperMarket
     price: str  # "view.field"
     settings: Settings  # whose halts are seen
-    _states: LakeStates | None = field(default=None, repr=False)
+    _own: local = field(default_factory=local, repr=False)  # states: the thread's LakeStates
 
     def check(self, bars: Sequence[Bar], at: datetime) -> None:
         """Refuse bars that the newest version of the lake contradicts.
@@ -40,7 +44,7 @@ class OwnPrices:
         store = FeatureStore(Lake(self.lake_url))
         reader = store.reader(store.snapshot(), opening=OPENING)
         halted = halted_of(self.settings, lambda: [bar.symbol for bar in bars])
-        self._states = states_of(self.market, reader, self.price, halted)
+        self._own.states = states_of(self.market, reader, self.price, halted)
         own = LakeFeed(reader, self.price).bars([bar.symbol for bar in bars], at)
         for told, known in zip(bars, own, strict=True):
             if (told.close, told.event_time) != (known.close, known.event_time):
@@ -51,9 +55,8 @@ class OwnPrices:
 
     def state(self, bar: Bar) -> MarketState:
         """Return the state of a bar's name; `check` has read the lake before."""
-        if self._states is None:
-            return MarketState(mid=float(bar.close))
-        return self._states(bar)
+        states: LakeStates | None = getattr(self._own, "states", None)
+        return MarketState(mid=float(bar.close)) if states is None else states(bar)
 
 
 def open_floor(settings: Settings, price: str) -> Floor:

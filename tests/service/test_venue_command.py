@@ -9,9 +9,10 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from typer.testing import CliRunner
@@ -20,6 +21,8 @@ from featurestore.calendars import load_calendar
 from runtime.clock import ReplayClock
 from runtime.engine import Engine, fund
 from runtime.errors import OrderInvalid, VenueRefused, VenuesInvalid
+from runtime.feeds import LakeFeed
+from runtime.market.recorded import HaltMessage
 from runtime.replay import CAPITAL
 from service.books.accounts import LIVE
 from service.cli import app
@@ -27,7 +30,9 @@ from service.operator.control import EngageRequest
 from service.operator.killing import open_killing
 from service.settings import SettingsInvalid, read_settings
 from service.trading.engines import active_bundle, market_reader, open_desk
+from service.trading.halts import told_halts
 from service.trading.paper import remote_venues
+from service.trading.venue import open_floor
 from tests.fakes.trading import promote_over_lake, promoted_workspace
 
 TOKEN = "a-token-of-the-tests"
@@ -162,6 +167,24 @@ def test_closes_that_the_lake_does_not_know_are_refused_before_anybody_trades(
         app, [*words, "-w", str(made.workspace)], env={"SLUICE_VENUE_TOKEN": TOKEN}
     )
     assert (done.exit_code, said in " ".join(done.output.split())) == (2, True), done.output
+
+
+def test_who_publishes_at_the_same_time_sees_the_halts_of_its_own_bars(tmp_path, market_lake):
+    settings = replace(read_settings({}, workspace=tmp_path), lake_url=str(market_lake.path))
+    session = load_calendar("XNYS").session(LAST)
+    at = session.close + timedelta(hours=1)
+    bars = LakeFeed(market_lake.reader(), "us_equities.close").bars(("AAPL", "MSFT"), at)
+    halt = HaltMessage(symbol="AAPL", at=session.open, code="T1")
+    told_halts(settings).tell(halt, by="ada", reason="news")
+    floor = open_floor(settings, "us_equities.close")
+    assert floor.check is not None
+    assert floor.states is not None
+
+    floor.check(bars[:1], at)
+    other = Thread(target=floor.check, args=(bars[1:], at))  # another account's, in between
+    other.start()
+    other.join()
+    assert floor.states(bars[0]).halted
 
 
 def test_an_address_or_token_that_cannot_be_used_is_named_and_never_shown(tmp_path):
