@@ -83,8 +83,8 @@ class ToldHalts:
             reason=" ".join(reason.split()),
         )
         _checked(line, self.path, 0)
-        self.messages()
         try:
+            self.messages()
             if not self._head.seq:  # so that a first line is known to be one, whatever follows
                 self.anchor.record(_BEFORE)
             _append(self.path, msgspec.json.encode(line) + b"\n")

@@ -247,6 +247,27 @@ def test_a_halt_that_a_full_disk_does_not_take_is_not_told_and_leaves_nothing(
     assert CliRunner().invoke(app, words).exit_code == 0, "with room again it is told"
 
 
+def test_a_halt_is_said_not_to_be_told_if_what_a_feed_told_before_cannot_be_remembered(
+    tmp_path, monkeypatch
+):
+    halts, at = told_halts(read_settings({}, workspace=tmp_path)), SESSIONS[0].open
+    bell, ada = (HaltMessage(symbol=name, at=at, code="T1") for name in ("BELL", "ADA"))
+    halts.tell(bell, by="ada", reason="news")
+    fed = halts.path.read_bytes() * 2
+    halts.path.write_bytes(fed)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HeadAnchor, "_append", full)
+        with pytest.raises(FeedInvalid, match=r"NOT told, .*No space left on device"):
+            halts.tell(ada, by="ada", reason="news")
+    assert halts.path.read_bytes() == fed
+    halts.tell(ada, by="ada", reason="news")
+    assert set(halts.halted(["ADA", "BELL"], at)) == {"ADA", "BELL"}
+
+
 def test_a_line_that_a_reader_of_a_feed_appended_is_remembered_once_a_desk_has_read_it(tmp_path):
     settings = read_settings({}, workspace=tmp_path)
     halts, at = told_halts(settings), SESSIONS[0].open
