@@ -214,10 +214,14 @@ def _connected(engine: Engine, use: str) -> Connection:
 
 
 def _put_to_rest(engine: Engine, connection: Connection, use: str) -> None:
-    """Keep a connection for the next one of its use; one is enough."""
+    """Keep a connection for the next one of its use; one is enough.
+
+    A level of isolation that somebody asked of it is taken back by the pool alone.
+    """
     connection.info[USED] = monotonic()
     resting: dict[str, list[Connection]] | None = engine.get_execution_options().get(_AT_REST)
-    if resting is None or resting[use]:
+    levelled = "isolation_level" in connection.get_execution_options()
+    if resting is None or resting[use] or levelled:
         connection.close()
         return
     if connection.in_transaction():

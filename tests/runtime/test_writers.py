@@ -87,3 +87,21 @@ def test_a_database_that_is_let_go_of_is_closed_and_may_be_used_again(engine, tm
     assert not (tmp_path / "one.db-wal").exists()  # the last to close it copies and removes it
     put(engine, "after")
     assert names(engine) == ["after", "before"]
+
+
+def test_a_level_that_one_reader_asked_for_is_not_the_next_ones(postgres_server, monkeypatch):
+    """Who proves a journal reads one state throughout; whoever reads next sees what is new."""
+    monkeypatch.setattr("runtime.database.FRESH", 60.0)
+    with postgres_server.lent() as url:
+        opened = open_database(url)
+        with transaction(opened) as connection:
+            connection.exec_driver_sql("CREATE TABLE things (name TEXT)")
+        with reading(opened) as connection:
+            again = connection.execution_options(isolation_level="REPEATABLE READ")
+            assert again.exec_driver_sql("SELECT name FROM things").fetchall() == []
+        with reading(opened) as connection:
+            assert connection.exec_driver_sql("SELECT name FROM things").fetchall() == []
+            with transaction(opened) as writing:
+                writing.exec_driver_sql("INSERT INTO things VALUES (%s)", ("new",))
+            assert connection.exec_driver_sql("SELECT name FROM things").fetchall() == [("new",)]
+        opened.dispose()
