@@ -78,9 +78,9 @@ def audit_records(settings: Settings, output: Output, *, remember: bool = False)
     chains = tuple(_audited(one, remember=remember) for one in _chains(settings))
     if not chains:
         raise NotFound(f"{settings.workspace} holds no record yet", "run sluice demo first")
-    unproved = _elsewhere(settings)
-    # somebody else's to prove, if there is somebody else
-    passed = all(chain.verified for chain in chains) and not (unproved and not settings.venue_url)
+    away = _away(settings)
+    passed = all(chain.verified for chain in chains) and all(one.kept for one in away)
+    unproved = tuple(one.words for one in away)
     answer = AuditAnswer(verified=passed, chains=chains, unproved=unproved)
     output.answer(answer, _shower(answer))
     return OK if answer.verified else REFUSED
@@ -156,27 +156,38 @@ def _records(settings: Settings) -> list[Path]:
     return sorted((settings.workspace / "venues").glob("*/*.db"))
 
 
-def _elsewhere(settings: Settings) -> tuple[str, ...]:
-    """Return, in words, which records were traded on and cannot be proved from here."""
+class _Away(NamedTuple):
+    """A record that was traded on and cannot be proved from here."""
+
+    words: str
+    kept: bool  # somebody is named who keeps it, and can prove it there
+
+
+def _away(settings: Settings) -> list[_Away]:
+    """Return what is not here; only live trading may be at venues that others serve."""
     here = {(path.parent.name, path.stem) for path in _records(settings)}
     if not _exists(settings, settings.database_url, JOURNAL):
-        return ()
+        return []
     try:
         with reading(open_runtime(settings)) as connection:
             rows = connection.exec_driver_sql(_TRADED).fetchall()
     except DatabaseUnavailable:
-        return ()  # the journal's own line says what is wrong with it
-    keeper = (
-        f"; ask where {settings.venue_url} is served: sluice venue verify"
-        if settings.venue_url
-        else "; put it back, or name in SLUICE_VENUE_URL who keeps it"
-    )
-    return tuple(
-        f"venue {venue}, at which account {account} has executions, keeps no record in "
-        f"{settings.workspace / 'venues' / account}{keeper}"
-        for account, venue in rows
-        if (account, venue) not in here
-    )
+        return []  # the journal's own line says what is wrong with it
+    found = []
+    for account, venue in rows:
+        if (account, venue) in here:
+            continue
+        kept, way = False, "put it back"
+        if account == LIVE and settings.venue_url:
+            kept, way = True, f"ask where {settings.venue_url} is served: sluice venue verify"
+        elif account == LIVE:
+            way += ", or name in SLUICE_VENUE_URL who keeps it"
+        words = (
+            f"venue {venue}, at which account {account} has executions, keeps no record in "
+            f"{settings.workspace / 'venues' / account}; {way}"
+        )
+        found.append(_Away(words, kept))
+    return found
 
 
 def _opened(path: Path) -> PaperVenue:

@@ -145,6 +145,19 @@ def test_an_account_at_a_venue_process_trades_as_at_its_own_venues_and_reconcile
     typed = CliRunner().invoke(app, [*reconciling, "embeded"], env=here_only)
     assert (typed.exit_code, "nothing was ever traded" in typed.output) == (2, True), typed.output
 
+    def audited(**env: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["audit", "-w", str(settings.workspace)], env=env)
+        return done.exit_code, " ".join(done.output.split())
+
+    for beside in record.parent.glob("*.db"):  # as where the venue's process is another host's
+        beside.rename(beside.with_suffix(".there"))
+    somebody = {"SLUICE_VENUE_URL": settings.venue_url, "SLUICE_VENUE_TOKEN": TOKEN}
+    status, words = audited(**somebody)
+    assert (status, "account embedded has executions" in words) == (1, True), words
+    record.with_suffix(".away").rename(settings.workspace / "venues" / "embedded" / "primary.db")
+    assert audited(**somebody)[0] == 0, "what is not here is kept there"
+    assert audited(**here_only)[0] == 1, "nobody is named who could keep it"
+
     stranger = remote_venues(replace(settings, venue_token="another-token-16"), ["primary"], LIVE)
     with pytest.raises(VenueRefused, match="token is another one"):
         stranger[0].working()
