@@ -62,4 +62,6 @@ class RotatingSecret:
             found, value = older, older.fields.get(self.ref.field, "")
             if value and value != newest:
                 before.setdefault(value, until)
-        self._newest, self._before = newest, tuple(before.items())
+        # In this order: a request between the two still finds what was replaced just now.
+        self._before = tuple(before.items())
+        self._newest = newest

@@ -104,6 +104,28 @@ def test_a_secret_replaced_twice_is_served_under_all_three_each_for_its_time(she
     assert secret.accepted() == ("third", "second")
 
 
+def test_no_request_in_the_midst_of_a_look_is_refused_with_the_value_before(shelf, clock):
+    asked: list[tuple[str, ...]] = []
+
+    class Asked(RotatingSecret):
+        """Asked by a request after every step of a look."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if shelf.versions:
+                asked.append(self.accepted())
+
+    secret = Asked(keeper=shelf, ref=SecretRef(path="sluice", field="token"), clock=clock)
+    shelf.write("sluice", {"token": "old"}, expected=0)
+    secret.look()
+    asked.clear()
+    shelf.write("sluice", {"token": "new"}, expected=1)
+    secret.look()
+    assert len(asked) > 1
+    assert all("old" in answer for answer in asked)
+    assert asked[-1] == ("new", "old")
+
+
 def test_what_was_read_stays_while_the_source_is_away(shelf, secret, clock):
     assert secret.accepted() == ()
     with pytest.raises(SecretMissing, match="sluice#token is not there"):
