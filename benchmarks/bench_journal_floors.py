@@ -35,9 +35,10 @@ from runtime.memory import settle
 from tests.postgres import private_postgres
 
 AT = datetime(2017, 1, 31, 21, tzinfo=UTC)
-# Rows a commit -> commits timed of each writer. The hundreds come first: SQLite's log reaches its
-# size then, and what is written over, as ever after, is written sooner than what makes it longer.
-COMMITS = {100: 300, 1: 1500}
+COMMITS = {1: 1500, 100: 300}  # rows a commit -> commits timed of each writer
+# Commits of a hundred of each writer that nobody times: SQLite's log reaches its size, and is
+# written over ever after, which takes less than to make it longer.
+BEFORE = 160
 INSERT = "INSERT INTO bare VALUES (?, ?, ?, ?, ?, ?)"
 ROWS, ROUNDS = 1000, 25  # rows chained in memory; rounds of which the median counts
 STORED, READS = 20_000, 7  # rows of a chain on disk; rounds of which the median counts
@@ -202,7 +203,9 @@ def bare_postgres(url: str) -> Iterator[Write]:
         yield write
 
 
-def _timed(writers: dict[str, Write], batch: int, first: int) -> dict[str, list[float]]:
+def _timed(
+    writers: dict[str, Write], batch: int, commits: int, first: int
+) -> dict[str, list[float]]:
     """Return seconds of every commit of every writer, the writers in turn.
 
     Whoever comes after the ORM finds the caches full of its objects, so each comes after each.
@@ -210,7 +213,7 @@ def _timed(writers: dict[str, Write], batch: int, first: int) -> dict[str, list[
     took: dict[str, list[float]] = {name: [] for name in writers}
     mixed = Random(7)
     turns = [dict(mixed.sample(list(writers.items()), len(writers))) for _ in range(TURNS)]
-    for number in range(COMMITS[batch]):
+    for number in range(commits):
         drafts = drafts_of(range(first + number * batch, first + (number + 1) * batch))
         for name, write in turns[number % TURNS].items():
             start = perf_counter()
@@ -233,9 +236,10 @@ def _append() -> list[dict[str, object]]:
             "orm": stack.enter_context(orm(f"sqlite:///{folder / 'orm.db'}")),
             "postgres": stack.enter_context(bare_postgres(stack.enter_context(server.database()))),
         }
-        first = 0
+        _timed(writers, 100, BEFORE, 0)
+        first = 100 * BEFORE
         for batch, commits in COMMITS.items():
-            took = _timed(writers, batch, first)
+            took = _timed(writers, batch, commits, first)
             first += batch * commits
             found += _rates(batch, took)
     return found
