@@ -231,9 +231,10 @@ class Records:
             days = [one.day for one in ahead if one.close + AWAITED < now]
             if days:
                 told = f"{len(days)} sessions since {last}" if days[1:] else f"session {days[0]}"
-                detail = f"the last one that ended is {last}; is sluice trade running?"
+                since = f"the last one that ended is {last}, of {len(days)} due since none did"
+                detail = f"{since}; is sluice trade running?"
                 title = f"{told} did not end: {job}"
-                yield Finding(key=f"schedule.{calendar.name}", title=title, detail=detail)
+                yield Finding(key=f"sessions.{calendar.name}", title=title, detail=detail)
 
     def unreviewed(self, now: datetime) -> Iterable[Finding]:
         """Find out whether nobody has reviewed the limits for a year."""

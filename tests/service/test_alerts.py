@@ -141,6 +141,31 @@ def test_sessions_that_nobody_runs_are_told_though_the_last_process_ended_as_tol
     assert [one.title for one in records.missed(now)] == ([told] if told else [])
 
 
+def test_that_nobody_ran_a_session_is_over_once_somebody_has(tmp_path):
+    settings = promoted_workspace(tmp_path / "promoted")
+    begun = datetime(2026, 11, 19, 21, 6, tzinfo=UTC)
+    clock = ReplayClock(begun)
+    slots = open_slots(
+        settings,
+        Epochs(open_runtime(settings)).take("live", holder="a", at=begun),
+        "session XNYS",
+    )
+    slots.end(begun.date(), "done", begun)
+    watch = replace(open_watch(settings, clock, expected=()), glance=60.0)
+
+    def looked(at: str) -> list[str]:
+        clock.advance(datetime.fromisoformat(f"{at}+00:00"))
+        watch.round()
+        return [one.title for one in watch.book.open() if "did not end" in one.title]
+
+    assert looked("2026-11-20 12:00") == []
+    assert looked("2026-11-21 12:00") == ["session 2026-11-20 did not end: session XNYS"]
+    two = "2 sessions since 2026-11-19 did not end: session XNYS"
+    assert looked("2026-11-24 12:00") == [two], "it is told as it stands now"
+    slots.end(date(2026, 11, 23), "late", clock.now())
+    assert looked("2026-11-24 12:01") == []
+
+
 def test_a_session_that_went_well_raises_nothing(settings):
     assert Alarms(open_book(settings), WallClock()).session(outcome()) == ()
 
