@@ -41,7 +41,7 @@ from service.books.views import Days, attributed, break_line, breaks_of, found_d
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
-from service.records import anchor, open_journal
+from service.records import open_journal
 from service.settings import Settings, require_records
 from service.trading.proof import prove_apart
 from service.wiring import open_live
@@ -81,7 +81,6 @@ def resolve_break(
     """Close a break in somebody's name."""
     journal, now = journal_of(settings, account), WallClock().now()
     closed = Breaks(journal).resolve(name, by=by, reason=reason, at=now)
-    _remember(settings, journal)
     lines = (break_line(closed, now.date()),)
     output.answer(lines, lambda console: show_breaks(console, lines))
 
@@ -97,7 +96,7 @@ def book_action(settings: Settings, output: Output, account: str, action: Action
                 f"it traded {', '.join(sorted(traded)) or 'nothing at all'}",
             )
     fresh = Adjustments(journal).record_action(action)
-    _show_booked(settings, output, journal, action.action_id, action.symbol, fresh=fresh)
+    _show_booked(output, journal, action.action_id, action.symbol, fresh=fresh)
 
 
 def take_back(
@@ -107,7 +106,7 @@ def take_back(
     journal = journal_of(settings, account)
     fresh = Adjustments(journal).take_back(name, by=by, reason=reason, at=WallClock().now())
     symbol = taken_back(journal.adjustments())[name].symbol
-    _show_booked(settings, output, journal, f"{name}/taken-back", symbol, fresh=fresh)
+    _show_booked(output, journal, f"{name}/taken-back", symbol, fresh=fresh)
 
 
 def book_announced(settings: Settings, output: Output, account: str, view: str, days: Days) -> int:
@@ -142,7 +141,7 @@ def book_announced(settings: Settings, output: Output, account: str, view: str, 
             unclear.append(event.words)
         elif books.record_action(again := anew(event, undone)):
             done.append(again.action_id)
-    _remember(settings, journal)
+    journal.remember()
     answer = Announced(
         account=journal.account,
         booked=tuple(done),
@@ -180,7 +179,7 @@ def correct(
         reason=reason,
     )
     fresh = Adjustments(journal).record_correction(correction)
-    _show_booked(settings, output, journal, name, wrong.symbol, fresh=fresh)
+    _show_booked(output, journal, name, wrong.symbol, fresh=fresh)
 
 
 def show_attribution(settings: Settings, output: Output, account: str, days: Days) -> None:
@@ -298,15 +297,8 @@ def redecide(
     return REFUSED if found.differences else OK
 
 
-def _remember(settings: Settings, journal: Journal) -> None:
-    """Remember outside the database where the chain ends: what a person did is not cut off."""
-    anchor(settings, "journal").record(journal.head())
-
-
-def _show_booked(
-    settings: Settings, output: Output, journal: Journal, name: str, symbol: str, *, fresh: bool
-) -> None:
-    _remember(settings, journal)
+def _show_booked(output: Output, journal: Journal, name: str, symbol: str, *, fresh: bool) -> None:
+    journal.remember()  # where it was only said again, too
     book = journal.book()
     held = book.positions().get(symbol)
     answer = Booked(
