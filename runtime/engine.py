@@ -178,9 +178,10 @@ class Engine:
 
     def _reconcile(self, day: date) -> tuple[tuple[Break, ...], tuple[Break, ...]]:
         """Return today's breaks, and all that nobody has resolved."""
-        days = (*self.history.broken_days, day)
+        doubted = {*self.history.broken_days, *self.breaks.corrected_days(day)}
+        days = (*sorted(doubted), day)
         compared = self.venues.reconcile(days)
-        self.history.broken_days = tuple(d for d in self.history.broken_days if compared[d])
+        self.history.broken_days = tuple(d for d in days[:-1] if compared[d])
         found = tuple(one for breaks in compared.values() for one in breaks)
         self._compared = days, found
         if not found:

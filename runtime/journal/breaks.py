@@ -8,12 +8,12 @@ and positions stay what our own executions prove. Source: market-rules, section 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from sqlalchemy import Connection
 
-from runtime.chain import Draft, instant
+from runtime.chain import Draft, instant, micros
 from runtime.database import reading
 from runtime.errors import BreakUnknown
 from runtime.journal import wire
@@ -23,6 +23,7 @@ from runtime.journal.rows import adjustment_row, posting_rows
 from runtime.journal.store import Journal
 from runtime.journal.tables import ADJUSTMENT, POSTING, Sql
 
+LOOKED_BACK = timedelta(days=30)  # from a session to executions that were corrected since
 RECONCILIATION = "reconciliation"  # resolves what the venue's record does not show any more
 _CENT = Decimal("0.01")
 POSITIONS = (
@@ -108,6 +109,27 @@ class BreakLog:
     def open(self) -> tuple[KeptBreak, ...]:
         """Return the breaks nobody has resolved, oldest first."""
         return tuple(one for one in self.all() if one.resolved_at is None)
+
+    def corrected_days(self, before: date) -> tuple[date, ...]:
+        """Return the days, of the last thirty, of executions taken back or replaced since.
+
+        They were compared before somebody entered that. Whether the venue says the same is known
+        once they are compared again: a price changes no position of any later day.
+        """
+        first = before - LOOKED_BACK
+        corrected = (
+            "SELECT name FROM journal_adjustments "
+            "WHERE account = ? AND kind = 'correction' AND effective >= ?"
+        )
+        since = micros(datetime.combine(first, time(), UTC))
+        days = set[date]()
+        with reading(self._engine) as connection:
+            rows = self._reader.rows(connection, corrected, (self._account, since))
+            for venue, _, execution in (row[0].partition("/") for row in rows):
+                query = "SELECT day FROM journal_fills WHERE venue = ? AND execution_id = ?"
+                for (told,) in self._reader.rows(connection, query, (venue, execution)):
+                    days.add(date.fromisoformat(told))
+        return tuple(sorted(day for day in days if first <= day < before))
 
     def explained(self) -> frozenset[str]:
         """Return the ids of breaks that a person resolved; found again, they stay resolved."""

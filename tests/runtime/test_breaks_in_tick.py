@@ -9,7 +9,10 @@ import pytest
 from runtime.clock import ReplayClock
 from runtime.domain import Side
 from runtime.engine import Engine, fund
+from runtime.journal.actions import Correction
+from runtime.journal.adjustments import Adjustments
 from runtime.journal.breaks import RECONCILIATION, Breaks
+from runtime.journal.reconcile import BreakClass
 from runtime.policies.policy import default_policy
 from runtime.ports import Statement
 from tests.fakes.graphs import tilt_manifest
@@ -117,4 +120,42 @@ def test_a_venue_that_corrects_itself_frees_trading_by_the_comparison(tmp_path):
     units["AAA"] = 0
     assert not any(line.denied for line in risks(run(bench, engine, DAYS[1])))
     assert [one.by for one in Breaks(bench.desk.journal).all()] == [RECONCILIATION]
+    bench.close()
+
+
+@pytest.mark.parametrize("busted", [False, True])
+def test_an_execution_that_was_corrected_later_is_compared_with_the_venue_again(tmp_path, busted):
+    """Its day was compared before, and a price alone changes no position: nobody would see it."""
+    bench = opened(tmp_path, allow=False)
+    journal = bench.desk.journal
+    for day in DAYS[:3]:
+        assert run(bench, bench.engine(), day).breaks == ()
+    wrong = journal.fills(limit=1)[0].fill
+    right = msgspec.structs.replace(wrong, execution_id="typed", price=wrong.price + 1)
+    correction = Correction(
+        venue=wrong.venue,
+        execution_id=wrong.execution_id,
+        replacement=None if busted else right,
+        at=bench.desk.clock.now(),
+        by="ada",
+        reason="a slip of the pen",
+    )
+    Adjustments(journal).record_correction(correction)
+    lines = risks(run(bench, bench.engine(), DAYS[3]))
+    assert lines
+    assert all(line.denied for line in lines)
+    kept = [one for one in Breaks(journal).open() if one.found.day == wrong.executed_at.date()]
+    (cash,) = [one.found.amount for one in kept if one.found.kind is BreakClass.CASH]
+    gross = wrong.price * wrong.quantity * wrong.side.sign + wrong.fee
+    assert cash == (-gross if busted else wrong.quantity * wrong.side.sign).quantize(
+        Decimal("0.01")
+    )
+    found = run(bench, bench.engine(), DAYS[4]).breaks  # every start compares it again
+    assert bool(found) is busted, "units differ day by day, a price on its own day"
+    assert [one for one in Breaks(journal).open() if one in kept] == kept
+    for one in Breaks(journal).open():
+        Breaks(journal).resolve(one.break_id, by="ada", reason="mine", at=bench.desk.clock.now())
+    if not busted:
+        assert not any(line.denied for line in risks(run(bench, bench.engine(), DAYS[5])))
+    journal.verify()
     bench.close()
