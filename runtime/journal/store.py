@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import date
 from threading import RLock
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TypeAlias
 
 from sqlalchemy import Connection, Engine
 
@@ -47,15 +47,9 @@ from runtime.ports import Statement
 from runtime.scheduling.fence import Fence
 from runtime.statements import Insert, Update
 
-
-class _Booked(NamedTuple):
-    """A fill that is new, how it was booked and where it leaves its order."""
-
-    fill: Fill
-    booking: Booking
-    lines: tuple[wire.Line, ...]  # of its postings
-    state: OrderState
-    filled: str  # units of the order executed so far
+# A fill that is new, how it was booked, its postings as written, and where it leaves its order: its
+# state, and the units executed so far.
+_Booked: TypeAlias = tuple[Fill, Booking, tuple[wire.Line, ...], OrderState, str]
 
 
 class Journal(JournalQueries):
@@ -280,21 +274,20 @@ class Journal(JournalQueries):
 
     def _booked(
         self, fills: Sequence[Fill], orders: Mapping[str, lookups.Standing]
-    ) -> list[_Booked]:
-        """Apply fills to the book in order and say what each did."""
+    ) -> Iterator[_Booked]:
+        """Apply fills to the book, each as it is asked for, and say what each did."""
         filled = {name: record.filled for name, record in orders.items()}
         states = {name: record.state for name, record in orders.items()}
-        booked = []
         for fill in fills:
             name = fill.order_id
-            check_fill(fill, orders[name], filled[name], self.account)
+            order, before = orders[name], filled[name]
+            check_fill(fill, order, before, self.account)
             booking = self._account.book.apply(fill)
             if booking is None:
                 raise JournalBroken(f"execution {fill.execution_id} is booked but has no row")
-            filled[name] += fill.quantity
-            states[name] = state_after_fill(states[name], filled[name], orders[name].quantity)
-            booked.append(_Booked(fill, booking, booking.lines, states[name], text(filled[name])))
-        return booked
+            total = filled[name] = before + fill.quantity
+            state = states[name] = state_after_fill(states[name], total, order.quantity)
+            yield fill, booking, booking.lines, state, text(total)
 
     def close_session(self, record: SessionRecord) -> bool:
         """Close a session; False if this account closed that day already.
