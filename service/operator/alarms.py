@@ -6,7 +6,7 @@ within a second, looks at what can be looked at from outside, and hears whoever 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -219,22 +219,23 @@ class Records:
         from runtime.scheduling.slots import endings
         from service.records import open_registry
 
-        newest: dict[str, date] = {}
-        for _, note in endings(self._open()):
-            newest[note.job] = max(note.slot, newest.get(note.job, note.slot))
-        if not newest or open_registry(self.settings, self._open()).active() is None:
+        notes = [note for _, note in endings(self._open())]
+        if not notes or open_registry(self.settings, self._open()).active() is None:
             return  # nobody trades, and nobody is to
-        for job, last in newest.items():
-            calendar = load_calendar(job.rpartition(" ")[2])
-            first, today = last + timedelta(days=1), min(now.date(), calendar.last)
-            ahead = calendar.sessions(first, today) if first <= today else ()
-            days = [one.day for one in ahead if one.close + AWAITED < now]
-            if days:
-                told = f"{len(days)} sessions since {last}" if days[1:] else f"session {days[0]}"
-                since = f"the last one that ended is {last}, of {len(days)} due since none did"
-                detail = f"{since}; is sluice trade running?"
-                title = f"{told} did not end: {job}"
-                yield Finding(key=f"sessions.{calendar.name}", title=title, detail=detail)
+        job = notes[-1].job  # who trades does so by one calendar; what was before it is over
+        last = max(note.slot for note in notes if note.job == job)
+        calendar = load_calendar(job.rpartition(" ")[2])
+        first, today = last + timedelta(days=1), min(now.date(), calendar.last)
+        ahead = calendar.sessions(first, today) if first <= today else ()
+        days = [one.day for one in ahead if one.close + AWAITED < now]
+        if days:
+            told = f"{len(days)} sessions since {last}" if days[1:] else f"session {days[0]}"
+            since = f"the last one that ended is {last}, of {len(days)} due since none did"
+            yield Finding(
+                key=f"sessions.{calendar.name}",
+                title=f"{told} did not end: {job}",
+                detail=f"{since}; is sluice trade running?",
+            )
 
     def unreviewed(self, now: datetime) -> Iterable[Finding]:
         """Find out whether nobody has reviewed the limits for a year."""

@@ -166,6 +166,18 @@ def test_that_nobody_ran_a_session_is_over_once_somebody_has(tmp_path):
     assert looked("2026-11-24 12:01") == []
 
 
+def test_of_a_calendar_that_is_traded_by_no_more_nothing_is_missed(tmp_path):
+    settings = promoted_workspace(tmp_path / "promoted")
+    begun, engine = datetime(2026, 11, 19, 21, 6, tzinfo=UTC), open_runtime(settings)
+    records, fence = Records(settings), Epochs(engine).take("live", holder="a", at=begun)
+    for name, day in (("XNYS", 19), ("XNSE", 20), ("XNSE", 27)):
+        ended = datetime(2026, 11, day, 22, tzinfo=UTC)
+        open_slots(settings, fence, f"session {name}").end(ended.date(), "done", ended)
+    assert list(records.missed(datetime(2026, 11, 29, tzinfo=UTC))) == []
+    (found,) = records.missed(datetime(2026, 12, 1, tzinfo=UTC))
+    assert found.title == "session 2026-11-30 did not end: session XNSE"
+
+
 def test_a_session_that_went_well_raises_nothing(settings):
     assert Alarms(open_book(settings), WallClock()).session(outcome()) == ()
 
