@@ -1,6 +1,7 @@
 """Opens the database of ledger, registry or journal: SQLite embedded, PostgreSQL in production."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ READS = "sluice_reads"  # execution option of a connection that writes nothing
 USED = "sluice_used"  # of a connection's info: when it was used last, by `monotonic`
 FRESH = 1.0  # seconds since its last use for which a connection is taken without asking the server
 _AT_REST = "sluice_at_rest"  # of an engine's options: connections between two uses, by use
+_RESTING = 8  # engines at most whose connections rest
 SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA synchronous=FULL",  # a commit that returned survives a power cut
@@ -182,22 +184,47 @@ def carried_along(write: Callable[[Connection], None]) -> Iterator[None]:
         _ALONG.reset(token)
 
 
+Resting = dict[str, list[Connection]]  # by use
+_LATEST: dict[Engine, Resting] = {}  # the engines whose connections rest, oldest first
+_CHANGING = threading.Lock()  # held while engines come to that and go
+
+
 def _let_rest(engine: Engine) -> None:
     """Let a connection wait for the next one of its use outside the pool, one for each use.
 
     To come from the pool and go back there takes longer than SQLite's own part of a small commit,
     and twice as long as a question by an index.
     """
-    resting: dict[str, list[Connection]] = {WRITES: [], READS: []}
+    resting: Resting = {WRITES: [], READS: []}
     engine.update_execution_options(**{_AT_REST: resting})
 
     @event.listens_for(engine, "engine_disposed")
-    def close(_disposed: Engine) -> None:
-        for at_rest in resting.values():
-            while at_rest:
-                connection = at_rest.pop()
-                connection.detach()  # closed, and not given back
-                connection.close()
+    def close(disposed: Engine) -> None:
+        with _CHANGING:
+            _LATEST.pop(disposed, None)
+        _close(resting)
+
+
+def _close(resting: Resting) -> None:
+    for at_rest in resting.values():
+        while at_rest:
+            connection = at_rest.pop()
+            connection.detach()  # closed, and not given back
+            connection.close()
+
+
+def _remember(engine: Engine, resting: Resting) -> None:
+    """Note that connections of an engine rest, and close those of the engine noted longest ago.
+
+    The library keeps every connection that is out of its pool, and through it the engine: one that
+    nobody disposed of would keep its files open for ever.
+    """
+    left: Resting = {}
+    with _CHANGING:
+        _LATEST[engine] = resting
+        if len(_LATEST) > _RESTING:
+            left = _LATEST.pop(next(iter(_LATEST)))
+    _close(left)
 
 
 def _connected(engine: Engine, use: str) -> Connection:
@@ -219,7 +246,7 @@ def _put_to_rest(engine: Engine, connection: Connection, use: str) -> None:
     A level of isolation that somebody asked of it is taken back by the pool alone.
     """
     connection.info[USED] = monotonic()
-    resting: dict[str, list[Connection]] | None = engine.get_execution_options().get(_AT_REST)
+    resting: Resting | None = engine.get_execution_options().get(_AT_REST)
     levelled = "isolation_level" in connection.get_execution_options()
     if resting is None or resting[use] or levelled:
         connection.close()
@@ -227,6 +254,8 @@ def _put_to_rest(engine: Engine, connection: Connection, use: str) -> None:
     if connection.in_transaction():
         connection.rollback()  # of who read: the next one sees what is there then
     resting[use].append(connection)
+    if engine not in _LATEST:
+        _remember(engine, resting)
 
 
 @contextmanager

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import os
 import secrets
@@ -45,6 +46,14 @@ settings.register_profile(
 settings.load_profile(os.environ.get("SLUICE_HYPOTHESIS", "steady"))
 
 pytest_plugins = ["tests.conftest_market"]
+
+
+def pytest_runtest_teardown() -> None:
+    """Let garbage be collected that a command set aside with all it keeps when it had started.
+
+    A process starts once; here hundreds of commands do, and their open files would never be closed.
+    """
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -95,8 +95,9 @@ class Zygote:
     def _listen(self, deadline: float) -> None:
         assert self.process.stdout is not None
         left = max(0.0, deadline - time.monotonic())
-        ready, _, _ = select.select([self.process.stdout], [], [], left)
-        if not ready:
+        waiting = select.poll()  # unlike select, for any number of open files
+        waiting.register(self.process.stdout, select.POLLIN)
+        if not waiting.poll(left * 1000):
             return
         read = os.read(self.process.stdout.fileno(), 65536)
         assert read, "the zygote ended"

@@ -1,10 +1,12 @@
 """A writer's connection rests between two uses, carries nothing over and is closed in the end."""
 
+import gc
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 
+from runtime import database
 from runtime.database import open_database, reading, transaction
 
 
@@ -87,6 +89,29 @@ def test_a_database_that_is_let_go_of_is_closed_and_may_be_used_again(engine, tm
     assert not (tmp_path / "one.db-wal").exists()  # the last to close it copies and removes it
     put(engine, "after")
     assert names(engine) == ["after", "before"]
+
+
+def test_of_many_databases_that_nobody_let_go_of_the_latest_alone_stay_open(tmp_path):
+    paths = [tmp_path / f"{number}.db" for number in range(30)]
+    for path in paths:
+        opened = open_database(f"sqlite:///{path}")
+        with transaction(opened) as connection:
+            connection.exec_driver_sql("CREATE TABLE things (name TEXT)")
+        put(opened, path.stem)
+        assert names(opened) == [path.stem]
+    del opened, connection
+    gc.collect()
+    kept = {target.removesuffix("-wal").removesuffix("-shm") for target in still_open(tmp_path)}
+    assert kept <= {str(path) for path in paths[-database._RESTING :]}
+
+
+def test_an_engine_whose_connections_were_closed_for_others_goes_on(engine, tmp_path):
+    for number in range(database._RESTING + 1):
+        other = open_database(f"sqlite:///{tmp_path / f'other {number}.db'}")
+        with transaction(other) as connection:
+            connection.exec_driver_sql("CREATE TABLE things (name TEXT)")
+    put(engine, "after")
+    assert names(engine) == ["after"]
 
 
 def test_a_level_that_one_reader_asked_for_is_not_the_next_ones(postgres_server, monkeypatch):

@@ -60,6 +60,7 @@ class Done(NamedTuple):
 
 
 def audit(settings, *options: str, **env: str) -> Done:
+    env |= {"COLUMNS": "400"}  # paths of tests may be long
     done = CliRunner().invoke(app, ["audit", "-w", str(settings.workspace), *options], env=env)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return Done(done.exit_code, done.stdout, done.stderr)
