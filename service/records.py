@@ -5,6 +5,9 @@ whoever cuts the end off a chain, or puts an older database back, is found by th
 every host remembers what was written from it, and only a host that remembers can miss anything.
 """
 
+from hashlib import sha256
+from urllib.parse import urlsplit
+
 from sqlalchemy import Engine
 
 from runtime.chain import HeadAnchor
@@ -63,5 +66,18 @@ def open_registry(settings: Settings, engine: Engine) -> Registry:
 
 
 def anchor(settings: Settings, name: str) -> HeadAnchor:
-    """Return where the head of the chain `name` is remembered."""
-    return HeadAnchor(settings.workspace / f"{name}.head")
+    """Return where the head of the chain `name` is remembered.
+
+    Of a database on a server the file is that database's own: a workspace that moves to one, or
+    from one to another, holds nobody's heads against somebody else's chain.
+    """
+    return HeadAnchor(settings.workspace / f"{name}{_server(settings.database_url)}.head")
+
+
+def _server(url: str) -> str:
+    """Return what tells one server's database from another's, "" for a file."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        return ""
+    where = f"{parts.hostname or ''}:{parts.port or 5432}{parts.path}?{parts.query}"
+    return "." + sha256(where.encode()).hexdigest()[:8]

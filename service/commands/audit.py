@@ -102,7 +102,7 @@ def _chains(settings: Settings) -> Iterator[_Chain]:
     if _exists(settings, settings.ledger_url, LEDGER):
         engine = open_database(settings.ledger_url)
         for name, table in ((LEDGER, LEDGER), ("leases", LEASES)):
-            kept = anchor(settings, name)
+            kept = HeadAnchor(settings.workspace / f"{name}.head")
             yield _Chain(name, partial(_proved, engine, table, kept), kept, _always)
     halts = told_halts(settings)
     if halts.known:

@@ -1,0 +1,57 @@
+"""Heads of a workspace that moves from a file to a server: each database has its own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from typer.testing import CliRunner
+
+from runtime.database import open_database
+from runtime.registry import Promoted
+from service.cli import app
+from service.records import anchor, open_registry
+from service.settings import read_settings
+from tests.fakes.trading import promoted_workspace
+
+AT = datetime(2026, 11, 20, 14, tzinfo=UTC)
+
+
+def audited(workspace, url: str = "") -> tuple[int, str]:
+    env = {"SLUICE_DATABASE_URL": url} if url else {}
+    done = CliRunner().invoke(app, ["audit", "-w", str(workspace)], env=env)
+    return done.exit_code, " ".join(done.output.split())
+
+
+def test_a_workspace_that_moves_to_a_server_holds_no_file_s_heads_against_it(
+    postgres_server, tmp_path
+):
+    here = promoted_workspace(tmp_path)
+    assert anchor(here, "registry").path.name == "registry.head"
+    with postgres_server.database() as url:
+        there = read_settings({"SLUICE_DATABASE_URL": url}, workspace=tmp_path)
+        engine = open_database(url)
+        seated = Promoted(study="other", bundle="b" * 64, version=7, stage="staging")
+        open_registry(there, engine).activate(seated, by="ada", why="moved", at=AT)
+        assert audited(tmp_path)[0] == 0, "the file's chain and heads are as they were"
+        code, said = audited(tmp_path, url)
+        assert (code, "registry 1 entries, 1 heads" in said) == (0, True), said
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM registry")
+        engine.dispose()
+        code, said = audited(tmp_path, url)
+    assert (code, "the log ends at 0" in said) == (1, True), said
+
+
+def test_a_server_s_database_is_the_same_whoever_logs_in_and_another_one_is_not(tmp_path):
+    def head(url: str) -> str:
+        settings = read_settings({"SLUICE_DATABASE_URL": url}, workspace=tmp_path)
+        return anchor(settings, "journal").path.name
+
+    same = {
+        head("postgresql://desk@db.example.org/books"),
+        head("postgresql://ada:secret@DB.example.org:5432/books"),
+    }
+    assert len(same) == 1
+    others = ("desk@db.example.org/other", "desk@db.example.org:5433/books", "desk@away/books")
+    names = {head(f"postgresql://{one}") for one in others}
+    assert len(names | same) == 4
