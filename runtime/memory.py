@@ -1,8 +1,11 @@
-"""Keeps the garbage collector's pauses out of ticks, and out of starting."""
+"""Keeps pauses out of ticks, the garbage collector's and other threads', and out of starting."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+TURN = 0.0005  # seconds until a thread that computes lets another one go on, during a session
 
 
 def settle() -> None:
@@ -35,15 +38,18 @@ def starting() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Collect garbage first, and none while the block runs.
+    """Collect garbage first, and none while the block runs; let threads take turns sooner.
 
     What no cycle holds is freed as ever; a session makes few cycles, and the next call finds them.
+    Whoever announces a decision would else wait up to 5 ms for each turn while its orders are sent.
     """
     settle()
-    collects = gc.isenabled()
+    collects, turn = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
+    sys.setswitchinterval(min(turn, TURN))
     try:
         yield
     finally:
+        sys.setswitchinterval(turn)
         if collects:
             gc.enable()

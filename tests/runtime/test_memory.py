@@ -1,10 +1,11 @@
 """The garbage collector stands still while a process starts, and is back whatever happens."""
 
 import gc
+import sys
 
 import pytest
 
-from runtime.memory import settle, starting
+from runtime.memory import TURN, settle, starting, undisturbed
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +33,14 @@ def test_a_start_that_fails_leaves_the_collector_as_it_was():
     with starting():
         pass
     assert not gc.isenabled()
+
+
+def test_a_session_collects_nothing_and_lets_threads_take_turns_sooner_for_as_long_as_it_runs():
+    usual = sys.getswitchinterval()
+    with undisturbed():
+        assert not gc.isenabled()
+        assert sys.getswitchinterval() == TURN < usual
+    with pytest.raises(LookupError), undisturbed():
+        raise LookupError
+    assert gc.isenabled()
+    assert sys.getswitchinterval() == usual
