@@ -97,9 +97,13 @@ def open_database(
                 f"{shown} is not a database, or a damaged one: {_cause(error)}; move it away, or "
                 "put a good copy in its place"
             ) from error
-        raise DatabaseUnavailable(
-            f"{shown} does not answer: {_cause(error)}; does the server run, does the folder exist?"
-        ) from error
+        file = parsed.get_backend_name() == "sqlite"
+        asked = (
+            "is its folder there, may this user write in it, is there room on its disk?"
+            if file
+            else "does the server run?"
+        )
+        raise DatabaseUnavailable(f"{shown} does not answer: {_cause(error)}; {asked}") from error
     return engine
 
 

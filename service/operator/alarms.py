@@ -69,7 +69,7 @@ class Alarms:
         if outcome.refusal:
             found.append(Finding(key="trade.refused", title=f"{day}: {outcome.refusal}"))
         if outcome.breaks:
-            told = "; ".join(str(one) for one in outcome.breaks[:5])
+            told = "; ".join(one.words() for one in outcome.breaks[:5])
             title = f"{day}: {len(outcome.breaks)} breaks with the venues"
             found.append(Finding(key="trade.breaks", title=title, detail=told))
         if outcome.doubts:
@@ -196,7 +196,7 @@ class Records:
 
         session = open_journal(self.settings, self._open(), LIVE).last_session()
         if session is not None and session.breaks:
-            told = "; ".join(str(one) for one in session.breaks[:5])
+            told = "; ".join(one.words() for one in session.breaks[:5])
             title = f"{len(session.breaks)} breaks with the venues at the close of {session.day}"
             yield Finding(key="books.breaks", title=title, detail=told)
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from runtime.clock import ReplayClock, WallClock
 from runtime.engine import SessionOutcome
+from runtime.journal.reconcile import Break, BreakClass
 from runtime.kill.switch import KillSwitch
 from runtime.scheduling.fence import Epochs
 from service.app import create_app
@@ -108,6 +109,20 @@ def test_an_alert_reaches_a_webhook_and_a_mailbox_in_one_round(settings, receive
     assert "sluice alerts ack" in hooked["message"]
     (mail,) = mails
     assert message_from_string(mail)["Subject"] == hooked["title"]
+
+
+def test_a_break_is_told_in_words(settings):
+    found = Break(
+        kind=BreakClass.POSITION,
+        venue="primary",
+        day=date(2026, 11, 20),
+        symbol="GE",
+        execution_id="",
+        ours="0",
+        theirs="412",
+    )
+    (alert,) = Alarms(open_book(settings), WallClock()).session(outcome(breaks=(found,)))
+    assert alert.detail == "position break of 2026-11-20 at primary: GE ours 0, theirs 412"
 
 
 @pytest.mark.parametrize("words", [("ack", "x.y", "--by", " "), ("resolve", "x.y", "--how", "")])
