@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from runtime.clock import WallClock
+from runtime.database import reading
 from runtime.journal.actions import (
     Action,
     Charge,
@@ -88,15 +89,21 @@ def resolve_break(
 def book_action(settings: Settings, output: Output, account: str, action: Action) -> None:
     """Book an action and show what it did; NotFound if the account never traded its symbol."""
     journal = journal_of(settings, account)
-    if not isinstance(action, Charge | Reversal):
-        traded = {record.fill.symbol for record in journal.fills()}
-        if action.symbol not in traded:
-            raise NotFound(
-                f"{journal.account} never traded {action.symbol!r}, so there is nothing to book",
-                f"it traded {', '.join(sorted(traded)) or 'nothing at all'}",
-            )
+    of_units = not isinstance(action, Charge | Reversal)
+    if of_units and action.symbol not in (traded := _traded(journal)):
+        raise NotFound(
+            f"{journal.account} never traded {action.symbol!r}, so there is nothing to book",
+            f"it traded {', '.join(sorted(traded)) or 'nothing at all'}",
+        )
     fresh = Adjustments(journal).record_action(action)
     _show_booked(output, journal, action.action_id, action.symbol, fresh=fresh)
+
+
+def _traded(journal: Journal) -> set[str]:
+    """Return the symbols that the account has executions of, of however many years."""
+    with reading(journal.engine) as connection:
+        query = "SELECT DISTINCT symbol FROM journal_fills WHERE account = ?"
+        return {row[0] for row in journal.sql.rows(connection, query, (journal.account,))}
 
 
 def take_back(

@@ -25,13 +25,14 @@ class Replacement(NamedTuple):
     @classmethod
     def typed(cls, execution_id: str, quantity: str, price: str, fee: str) -> "Replacement | None":
         """Return what was typed, None for a bust; QueryInvalid if it lacks the id."""
-        if not execution_id.strip() and (quantity or price or fee):
+        name = execution_id.strip()
+        if not name and (quantity or price or fee):
             raise QueryInvalid(
                 "a quantity, price or fee belongs to the execution that takes the busted one's "
                 "place",
                 "name that one with --replaced-by, or leave them out for a bust",
             )
-        return cls(execution_id, quantity, price, fee) if execution_id.strip() else None
+        return cls(name, quantity, price, fee) if name else None
 
     def of(self, wrong: Fill) -> Fill:
         """Return the execution that takes the place of a wrong one."""

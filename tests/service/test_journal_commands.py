@@ -142,10 +142,11 @@ def test_actions_and_corrections_are_booked_by_name(ask, workspace, journal):
     assert ask(*back)["fresh"] is False
     ask("books", "charge", "borrow", "3.17", symbol, "--on", "2017-04-05", "--id", "b1")
     last = journal.fills(limit=1)[0].fill
-    words = ("--by", "ada", "--reason", "off market", "--replaced-by", "new", "--price", "9.99")
+    words = ("--by", "ada", "--reason", "off market", "--replaced-by", " new ", "--price", "9.99")
     done = ask("books", "bust", last.venue, last.execution_id, *words)
     assert done["fresh"] is True
-    assert journal.fills(limit=1)[0].fill.price == Decimal("9.99")
+    right = journal.fills(limit=1)[0].fill
+    assert (right.price, right.execution_id) == (Decimal("9.99"), "new")
     journal.verify()
 
 
