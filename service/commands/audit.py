@@ -18,6 +18,7 @@ from runtime.database import open_database, reading
 from runtime.errors import DatabaseUnavailable, FeedInvalid, JournalBroken
 from runtime.joint.identity import TABLE as JOINTS
 from runtime.joint.shadow_log import TABLE as SHADOWS
+from runtime.journal.store import Journal
 from runtime.market.told import CHAIN as HALTS
 from runtime.policies.log import TABLE as POLICIES
 from runtime.scheduling.slots import TABLE as SCHEDULE
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 JOURNAL = "journal"
+_BOUND = "SELECT account, simulated FROM journal_modes"
 _TRADED = "SELECT DISTINCT account, venue FROM journal_fills ORDER BY account, venue"
 
 
@@ -95,7 +97,8 @@ def _chains(settings: Settings) -> Iterator[_Chain]:
     elif _exists(settings, settings.database_url, JOURNAL, "registry"):
         engine = open_runtime(settings)
         journal = open_journal(settings, engine, LIVE)
-        yield _Chain(JOURNAL, journal.verify, outside(JOURNAL), partial(_closed, journal.log))
+        proof = partial(_proved_and_bound, settings, journal)
+        yield _Chain(JOURNAL, proof, outside(JOURNAL), partial(_closed, journal.log))
         registry = open_registry(settings, engine)
         yield _Chain("registry", registry.verify, outside("registry"), _always)
         yield from _beside(engine, settings)
@@ -114,6 +117,22 @@ def _chains(settings: Settings) -> Iterator[_Chain]:
         # a record of the process that trades has no file of heads, one that is served has
         told = kept if kept.path.exists() or _answered(served) else None
         yield _Chain(name, partial(_venue, path), told, served)
+
+
+def _proved_and_bound(settings: Settings, journal: Journal) -> Head:
+    """Prove the journal, and that what traded at paper venues is still bound to paper."""
+    head, traded = journal.verify(), set(journal.accounts())
+    with reading(journal.engine) as connection:
+        bound: dict[str, int] = {row[0]: row[1] for row in connection.exec_driver_sql(_BOUND)}
+    for account in sorted({path.parent.name for path in _records(settings)} & traded):
+        if not bound.get(account):
+            kind = "money" if account in bound else "nothing"
+            raise JournalBroken(
+                f"journal_modes binds account {account} to {kind}, and it traded at the paper "
+                f"venues of {settings.venue_records(account)}: a simulated fill could enter the "
+                "books of real money"
+            )
+    return head
 
 
 def _there(settings: Settings) -> bool:

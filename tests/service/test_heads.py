@@ -1,9 +1,11 @@
-"""Heads of a workspace that moves from a file to a server: each database has its own."""
+"""What an audit holds against a record: heads of its own database, and whom it is bound to."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import sqlite3
+from datetime import UTC, date, datetime
 
+import pytest
 from typer.testing import CliRunner
 
 from runtime.database import open_database
@@ -11,7 +13,7 @@ from runtime.registry import Promoted
 from service.cli import app
 from service.records import anchor, open_registry
 from service.settings import read_settings
-from tests.fakes.trading import promoted_workspace
+from tests.fakes.trading import promoted_workspace, traded_workspace
 
 AT = datetime(2026, 11, 20, 14, tzinfo=UTC)
 
@@ -55,3 +57,20 @@ def test_a_server_s_database_is_the_same_whoever_logs_in_and_another_one_is_not(
     others = ("desk@db.example.org/other", "desk@db.example.org:5433/books", "desk@away/books")
     names = {head(f"postgresql://{one}") for one in others}
     assert len(names | same) == 4
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("UPDATE journal_modes SET simulated = 0", "money"),
+        ("DELETE FROM journal_modes", "nothing"),
+    ],
+)
+def test_an_account_that_traded_on_paper_stays_bound_to_paper(tmp_path, statement, kind):
+    settings, _ = traded_workspace(tmp_path / "ws", end=date(2017, 1, 31))
+    assert audited(settings.workspace)[0] == 0
+    with sqlite3.connect(settings.workspace / "runtime.db") as database:
+        database.execute(statement)
+    database.close()
+    code, said = audited(settings.workspace)
+    assert (code, f"to {kind}, and it traded at the paper venues" in said) == (1, True), said
