@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +17,7 @@ from service.records import anchor, open_registry
 from service.settings import read_settings
 from tests.fakes.trading import promoted_workspace, traded_workspace
 
+ROOT = Path(__file__).resolve().parents[2]
 AT = datetime(2026, 11, 20, 14, tzinfo=UTC)
 
 
@@ -74,3 +77,11 @@ def test_an_account_that_traded_on_paper_stays_bound_to_paper(tmp_path, statemen
     database.close()
     code, said = audited(settings.workspace)
     assert (code, f"to {kind}, and it traded at the paper venues" in said) == (1, True), said
+
+
+def test_whatever_the_page_on_audits_promises_is_shown_by_a_test_that_is_there():
+    page = (ROOT / "docs" / "audit.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", page)
+    assert len(named) >= 10
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{file} has no {test}"
