@@ -16,6 +16,7 @@ from datetime import date
 from random import Random
 from typing import Protocol, cast
 
+import msgspec
 import numpy as np
 
 from featurestore.calendars import Calendar, load_calendar
@@ -109,7 +110,10 @@ class _Kept:
 
     def record(self, inputs: Mapping[str, Array]) -> DecisionRecord:
         """Return all of it; what is decided again whole needs only some."""
-        record, _, _ = wire.decode_decision(self.entry.payload, inputs)
+        try:
+            record, _, _ = wire.decode_decision(self.entry.payload, inputs)
+        except msgspec.DecodeError as error:
+            raise past.unreadable(self.entry, error) from error
         return record
 
 
@@ -140,11 +144,15 @@ def redecide(
 
     Raises:
         BundleRefused: the bundle that decided first does not verify.
+        JournalBroken: an entry of the account is not what anybody of ours writes.
     """
-    first = journal.decisions_after(0, 1)
+    try:
+        first = journal.said_after(0, 1)
+    except msgspec.DecodeError as error:
+        raise JournalBroken(f"journal: its first decision cannot be read: {error}") from error
     if not first:
         return Redecided(decisions=0, refusals=0, whole=0, evaluations=0, differences=())
-    prover = _Prover(journal, load, first[0].record.bundle, calendar_of, part)
+    prover = _Prover(journal, load, first[0][1].bundle, calendar_of, part)
     cases: list[_Case] = []
     found: list[Difference] = []
     decisions = refusals = whole = 0
@@ -155,7 +163,7 @@ def redecide(
         difference, inputs = prover.prove(kept, blobs)
         if difference is not None:
             found.append(difference)
-        if inputs is not None and kept.past.symbols and evaluations:
+        elif inputs is not None and kept.past.symbols and evaluations:
             cases.append(_case(kept.record(inputs)))
     left = max(0, evaluations - decisions) if cases else 0
     found += _evaluated(cases, prover.graph, left, threads, seed)
@@ -206,7 +214,7 @@ class _Prover:
         self, page: Sequence[Entry], account: str, start: date | None, end: date | None
     ) -> Iterator[tuple[_Kept, dict[str, bytes]]]:
         decided = {
-            entry.seq: past.decode(entry.payload)
+            entry.seq: past.of(entry)
             for entry in page
             if entry.kind == "decision" and entry.key.startswith(account)
         }

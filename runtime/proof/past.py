@@ -9,8 +9,10 @@ from decimal import Decimal
 
 import msgspec
 
+from runtime.chain import Entry
 from runtime.decoding import from_json
 from runtime.domain import Order, Side
+from runtime.errors import JournalBroken
 
 
 class _Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,16 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-def decode(payload: bytes) -> Past:
-    """Return what `wire.encode_decision` wrote; msgspec.DecodeError if it cannot be read."""
-    return from_json(payload, Past)
+def of(entry: Entry) -> Past:
+    """Return what `wire.encode_decision` wrote; JournalBroken if it cannot be read."""
+    try:
+        return from_json(entry.payload, Past)
+    except msgspec.DecodeError as error:
+        raise unreadable(entry, error) from error
+
+
+def unreadable(entry: Entry, error: msgspec.DecodeError) -> JournalBroken:
+    """Return the error that names an entry which nobody of ours can have written."""
+    return JournalBroken(
+        f"journal: entry {entry.seq} ({entry.kind} {entry.key}) cannot be read: {error}"
+    )

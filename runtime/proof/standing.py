@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+import msgspec
+
 from runtime.chain import Entry, micros
 from runtime.domain import Fill, Order, OrderState
 from runtime.errors import JournalBroken
@@ -105,9 +107,15 @@ class Standing:
         self.history.sent(decision.sent())
 
     def take(self, entry: Entry) -> None:
-        """Take one entry of the chain, of whatever account."""
+        """Take one entry of the chain, of whatever account; JournalBroken if it cannot be read."""
         if self.trailing:
             self._trail.append(entry)
+        try:
+            self._take(entry)
+        except msgspec.DecodeError as error:
+            raise past.unreadable(entry, error) from error
+
+    def _take(self, entry: Entry) -> None:
         match entry.kind:
             case "fill":
                 kept = wire.decode_fill(entry.payload)
@@ -116,7 +124,7 @@ class Standing:
             case "order":
                 self._changed(entry)
             case "decision" if self._own(entry):
-                self._decided(entry, past.decode(entry.payload))
+                self._decided(entry, past.of(entry))
             case "session" if self._own(entry):
                 self.history.close(wire.decode_session(entry.payload))
             case "flow" if self._own(entry):

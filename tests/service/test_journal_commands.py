@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -97,6 +99,39 @@ def test_every_decision_is_reached_again_to_the_byte(ask, journal):
     told = ask("redecide", "--evaluations", 200, "--threads", 2)
     assert told["decisions"] == len(journal.decisions())
     assert (told["evaluations"], told["differences"]) == (200, [])
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        ('"plan":[', '"plan":0,"x":[', "cannot be read"),
+        ('"signals":[', '"signals":0,"x":[', "signals"),
+        ("{", "", "cannot be read"),
+    ],
+)
+def test_what_a_forger_left_unreadable_is_told_in_a_sentence(
+    tmp_path, workspace, journal, place, was, now, said
+):
+    forged = tmp_path / "forged"
+    forged.mkdir()
+    for name in ("bundles", "keys"):
+        (forged / name).symlink_to(workspace / name)
+    with (
+        closing(sqlite3.connect(workspace / "runtime.db")) as source,
+        closing(sqlite3.connect(forged / "runtime.db")) as copy,
+    ):
+        source.backup(copy)
+        seq = journal.decisions(limit=100)[::-1][place].seq
+        ((payload,),) = copy.execute("SELECT payload FROM journal WHERE seq = ?", (seq,))
+        changed = payload.replace(was.encode(), now.encode(), 1)
+        assert changed != payload
+        copy.execute("UPDATE journal SET payload = ? WHERE seq = ?", (changed, seq))
+        copy.commit()
+    done = sluice(forged, journal.account, "redecide", "--evaluations", 50)
+    assert done.exit_code == 1, done.output
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert said in done.output
 
 
 def test_a_break_is_listed_until_somebody_resolves_it(workspace, journal):
