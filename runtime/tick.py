@@ -7,9 +7,9 @@ orders; 3. eight checks; 4. venues. Several bundles have their own first two ste
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -18,7 +18,7 @@ from featurestore.errors import PlatformError
 from runtime.bundles.inference import Decided
 from runtime.bundles.inputs import Array, SharedReads
 from runtime.desk import Desk
-from runtime.domain import Bar, Order, OrderType, PlannedOrder, Verdict
+from runtime.domain import Bar, Order, OrderType, PlannedOrder, Quote, Verdict
 from runtime.errors import FeedInvalid, OrderInvalid, RuntimeFault
 from runtime.guardrails import Context, FeatureAge, Judged, MarketState, Published, judge
 from runtime.history import History
@@ -326,36 +326,53 @@ def routed(
     """Route what passed; return a line for every order of the plan, and the children."""
     lines: list[PlanLine] = []
     orders: list[Order] = []
-    tick = moment.tick
+    tick = _Tick(
+        ask=tuple([broker.quote for broker in desk.brokers]),
+        lot=desk.bundle.manifest.sizing.lot,
+        account=desk.journal.account,
+        bundle=desk.bundle.hash,
+        name=moment.tick,
+        at=moment.at,
+        day=moment.at.date(),
+    )
     for one in judged:
-        line, children = _routed(desk, moment.at, tick, one)
+        line, children = _routed(tick, one)
         lines.append(line)
         orders.extend(children)
     return tuple(lines), tuple(orders)
 
 
-def _routed(
-    desk: Desk, at: datetime, tick: str, judged: Judged
-) -> tuple[PlanLine, tuple[Order, ...]]:
+class _Tick(NamedTuple):
+    """What is the same for all orders of a tick, looked up once."""
+
+    ask: tuple[Callable[[str, datetime], Quote], ...]  # of each venue
+    lot: int  # units
+    account: str
+    bundle: str  # hash, hex
+    name: str
+    at: datetime  # UTC
+    day: date
+
+
+def _routed(tick: _Tick, judged: Judged) -> tuple[PlanLine, tuple[Order, ...]]:
     """Route an order that passed; one that cannot be routed is refused like the others."""
-    planned, lot = judged.order, desk.bundle.manifest.sizing.lot
+    planned, lot, at = judged.order, tick.lot, tick.at
     if not judged.passed:
         line = PlanLine(order=planned, verdicts=judged.verdicts, route="", order_ids=())
         return line, ()
     try:
-        quotes = [broker.quote(planned.symbol, at) for broker in desk.brokers]
         chosen = route_order(
             planned,
-            quotes,
-            lot=1 if planned.quantity % lot else lot,  # an exit takes odd lots along
-            round_lot=round_lot(planned.reference_price, at.date()),
+            [ask(planned.symbol, at) for ask in tick.ask],
+            lot=1 if lot == 1 or planned.quantity % lot else lot,  # an exit takes odd lots along
+            round_lot=round_lot(planned.reference_price, tick.day),
         )
         children = child_orders(
             chosen,
             planned,
-            account=desk.journal.account,
-            bundle=desk.bundle.hash,
-            tick=tick,
+            account=tick.account,
+            bundle=tick.bundle,
+            tick=tick.name,
             created_at=at,
         )
     except (OrderInvalid, RuntimeFault) as error:

@@ -340,7 +340,11 @@ class Book:
         if self._valued is None or self._valued[0] is not marks:
             known = marks.units
             try:
-                values = {name: held.units * known[name] for name, held in self._open()}
+                values = {
+                    name: count * known[name]
+                    for name, held in self._holdings.items()
+                    if (count := held.units)
+                }
             except KeyError:  # said in words where it is looked at one by one
                 values = {name: _value(name, held, marks) for name, held in self._open()}
             self._valued = marks, values

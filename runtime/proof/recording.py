@@ -58,7 +58,7 @@ class Recorder:
     def __init__(self, desk: Desk) -> None:
         """Stand between a desk and whoever decides on it."""
         self._real = desk
-        self._heard = _Heard()
+        self.heard = _Heard()  # what the decision under way was told so far
         kind = _PaperVenue if desk.simulated else _Venue
         self._desk = replace(
             desk,
@@ -71,22 +71,17 @@ class Recorder:
             halts=None if desk.halts is None else self._halts,
         )
 
-    @property
-    def heard(self) -> _Heard:
-        """Return what the decision under way was told so far."""
-        return self._heard
-
     @contextmanager
     def listening(self) -> Iterator[Desk]:
         """Yield the desk to decide on; what was heard before is forgotten."""
-        self._heard = _Heard()
+        self.heard = _Heard()
         yield self._desk
 
     def sealed(
         self, record: DecisionRecord, moment: Moment
     ) -> tuple[DecisionRecord, dict[str, bytes]]:
         """Return the record with its scene's name, and the bytes to be kept beside it by name."""
-        heard, beside = self._heard, dict[str, bytes]()
+        heard, beside = self.heard, dict[str, bytes]()
         reads, arrays = self._left_over(record), ""
         if reads:
             data = encode_arrays({str(n): heard.windows[one] for n, one in enumerate(reads)})
@@ -100,7 +95,7 @@ class Recorder:
         return replace(record, scene_hash=name), beside
 
     def _scene(self, moment: Moment, reads: tuple[Question, ...], arrays: str) -> Scene:
-        desk, heard, session = self._real, self._heard, moment.session
+        desk, heard, session = self._real, self.heard, moment.session
         bundles = [one.bundle for one in desk.members] or [desk.bundle]
         return Scene(
             day=session.day,
@@ -131,31 +126,31 @@ class Recorder:
 
     def _left_over(self, record: DecisionRecord) -> tuple[Question, ...]:
         """Return what was read and does not stand in the decision's inputs."""
-        if not self._heard.windows:
+        if not self.heard.windows:
             return ()
         members = [
             one.bundle for one in self._real.members if f"weight {one.role}" in record.inputs
         ]
         alone = [] if self._real.members or not record.symbols else [self._real.bundle]
-        known = self._heard.groups.numbers
+        known = self.heard.groups.numbers
         kept = {
             (feature, group, length)
             for bundle in (*members, *alone)
             for group in [known.get(bundle.manifest.symbols)]
             for feature, length in windows_of(bundle.inputs.values())
         }
-        return tuple([one for one in self._heard.windows if one not in kept])
+        return tuple([one for one in self.heard.windows if one not in kept])
 
     def _limits(self, at: datetime) -> Policy:
         try:
-            policy = self._heard.policy = self._real.policy_at(at)
+            policy = self.heard.policy = self._real.policy_at(at)
         except PlatformError as error:
-            self._heard.failed[scenes.POLICY_QUESTION] = scenes.failure(error)
+            self.heard.failed[scenes.POLICY_QUESTION] = scenes.failure(error)
             raise
         return policy
 
     def _approved(self) -> str | None:
-        heard = self._heard
+        heard = self.heard
         heard.approved.append(None)
         try:
             answer = heard.approved[-1] = self._real.approved()
@@ -168,18 +163,18 @@ class Recorder:
     def _market(self, at: datetime) -> Mapping[str, Published]:
         ask = self._real.market
         try:
-            market = self._heard.market = {} if ask is None else ask(at)
+            market = self.heard.market = {} if ask is None else ask(at)
         except PlatformError as error:
-            self._heard.failed[scenes.MARKET_QUESTION] = scenes.failure(error)
+            self.heard.failed[scenes.MARKET_QUESTION] = scenes.failure(error)
             raise
         return market
 
     def _halts(self, at: datetime) -> Mapping[str, Published]:
         ask = self._real.halts
         try:
-            halts = self._heard.halts = {} if ask is None else ask(at)
+            halts = self.heard.halts = {} if ask is None else ask(at)
         except PlatformError as error:
-            self._heard.failed[scenes.HALTS_QUESTION] = scenes.failure(error)
+            self.heard.failed[scenes.HALTS_QUESTION] = scenes.failure(error)
             raise
         return halts
 
@@ -220,13 +215,13 @@ class _Venue:
     """A venue that is asked for quotes only."""
 
     def __init__(self, recorder: Recorder, real: Broker) -> None:
-        self._recorder, self._real = recorder, real
+        self._recorder, self._ask = recorder, real.quote
         self.name = real.name
 
     def quote(self, symbol: str, at: datetime) -> Quote:
         heard = self._recorder.heard
         try:
-            quote = self._real.quote(symbol, at)
+            quote = self._ask(symbol, at)
         except PlatformError as error:
             heard.failed[scenes.quote_question(self.name, symbol)] = scenes.failure(error)
             raise
