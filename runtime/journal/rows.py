@@ -130,6 +130,7 @@ def denial_rows(seq: int, record: DecisionRecord) -> list[tuple[object, ...]]:
     refused = [
         (number, line.order.symbol, [one.check for one in line.verdicts if not one.passed])
         for number, line in enumerate(record.plan)
+        if not line.order_ids  # what left was refused by nobody
     ]
     return [
         (seq, number, symbol, failed)
