@@ -122,6 +122,12 @@ class _Expected:
         if record.scene_hash:
             self.named |= {record.scene_hash: _SCENE, record.policy_hash: "limits"}
         self.rows["denials"] += denial_rows(seq, record)
+        for one in record.plan:
+            if one.order_ids and one.denied:
+                raise JournalBroken(
+                    f"journal: entry {seq} sent an order in {one.order.symbol} though a check "
+                    "refused it"
+                )
         for line, order in enumerate(orders):
             row = list(order_row(seq, line, order, record.decision_id, account))
             row[_FILLED] = Decimal(0)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date
 
+import msgspec
 import pytest
 
 from runtime.database import open_database, transaction
@@ -96,4 +97,16 @@ def test_an_index_that_was_tampered_with_is_found(journal):
     with transaction(journal.engine) as connection:
         connection.exec_driver_sql("UPDATE journal_denials SET failed = '8 health' WHERE seq = 1")
     with pytest.raises(JournalBroken, match="journal_denials"):
+        journal.verify()
+
+
+def test_an_order_that_left_though_a_check_refused_it_is_found_by_an_audit(journal):
+    """Nobody listens for it while trading, where what left counts as refused by nobody."""
+    tick = "2017-06-28"
+    order = make_order(100, "AAA", tick=tick)
+    sound = make_decision([order], tick)
+    sent, denied = sound.plan
+    bad = msgspec.structs.replace(sent, verdicts=(*sent.verdicts, *denied.verdicts))
+    journal.record_decision(replace(sound, plan=(bad, denied)), [order])
+    with pytest.raises(JournalBroken, match="sent an order in AAA though a check refused it"):
         journal.verify()
