@@ -70,12 +70,14 @@ class HeadAnchor:
             os.close(descriptor)
 
     def heads(self) -> tuple[Head, ...]:
-        """Return every complete head recorded; a line torn by a crash is left out."""
+        """Return every complete head recorded; a line that was torn or spoilt is left out."""
         if not self.path.exists():
             return ()
-        pairs = (line.split() for line in self.path.read_text().splitlines())
+        pairs = [line.split() for line in self.path.read_bytes().splitlines()]
         return tuple(
-            Head(seq=int(pair[0]), hash=pair[1])
-            for pair in pairs
-            if len(pair) == 2 and pair[0].isdigit() and len(pair[1]) == 64
+            [
+                Head(seq=int(pair[0]), hash=pair[1].decode())
+                for pair in pairs
+                if len(pair) == 2 and pair[0].isdigit() and len(pair[1]) == 64 and pair[1].isalnum()
+            ]
         )

@@ -216,6 +216,16 @@ def test_an_anchor_line_torn_by_a_crash_is_left_out_and_the_next_is_whole(tmp_pa
     assert anchor.heads() == (Head(seq=8, hash="d" * 64),)
 
 
+@pytest.mark.parametrize(
+    "spoilt", [b"\xff\xfe\x00", b"7 " + b"\xff" * 64, "² ".encode() + b"a" * 64]
+)
+def test_a_line_of_heads_that_a_disk_has_spoilt_is_left_out_too(tmp_path: Path, spoilt):
+    anchor = HeadAnchor(tmp_path / "heads")
+    anchor.path.write_bytes(spoilt)
+    anchor.record(Head(seq=8, hash="d" * 64))
+    assert anchor.heads() == (Head(seq=8, hash="d" * 64),)
+
+
 def test_writers_in_parallel_leave_one_gap_free_chain(database_url: str):
     engines = [open_database(database_url) for _ in range(4)]
     logs = [ChainedLog(engine, "journal") for engine in engines]
