@@ -8,14 +8,17 @@ every host remembers what was written from it, and only a host that remembers ca
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 
 from runtime.chain import HeadAnchor
+from runtime.database import reading
+from runtime.errors import JournalBroken
 from runtime.joint.identity import TABLE as JOINTS
 from runtime.joint.identity import JointLog
 from runtime.joint.shadow_log import TABLE as SHADOWS
 from runtime.joint.shadow_log import ShadowLog
 from runtime.journal.store import Journal
+from runtime.policies.log import TABLE as POLICIES
 from runtime.registry import Registry
 from runtime.scheduling.fence import Fence
 from runtime.scheduling.lead import FileLead, Lead, PostgresLead
@@ -72,6 +75,39 @@ def anchor(settings: Settings, name: str) -> HeadAnchor:
     from one to another, holds nobody's heads against somebody else's chain.
     """
     return HeadAnchor(settings.workspace / f"{name}{_server(settings.database_url)}.head")
+
+
+def refuse_older(settings: Settings, engine: Engine) -> None:
+    """Refuse a database that lacks what was remembered outside: whoever wrote on would bury it.
+
+    The newest head of each chain is looked up, the rest is an audit's.
+
+    Raises:
+        JournalBroken: an older copy stands there, or one that was cut short.
+    """
+    tables = set(inspect(engine).get_table_names())
+    for name in ("journal", "registry", POLICIES, SCHEDULE, JOINTS, SHADOWS):
+        kept = anchor(settings, name)
+        newest = max(reversed(kept.heads()), key=lambda head: head.seq, default=None)
+        if newest is None or newest.seq == 0:
+            continue
+        found = _hash_of(engine, name, newest.seq) if name in tables else None
+        if found != newest.hash:
+            wrong = "is not there" if found is None else "is another one"
+            raise JournalBroken(
+                f"{name}: entry {newest.seq} {wrong}, and {kept.path} remembers it: an older copy "
+                "of the database stands there, or one that was cut short; put the newest one "
+                "back. If none is left, settle with the venues what is missing, move the files of "
+                "heads away and vouch for what there is with sluice audit --remember"
+            )
+
+
+def _hash_of(engine: Engine, name: str, seq: int) -> str | None:
+    mark = "%s" if engine.dialect.name == "postgresql" else "?"
+    with reading(engine) as connection:
+        query = f"SELECT hash FROM {name} WHERE seq = {mark}"
+        row = connection.exec_driver_sql(query, (seq,)).fetchone()
+    return None if row is None else bytes(row[0]).hex()
 
 
 def _server(url: str) -> str:

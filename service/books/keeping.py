@@ -42,7 +42,7 @@ from service.books.views import Days, attributed, break_line, breaks_of, found_d
 from service.console import OK, REFUSED, Output
 from service.databases import open_runtime
 from service.faults import NotFound, QueryInvalid
-from service.records import open_journal
+from service.records import open_journal, refuse_older
 from service.settings import Settings, require_records
 from service.trading.proof import prove_apart
 from service.wiring import open_live
@@ -55,10 +55,12 @@ def journal_of(settings: Settings, account: str) -> Journal:
         NotFound: nothing was ever decided or closed for an account of that name.
     """
     require_records(settings)
+    engine = open_runtime(settings)
+    refuse_older(settings, engine)
     if not account:
         live = open_live(settings, monotonic=time.monotonic, prove=prove_apart)
         account = live.accounts.name()
-    journal = open_journal(settings, open_runtime(settings), account)
+    journal = open_journal(settings, engine, account)
     known = {LIVE, *journal.accounts()}
     if account not in known:
         raise NotFound(

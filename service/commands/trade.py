@@ -20,7 +20,7 @@ from service.databases import open_runtime
 from service.logs import configure
 from service.operator.alarms import TRADE, Alarms, heart, open_book
 from service.operator.policies import Policies, open_policies
-from service.records import open_journal, open_lead, open_slots
+from service.records import open_journal, open_lead, open_slots, refuse_older
 from service.settings import Settings, require_records
 from service.trading.crew import live_crew
 from service.trading.engines import market_reader, open_desk
@@ -39,6 +39,7 @@ def trade(
     """
     require_records(settings)
     configure(settings.logs)
+    refuse_older(settings, open_runtime(settings))  # before anything of it is written on
     crew = live_crew(settings)
     bundle = crew.bundle
     calendar = load_calendar(bundle.manifest.calendar)
@@ -120,6 +121,7 @@ class _Trading:
 
     def _engine(self, fence: Fence, stopping: Stopping) -> Engine:
         """Open the newest bundle, data and policy; the account is paid in before its first day."""
+        refuse_older(self.settings, open_runtime(self.settings))
         crew = live_crew(self.settings)
         reader = market_reader(self.settings, *crew.bundles, newest=True)
         freshness = {name: view.freshness for name, view in reader.contracts.items()}

@@ -79,6 +79,35 @@ def test_an_account_that_traded_on_paper_stays_bound_to_paper(tmp_path, statemen
     assert (code, f"to {kind}, and it traded at the paper venues" in said) == (1, True), said
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("trade",),
+        ("attribution",),
+        ("books", "charge", "tax", "1.00", "", "--on", "2017-02-01", "--id", "x"),
+    ],
+)
+def test_over_an_older_copy_of_the_database_nobody_trades_or_books(tmp_path, words):
+    """It traded on, and what was written since the copy lay under what was written then."""
+    settings, _ = traded_workspace(tmp_path / "ws", end=date(2017, 1, 13))
+    (settings.workspace / "workspace.json").write_text("{}")
+
+    def run() -> tuple[int, str]:
+        done = CliRunner().invoke(app, [*words, "-w", str(settings.workspace)])
+        return done.exit_code, " ".join(done.output.split())
+
+    with sqlite3.connect(settings.workspace / "runtime.db") as database:
+        database.execute("DELETE FROM journal WHERE seq > (SELECT MAX(seq) - 1 FROM journal)")
+    database.close()
+    heads = {path: path.read_bytes() for path in settings.workspace.glob("*.head")}
+    code, said = run()
+    assert (code, "an older copy of the database" in said) == (1, True), said
+    assert heads == {path: path.read_bytes() for path in settings.workspace.glob("*.head")}
+    if words != ("trade",):  # which would go on
+        (settings.workspace / "journal.head").unlink()  # somebody vouches for what there is
+        assert "an older copy" not in run()[1]
+
+
 def test_whatever_the_page_on_audits_promises_is_shown_by_a_test_that_is_there():
     page = (ROOT / "docs" / "audit.md").read_text()
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", page)
