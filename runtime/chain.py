@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from runtime.database import WRITES, reading, transaction
 from runtime.errors import EntryConflict, JournalBroken
-from runtime.heads import Head, HeadAnchor, remembered, write_whole
+from runtime.heads import Head, HeadAnchor, remembered
 from runtime.statements import Insert, Query, Rows, Write, answer, run_all, tuples, write_all
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "link",
     "linked",
     "micros",
-    "write_whole",
 ]
 
 _PAGE = 20_000  # entries read at a time

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.chain import Draft, Head, HeadAnchor, genesis, linked, write_whole
+from runtime.chain import Draft, genesis, linked
 from runtime.decoding import from_json
 from runtime.errors import DatabaseUnavailable, FeedInvalid
+from runtime.heads import Head, HeadAnchor, write_whole
 from runtime.market.halts import EVERYTHING
 from runtime.market.recorded import HaltMessage, RecordedHalts
 from runtime.market.rules import HaltCodes
