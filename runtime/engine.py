@@ -104,10 +104,7 @@ class Engine:
         bars = desk.feed.bars(self._symbols(), at)
         complete = all(bar.event_time >= session.open for bar in bars)
         if final or complete:
-            for broker in desk.brokers:
-                if isinstance(broker, SimulatedVenue):
-                    broker.expire_before(self._last_opening(day))
-                    broker.on_bars(bars, at)
+            self._publish(bars, at, day)
 
         # 3. executions are polled and booked
         fills = venues.book_executions()
@@ -150,6 +147,13 @@ class Engine:
             unpriced=moment.unpriced,
             doubts=disputed,
         )
+
+    def _publish(self, bars: Sequence[Bar], at: datetime, day: date) -> None:
+        """Let paper venues end what is over and execute what works."""
+        for broker in self.desk.brokers:
+            if isinstance(broker, SimulatedVenue):
+                broker.expire_before(self._last_opening(day))
+                broker.on_bars(bars, at)
 
     def _open(self, day: date) -> bool:
         """Say whether a session has not been closed yet."""

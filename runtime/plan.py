@@ -5,7 +5,7 @@ Steps of `make_plan`: 1. target units per symbol, all at once in floats where th
 3. what is too small is left out; 4. sells before buys, each in universe order.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
@@ -117,12 +117,7 @@ def make_plan(
     shares = sized(weights, sizing)
     found = _looked_at(shares, rows, positions, counts)
     sure = _lots(shares[found], floats_of(prices, symbols)[found], float(equity), sizing.lot)
-    if counts is not None:
-        moves = _moves(sure, counts[found], sizing.lot)
-        found, sure = found[moves], sure[moves]
-    for row, weight, lots in zip(
-        found.tolist(), shares[found].tolist(), sure.tolist(), strict=True
-    ):
+    for row, weight, lots in _moving(found, shares, sure, counts, sizing.lot):
         symbol = symbols[row]
         held = positions.get(symbol, ZERO)
         if lots and (held == (target := lots * sizing.lot) or abs(target - held) < sizing.lot):
@@ -140,10 +135,8 @@ def make_plan(
             continue
         before = f"{held * price / equity:.2%}" if held else "0.00%"
         reason = f"from {before} to {weight:.2%} of equity"
-        if change > 0:
-            buys.append(_order(symbol, Side.BUY, change, price, reason, asks, price_of))
-        else:
-            sells.append(_order(symbol, Side.SELL, -change, price, reason, asks, price_of))
+        side, orders = (Side.BUY, buys) if change > 0 else (Side.SELL, sells)
+        orders.append(_order(symbol, side, abs(change), price, reason, asks, price_of))
     return Plan(orders=(*sells, *buys), left_out=tuple(left_out))
 
 
@@ -180,6 +173,16 @@ def _looked_at(
         return np.flatnonzero(found | (counts != 0.0))
     found[[rows[symbol] for symbol, held in positions.items() if held and symbol in rows]] = True
     return np.flatnonzero(found)
+
+
+def _moving(
+    found: NDArray[np.intp], shares: Array, lots: NDArray[np.int64], counts: Array | None, lot: int
+) -> Iterator[tuple[int, float, int]]:
+    """Return row, weight and whole lots of whoever may have to trade; shapes (m,), (n,), (m,)."""
+    if counts is not None:
+        moves = _moves(lots, counts[found], lot)
+        found, lots = found[moves], lots[moves]
+    return zip(found.tolist(), shares[found].tolist(), lots.tolist(), strict=True)
 
 
 def _moves(lots: NDArray[np.int64], counts: Array, lot: int) -> NDArray[np.bool_]:

@@ -83,81 +83,111 @@ def traded(settings, account: str):
     return desk
 
 
+HERE_ONLY = {"SLUICE_VENUE_URL": "", "SLUICE_VENUE_TOKEN": ""}
+
+
+def there_too(settings) -> dict[str, str]:
+    """Return what names the venue process to a command."""
+    return {"SLUICE_VENUE_URL": settings.venue_url, "SLUICE_VENUE_TOKEN": TOKEN}
+
+
+def venue(settings, *words: str, env: dict[str, str] = HERE_ONLY) -> tuple[int, str]:
+    """Run a command of `sluice venue`; return its status and what it printed."""
+    done = CliRunner().invoke(app, ["venue", *words, "-w", str(settings.workspace)], env=env)
+    return done.exit_code, done.output
+
+
+def venue_json(settings, *words: str, status: int = 0):
+    """Run a command of `sluice venue` that knows the venue process; return its document."""
+    found, output = venue(settings, *words, "--json", env=there_too(settings))
+    assert found == status, output
+    return json.loads(output)
+
+
+def told(desk):
+    """Return the terms of every execution in a desk's journal."""
+    return [
+        (one.fill.symbol, one.fill.quantity, one.fill.price, one.fill.fee, one.fill.executed_at)
+        for one in desk.journal.fills()
+    ]
+
+
 def test_an_account_at_a_venue_process_trades_as_at_its_own_venues_and_reconciles(settings):
-    def sluice(*words: str, status: int = 0):
-        environ = {"SLUICE_VENUE_URL": settings.venue_url, "SLUICE_VENUE_TOKEN": TOKEN}
-        done = CliRunner().invoke(
-            app, ["venue", *words, "--json", "-w", str(settings.workspace)], env=environ
-        )
-        assert done.exit_code == status, done.output
-        return json.loads(done.output)
-
     there, here = traded(settings, LIVE), traded(replace(settings, venue_url=""), "embedded")
-
-    def told(desk):
-        return [
-            (one.fill.symbol, one.fill.quantity, one.fill.price, one.fill.fee, one.fill.executed_at)
-            for one in desk.journal.fills()
-        ]
-
     assert len(told(there)) > 10
     assert told(there) == told(here)
+    everything_is_proved_and_cancelled(settings, there)
+    closes_made_up_are_refused(there)
+    a_changed_execution_is_found(settings, told(there)[0][4].date())
+    nothing_is_reconciled_with_what_is_not_there(settings)
+    an_audit_asks_for_records_that_nobody_keeps(settings)
+    strangers_are_refused(settings)
 
-    lines = sluice("status")
+
+def everything_is_proved_and_cancelled(settings, desk):
+    lines = venue_json(settings, "status")
     assert [one["venue"] for one in lines] == ["primary", "alternate"]
-    assert {(one["venue"], one["head"]) for one in sluice("verify") if one["account"] == LIVE} == {
-        (one["venue"], one["head"]) for one in lines
-    }
-    found = sluice("reconcile")
-    assert (found["sessions"], found["executions"]) == (7, len(told(there)))
+    proved = [one for one in venue_json(settings, "verify") if one["account"] == LIVE]
+    heads = {(one["venue"], one["head"]) for one in lines}
+    assert {(one["venue"], one["head"]) for one in proved} == heads
+    found = venue_json(settings, "reconcile")
+    assert (found["sessions"], found["executions"]) == (7, len(told(desk)))
     assert found["differences"] == []
-
     working = sum(one["working"] for one in lines)
     assert working > 0
     asked = EngageRequest(scope="all", reason="drill", by="ada")
-    done = open_killing(settings, there.clock).engage(asked)
+    done = open_killing(settings, desk.clock).engage(asked)
     assert (done.found, done.cancelled, done.complete) == (working, working, True)
 
-    bars = there.feed.bars(("AAPL", "MSFT"), there.clock.now())
+
+def closes_made_up_are_refused(desk):
+    bars = desk.feed.bars(("AAPL", "MSFT"), desk.clock.now())
     wrong = replace(bars[1], close=bars[1].close + Decimal("0.01"))
     with pytest.raises(OrderInvalid, match=r"MSFT: told .* but us_equities.close has"):
-        there.brokers[0].on_bars([bars[0], wrong], there.clock.now())
+        desk.brokers[0].on_bars([bars[0], wrong], desk.clock.now())
 
-    record = settings.workspace / "venues" / LIVE / "primary.db"
-    with sqlite3.connect(record) as database:
+
+def a_changed_execution_is_found(settings, first):
+    with sqlite3.connect(settings.workspace / "venues" / LIVE / "primary.db") as database:
         database.execute("UPDATE executions SET price = '1.000000' WHERE number = 1")
     database.close()
-    (day,) = {one["day"] for one in sluice("reconcile", status=1)["differences"]}
-    assert day == told(there)[0][4].date().isoformat()
-    told_why = CliRunner().invoke(app, ["venue", "verify", "-w", str(settings.workspace)])
-    assert told_why.exit_code == 1
-    assert "executions or actions are not those of its chain" in told_why.output
+    (day,) = {one["day"] for one in venue_json(settings, "reconcile", status=1)["differences"]}
+    assert day == first.isoformat()
+    status, words = venue(settings, "verify")
+    assert status == 1
+    assert "executions or actions are not those of its chain" in words
 
-    here_only = {"SLUICE_VENUE_URL": "", "SLUICE_VENUE_TOKEN": ""}
-    reconciling = ["venue", "reconcile", "-w", str(settings.workspace), "--account"]
-    whole = CliRunner().invoke(app, [*reconciling, "embedded"], env=here_only)
-    assert whole.exit_code == 0, whole.output
-    (settings.workspace / "venues" / "embedded" / "primary.db").rename(record.with_suffix(".away"))
-    gone = CliRunner().invoke(app, [*reconciling, "embedded"], env=here_only)
-    assert (gone.exit_code, "has executions of primary" in gone.output) == (2, True), gone.output
-    later = CliRunner().invoke(app, [*reconciling, "embedded", "--from", "2030-01-01"])
-    assert (later.exit_code, "no session of embedded" in later.output) == (2, True), later.output
-    typed = CliRunner().invoke(app, [*reconciling, "embeded"], env=here_only)
-    assert (typed.exit_code, "nothing was ever traded" in typed.output) == (2, True), typed.output
 
-    def audited(**env: str) -> tuple[int, str]:
+def nothing_is_reconciled_with_what_is_not_there(settings):
+    reconciling = ("reconcile", "--account")
+    status, words = venue(settings, *reconciling, "embedded")
+    assert status == 0, words
+    record = settings.workspace / "venues" / "embedded" / "primary.db"
+    record.rename(record.with_suffix(".away"))
+    status, words = venue(settings, *reconciling, "embedded")
+    assert (status, "has executions of primary" in words) == (2, True), words
+    status, words = venue(settings, *reconciling, "embedded", "--from", "2030-01-01")
+    assert (status, "no session of embedded" in words) == (2, True), words
+    status, words = venue(settings, *reconciling, "embeded")
+    assert (status, "nothing was ever traded" in words) == (2, True), words
+
+
+def an_audit_asks_for_records_that_nobody_keeps(settings):
+    def audited(env: dict[str, str]) -> tuple[int, str]:
         done = CliRunner().invoke(app, ["audit", "-w", str(settings.workspace)], env=env)
         return done.exit_code, " ".join(done.output.split())
 
-    for beside in record.parent.glob("*.db"):  # as where the venue's process is another host's
-        beside.rename(beside.with_suffix(".there"))
-    somebody = {"SLUICE_VENUE_URL": settings.venue_url, "SLUICE_VENUE_TOKEN": TOKEN}
-    status, words = audited(**somebody)
+    for record in (settings.workspace / "venues" / LIVE).glob("*.db"):
+        record.rename(record.with_suffix(".there"))  # as where its process is another host's
+    status, words = audited(there_too(settings))
     assert (status, "account embedded has executions" in words) == (1, True), words
-    record.with_suffix(".away").rename(settings.workspace / "venues" / "embedded" / "primary.db")
-    assert audited(**somebody)[0] == 0, "what is not here is kept there"
-    assert audited(**here_only)[0] == 1, "nobody is named who could keep it"
+    away = settings.workspace / "venues" / "embedded" / "primary.away"
+    away.rename(away.with_suffix(".db"))
+    assert audited(there_too(settings))[0] == 0, "what is not here is kept there"
+    assert audited(HERE_ONLY)[0] == 1, "nobody is named who could keep it"
 
+
+def strangers_are_refused(settings):
     stranger = remote_venues(replace(settings, venue_token="another-token-16"), ["primary"], LIVE)
     with pytest.raises(VenueRefused, match="token is another one"):
         stranger[0].working()

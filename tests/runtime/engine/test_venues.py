@@ -29,14 +29,20 @@ class DiesBeforeSending(Venues):
         raise KeyboardInterrupt
 
 
-def test_a_decision_by_another_process_is_kept_and_its_intents_are_sent(bench):
-    """A process died between commit and send: the next one asks, then sends under the same ids."""
+def died_before_sending(bench):
+    """Let a process commit a decision and die before it sends; return the session."""
     session = XNYS.session(FRIDAY)
     bench.desk.clock.advance(session.close)
     dying = bench.engine()
     dying.venues = DiesBeforeSending(bench.desk)
     with pytest.raises(KeyboardInterrupt):
         dying.run_session(session)
+    return session
+
+
+def test_a_decision_by_another_process_is_kept_and_its_intents_are_sent(bench):
+    """A process died between commit and send: the next one asks, then sends under the same ids."""
+    session = died_before_sending(bench)
     journal = bench.desk.journal
     pending = journal.orders()
     assert {record.state for record in pending} == {OrderState.PENDING}
@@ -51,12 +57,7 @@ def test_a_decision_by_another_process_is_kept_and_its_intents_are_sent(bench):
 
 
 def test_intents_found_after_the_next_open_are_not_sent(bench):
-    session = XNYS.session(FRIDAY)
-    bench.desk.clock.advance(session.close)
-    dying = bench.engine()
-    dying.venues = DiesBeforeSending(bench.desk)
-    with pytest.raises(KeyboardInterrupt):
-        dying.run_session(session)
+    died_before_sending(bench)
     bench.desk.clock.advance(XNYS.session(MONDAY).open)
     bench.engine().venues.send((), bench.desk.clock.now(), FRIDAY)
     assert {o.state for o in bench.desk.journal.orders()} == {OrderState.EXPIRED}
